@@ -1,0 +1,1 @@
+"""What a built stage is and does: facts that can be counted, and times."""

@@ -1,0 +1,25 @@
+"""Messages of other libraries that are known and harmless, each with the reason why; imports nothing."""
+
+KNOWN_LOG_NOISE = {
+    # torchao looks for CUDA kernels that a CPU build, or another Python, cannot load; nothing of ours uses them.
+    "torchao": r"Failed to load .*\.so|Skipping import of cpp extensions",
+    # torchao registers its enums the old way with newer torch.
+    "torch.utils._pytree": r"is now natively supported by torch\.compile as an opaque value type",
+    # diffusers looks for tensor classes that today's torchao has renamed; needed for checkpoints that were saved
+    # quantized, and fastdiff quantizes after loading.
+    "diffusers.quantizers.torchao.torchao_quantizer": r"Unable to import `torchao` Tensor objects",
+    # torchvision is optional for both, and has no CPU build for some torch releases.
+    "transformers.utils.import_utils": r"[Tt]orchvision",
+    "diffusers.utils.import_utils": r"[Tt]orchvision",
+}
+
+KNOWN_WARNINGS = (
+    # diffusers turns a tensor into an array; torch and NumPy are still agreeing on how.
+    r"__array__ implementation doesn't accept a copy keyword",
+    # Dynamo sees a cached version check in diffusers' upsampling and says that it cannot matter.
+    r"Dynamo detected a call to a `functools\.lru_cache`-wrapped function",
+    # max-autotune on small chips.
+    r"Not enough SMs to use max_autotune_gemm mode",
+    # diffusers' own use of what torch has renamed.
+    r"`torch\.jit\.script(_method)?` is deprecated",
+)

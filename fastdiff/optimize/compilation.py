@@ -1,0 +1,33 @@
+"""torch.compile for the denoiser and the decoder, and the cache that makes the second time quick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.models.libraries import torch
+
+if TYPE_CHECKING:
+    from fastdiff.recipes import Compile
+
+
+def compile_parts(denoiser: Any, autoencoder: Any, how: Compile) -> None:
+    """The denoiser in place, so that it keeps its class and its configuration; of the autoencoder only `decode`."""
+    mode = None if how.mode == "default" else how.mode
+    if how.denoiser:
+        denoiser.compile(mode=mode, fullgraph=how.fullgraph, dynamic=False)
+    if how.decoder:
+        autoencoder.decode = torch.compile(autoencoder.decode, mode=mode, fullgraph=how.fullgraph, dynamic=False)
+
+
+def switches(how: Compile) -> dict[str, Any]:
+    """What is borrowed from inductor and dynamo while the stage lives."""
+    return {f"inductor.{name}": value for name, value in how.flags}
+
+
+def forget() -> None:
+    """Drops every compiled graph and counter, so that one stage's never shows up in another's."""
+    import torch._dynamo
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()

@@ -1,0 +1,199 @@
+"""The pytest plugin: options, fixtures, hooks. What they do lives in `fastdiff.suite` and the rooms below it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fastdiff import hooks
+from fastdiff.settings import add_options
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from fastdiff.measure.live import LiveStage, Reference
+    from fastdiff.suite import Subject, Suite
+
+SUITE = pytest.StashKey["Suite"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hooks)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Inside a test pytest resets Python's warning filters, so the known noise is named to pytest as well.
+    from fastdiff.models.noise import KNOWN_WARNINGS
+
+    for pattern in KNOWN_WARNINGS:
+        config.addinivalue_line("filterwarnings", f"ignore:{pattern}")
+
+
+# -- fixtures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def stage(request: pytest.FixtureRequest) -> Iterator[LiveStage]:
+    """An optimization stage: built, proven, called once, and ready to draw. Built once for all tests that use it."""
+    suite = suite_of(request.config)
+    with suite.live(request.param) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def reference(request: pytest.FixtureRequest, stage: LiveStage) -> Reference:
+    """The pictures of the ladder's first stage, drawn in this session for the same request."""
+    return suite_of(request.config).references[stage.model.name]
+
+
+# -- collection -------------------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "stage" in metafunc.fixturenames:
+        subjects = suite_of(metafunc.config).subjects
+        metafunc.parametrize("stage", subjects, ids=[s.id for s in subjects], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        subject = subject_of(item)
+        if subject is not None and "benchmark" in fixtures_of(item):
+            from fastdiff.measure.latency import synchronised_clock
+
+            item.add_marker(pytest.mark.benchmark(timer=synchronised_clock, group=subject.model.name))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if SUITE in session.config.stash:
+        suite_of(session.config).reference_wanted = any("reference" in fixtures_of(item) for item in session.items)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
+    return suite_of(config).headline if SUITE in config.stash else None
+
+
+# -- running ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Nothing is timed or compared that was not proven to be applied."""
+    live = live_of(item)
+    if live is not None and {"benchmark", "reference"} & fixtures_of(item) and live.unapplied:
+        pytest.fail(f"not measured, because {live.id} was not applied: {live.unapplied[0]}", pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    report = yield
+    subject = subject_of(item)
+    if subject is not None:
+        suite = suite_of(item.config)
+        live = live_of(item)
+        if call.when == "call" and live is not None:
+            benchmark = getattr(item, "funcargs", {}).get("benchmark")
+            suite.record(subject, live, samples_of(benchmark))
+            if benchmark is not None:
+                benchmark.extra_info["fastdiff"] = {
+                    "load_s": live.load_s,
+                    "first_call_s": live.first_call_s,
+                    "cache": live.compilation.cache,
+                    "fingerprint": live.fingerprint.as_dict(),
+                }
+        if report.failed:
+            suite.remark(subject, f"{item.name.partition('[')[0]} failed")
+    return report
+
+
+# -- the end ----------------------------------------------------------------------------------------------------------
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    suite = config.stash.get(SUITE, None)
+    if suite is None or not suite.rungs:
+        return
+    from fastdiff.report import ladder
+
+    for model in suite.models:
+        rungs = suite.ladder_of(model)
+        if rungs:
+            asked = suite.request(model)
+            terminalreporter.section(f"fastdiff: the ladder of {model.name}", sep="=", bold=True)
+            terminalreporter.write_line(
+                f'{suite.headline}; {asked.size} px, {asked.steps} steps, batch {asked.batch}: "{asked.prompt}"'
+            )
+            terminalreporter.write_line("")
+            for line in ladder.text(rungs):
+                terminalreporter.write_line(line)
+            terminalreporter.write_line("")
+    if suite.cache_line:
+        terminalreporter.write_line(suite.cache_line)
+    if suite.settings.markdown:
+        lines = [line for model in suite.models for line in ladder.markdown(suite.ladder_of(model))]
+        target = config.invocation_params.dir / suite.settings.markdown
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+# -- who is who -------------------------------------------------------------------------------------------------------
+
+
+def suite_of(config: pytest.Config) -> Suite:
+    """Made when the first test asks for a stage, so that a session without one never notices this plugin."""
+    if SUITE not in config.stash:
+        from fastdiff.report.progress import Progress
+        from fastdiff.suite import Suite
+
+        config.stash[SUITE] = Suite(config, Progress(line_writer(config), terminal_of(config)))
+    return config.stash[SUITE]
+
+
+def subject_of(item: pytest.Item) -> Subject | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("stage") if callspec is not None and SUITE in item.config.stash else None
+
+
+def live_of(item: pytest.Item) -> LiveStage | None:
+    return getattr(item, "funcargs", {}).get("stage") if subject_of(item) is not None else None
+
+
+def fixtures_of(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
+
+
+def samples_of(benchmark: Any) -> tuple[float, ...]:
+    """Every sample of pytest-benchmark's fixture; none where benchmarks are disabled or the test failed before."""
+    measured = getattr(benchmark, "stats", None)
+    return tuple(measured.stats.data) if measured is not None else ()
+
+
+def line_writer(config: pytest.Config) -> Any:
+    def write(line: str) -> None:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        capture = config.pluginmanager.get_plugin("capturemanager")
+        if reporter is None or capture is None or reporter.verbosity < 0:
+            return
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(line)
+
+    return write
+
+
+def terminal_of(config: pytest.Config) -> Any:
+    """The person's terminal, past pytest's capturing; None where the output goes elsewhere."""
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if config.get_verbosity() < 0 or capture is None:
+        return None
+    with capture.global_and_fixture_disabled():
+        if not sys.stdout.isatty():
+            return None
+        return os.fdopen(os.dup(sys.stdout.fileno()), "w")

@@ -1,0 +1,1 @@
+"""Whether the picture is still the same: tripwires first, then metrics, then the budget."""

@@ -1,0 +1,31 @@
+"""The judgement over pictures: a stage's against the reference stage's of the same run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastdiff.quality.tripwires import tripped
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fastdiff.quality.metrics import Likeness
+    from fastdiff.recipes import ImageBudget
+
+
+def assert_sound(images: np.ndarray) -> None:
+    """Fails on pictures that are wrong whatever they are compared with: NaN, black, one flat colour."""
+    __tracebackhide__ = True
+    if wrong := tripped(images):
+        raise AssertionError(wrong)
+
+
+def assert_parity(found: Likeness, budget: ImageBudget) -> None:
+    __tracebackhide__ = True
+    # Written as `not ... >=`, so that a likeness that is not a number fails too.
+    if not found.ssim >= budget.ssim:
+        raise AssertionError(f"{found}: the budget asks for an SSIM of at least {budget.ssim} ({budget.measured}).")
+    if not found.worst_tile >= budget.worst_tile:
+        raise AssertionError(
+            f"{found}: the budget asks for at least {budget.worst_tile} in the worst tile ({budget.measured})."
+        )

@@ -1,0 +1,24 @@
+"""Pictures that are wrong whatever they are compared with. Two black images have an SSIM of 1, so this comes first."""
+
+from __future__ import annotations
+
+import numpy as np
+
+DARKEST = 2 / 255
+"""A picture with no pixel brighter than this is black: what a pipeline shows after NaN or an overflow."""
+
+FLATTEST = 1 / 255
+"""Smallest standard deviation that a drawn picture can have; even a plain sky has more."""
+
+
+def tripped(images: np.ndarray) -> str | None:
+    """Says in one sentence what is wrong with the first bad picture; None if nothing is."""
+    for place, image in enumerate(images):
+        which = f"picture {place + 1} of {len(images)}"
+        if not np.isfinite(image).all():
+            return f"{which} has {int((~np.isfinite(image)).sum())} values that are not numbers."
+        if image.max() <= DARKEST:
+            return f"{which} is black."
+        if image.std() < FLATTEST:
+            return f"{which} is one flat colour."
+    return None

@@ -1,0 +1,1 @@
+"""What a person sees: progress while a stage is built, and the ladder at the end."""

@@ -1,0 +1,129 @@
+"""What was asked for: fastdiff's options, each given on the command line or in the ini file under one name."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fastdiff.recipes import unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+DEFAULT_ROUNDS = 7
+"""Enough for a median and quartiles; more rounds in one process say little about the next process."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """`--fastdiff-NAME` and the ini setting `fastdiff_NAME`."""
+
+    name: str
+    metavar: str
+    help: str
+    read: Callable[[str], Any] = str
+
+    @property
+    def flag(self) -> str:
+        return f"--fastdiff-{self.name}"
+
+    @property
+    def ini(self) -> str:
+        return f"fastdiff_{self.name}"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.replace(",", " ").split() if name)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _side(text: str) -> int:
+    """Latents are an eighth of the picture, and the denoisers halve them again."""
+    number = _count(text)
+    if number % 64:
+        raise ValueError
+    return number
+
+
+def _device(text: str) -> str:
+    if text not in ("auto", "cpu", "cuda") and not (text.startswith("cuda:") and text[5:].isdigit()):
+        raise ValueError
+    return text
+
+
+EXPECTS: dict[Callable[[str], Any], str] = {
+    _count: "a whole number above zero",
+    _side: "a multiple of 64",
+    _device: "auto, cpu, cuda or cuda:N",
+}
+
+OPTIONS = (
+    Option("model", "NAMES", "Models to measure, separated by commas (default: shapes, the embedded one).", _names),
+    Option("stage", "NAMES", "Stages of the ladder to measure, separated by commas (default: all of them).", _names),
+    Option("device", "DEVICE", "Device to measure on: auto, cpu, cuda or cuda:N (default: auto).", _device),
+    Option("steps", "N", "Denoising steps of a call (default: the model's own).", _count),
+    Option("size", "PIXELS", "Width and height of the picture, a multiple of 64 (default: the model's own).", _side),
+    Option("batch", "N", "Pictures drawn by a call (default: 1).", _count),
+    Option("rounds", "N", f"Timed calls of each stage (default: {DEFAULT_ROUNDS}).", _count),
+    Option("cache", "FOLDER", "Where compiled code is kept between runs (default: .fastdiff/compile-cache).", Path),
+    Option("markdown", "FILE", "Write the ladder as a markdown table to this file.", Path),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    model: tuple[str, ...] = ("shapes",)
+    stage: tuple[str, ...] = ()
+    device: str = "auto"
+    steps: int | None = None
+    size: int | None = None
+    batch: int | None = None
+    rounds: int = DEFAULT_ROUNDS
+    cache: Path = Path(".fastdiff/compile-cache")
+    markdown: Path | None = None
+
+
+def add_options(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fastdiff", "fastdiff: is the pipeline still fast, and is the picture still the same?")
+    for option in OPTIONS:
+        group.addoption(option.flag, metavar=option.metavar, default=None, help=option.help)
+        parser.addini(option.ini, option.help, default="")
+
+
+def settings(config: pytest.Config) -> Settings:
+    """The command line wins over the ini file, the ini file over the defaults."""
+    asked = {}
+    for option in OPTIONS:
+        text = config.getoption(option.flag) or config.getini(option.ini)
+        if text:
+            try:
+                asked[option.name] = option.read(text)
+            except ValueError:
+                wanted = EXPECTS.get(option.read, "another value")
+                raise pytest.UsageError(f"{option.flag}: {text!r} is not {wanted}.") from None
+    return Settings(**asked)
+
+
+def configured_stages(config: pytest.Config) -> Mapping[str, Mapping[str, Any]]:
+    """The tables `[tool.fastdiff.stages.NAME]` of the project's pyproject.toml."""
+    project = config.rootpath / "pyproject.toml"
+    if not project.is_file():
+        return {}
+    tool = tomllib.loads(project.read_text(encoding="utf-8")).get("tool", {})
+    return tool.get("fastdiff", {}).get("stages", {})
+
+
+def require_known(kind: str, asked: tuple[str, ...], known: list[str]) -> None:
+    for name in asked:
+        if name not in known:
+            raise pytest.UsageError(f"--fastdiff-{kind}: {unknown(kind, name, known)}")

@@ -1,0 +1,211 @@
+"""One pytest session's models and stages: which were asked for, the one that is alive, and what was measured.
+
+The plugin's hooks call this; nothing here is imported by a user's tests. torch comes in with the first stage.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fastdiff.measure.environment import device_kind, device_name
+from fastdiff.models import CATALOGUE
+from fastdiff.recipes import LADDER, RecipeError
+from fastdiff.report.ladder import Rung
+from fastdiff.settings import configured_stages, require_known, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastdiff.measure.live import LiveStage, Reference
+    from fastdiff.models import Model, Request
+    from fastdiff.recipes import Ladder, Stage
+    from fastdiff.report.progress import Progress
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a test is parametrized with: a stage of a model's ladder."""
+
+    model: Model
+    stage: Stage
+
+    @property
+    def id(self) -> str:
+        return f"{self.model.name}-{self.stage.name}"
+
+
+@dataclass
+class Suite:
+    config: pytest.Config
+    progress: Progress
+    reference_wanted: bool = False
+    """Whether a collected test compares pictures; only then a reference is drawn for its own sake."""
+    rungs: dict[str, Rung] = field(default_factory=dict)
+    references: dict[str, Reference] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.settings = settings(self.config)
+        models = {model.name: model for model in CATALOGUE}
+        for added in self.config.hook.pytest_fastdiff_models():
+            models |= {model.name: model for model in added or ()}
+        require_known("model", self.settings.model, list(models))
+        self.models = [models[name] for name in self.settings.model]
+        self.ladders = {model.name: self._ladder(model) for model in self.models}
+        stages = list(dict.fromkeys(name for ladder in self.ladders.values() for name in ladder.names))
+        require_known("stage", self.settings.stage, stages)
+        self.device = device_kind() if self.settings.device == "auto" else self.settings.device
+
+    def _ladder(self, model: Model) -> Ladder:
+        try:
+            ladder = LADDER.configured(configured_stages(self.config))
+            return self.config.hook.pytest_fastdiff_ladder(ladder=ladder, model=model) or ladder
+        except RecipeError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    @property
+    def subjects(self) -> list[Subject]:
+        return [
+            Subject(model, stage)
+            for model in self.models
+            for stage in self.ladders[model.name]
+            if not self.settings.stage or stage.name in self.settings.stage
+        ]
+
+    @property
+    def headline(self) -> str:
+        return f"fastdiff: {', '.join(self.settings.model)} on {device_name(self.device)} ({self.device})"
+
+    def request(self, model: Model) -> Request:
+        asked = self.settings
+        return model.request.changed(steps=asked.steps, size=asked.size, batch=asked.batch)
+
+    @contextmanager
+    def live(self, subject: Subject) -> Iterator[LiveStage]:
+        """Builds the stage, draws with it, and ends it; what goes wrong ends this stage alone, in one sentence."""
+        reference = self.ladders[subject.model.name].reference
+        with self._reasons(subject), self._compile_cache():
+            if self.reference_wanted and subject.stage != reference and subject.model.name not in self.references:
+                with self._built(Subject(subject.model, reference)):
+                    pass
+        with self._reasons(subject), self._compile_cache():
+            built = self._built(subject)
+            stage = built.__enter__()
+        try:
+            with self._compile_cache():
+                yield stage
+        finally:
+            built.__exit__(None, None, None)
+        if stage.built.leaks:
+            pytest.fail(
+                f"{subject.id} left global switches changed (they were put back): {'; '.join(stage.built.leaks)}.",
+                pytrace=False,
+            )
+
+    @contextmanager
+    def _built(self, subject: Subject) -> Iterator[LiveStage]:
+        from fastdiff.measure.live import LiveStage, Reference
+
+        with self.progress.doing(f"{subject.id}: loading and building"):
+            stage = LiveStage(
+                subject.model, subject.stage, self.device, self.request(subject.model), self.settings.rounds
+            )
+        try:
+            compiles = " (compiling)" if stage.recipe.compile else ""
+            with self.progress.doing(f"{subject.id}: first call{compiles}"):
+                stage.first_call()
+            with self.progress.doing(f"{subject.id}: drawing"):
+                pictures = stage.images
+            if subject.stage == self.ladders[subject.model.name].reference:
+                self.references[subject.model.name] = Reference(subject.stage.name, pictures)
+            cache = stage.compilation.cache
+            compiled = f", compile cache {cache}" if cache != "none" else ""
+            self.progress.say(
+                f"{subject.id}: built in {stage.load_s:.1f} s, first call {stage.first_call_s:.1f} s{compiled}"
+            )
+            yield stage
+        finally:
+            stage.close()
+
+    @contextmanager
+    def _reasons(self, subject: Subject) -> Iterator[None]:
+        """Turns what a person can do something about into a sentence; anything else keeps its traceback."""
+        from fastdiff.models.libraries import torch
+        from fastdiff.models.loading import WeightsError
+
+        try:
+            yield
+        except RecipeError as error:
+            self.remark(subject, str(error))
+            pytest.skip(f"{subject.id}: {error}")
+        except WeightsError as error:
+            self.remark(subject, "weights missing")
+            pytest.fail(f"{subject.id}: {error}", pytrace=False)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            self.remark(subject, "out of memory")
+            pytest.fail(
+                f"{subject.id} does not fit into memory ({error}); try a smaller --fastdiff-size.", pytrace=False
+            )
+        except RuntimeError as error:
+            if "can't allocate memory" not in str(error):
+                raise
+            self.remark(subject, "out of memory")
+            pytest.fail(
+                f"{subject.id} does not fit into memory ({error}); try a smaller --fastdiff-size.", pytrace=False
+            )
+
+    @contextmanager
+    def _compile_cache(self) -> Iterator[None]:
+        """Compiled code goes to the folder that was asked for, unless the user's environment already names one."""
+        if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
+            yield
+            return
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self.cache_folder)
+        try:
+            yield
+        finally:
+            os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)
+
+    @property
+    def cache_folder(self) -> Any:
+        return (self.config.rootpath / self.settings.cache).resolve()
+
+    def rung(self, subject: Subject) -> Rung:
+        blank = Rung(subject.model.name, subject.stage.name, subject.stage.follows)
+        return self.rungs.setdefault(subject.id, blank)
+
+    def record(self, subject: Subject, stage: LiveStage, samples_s: tuple[float, ...] = ()) -> None:
+        """Keeps what is known of a stage so far; called after each of its tests, because a later one may fail."""
+        rung = self.rung(subject)
+        self.rungs[subject.id] = replace(
+            rung,
+            samples_s=samples_s or rung.samples_s,
+            first_call_s=stage.first_call_s,
+            cache=stage.compilation.cache,
+            ssim=stage.likeness.ssim if stage.likeness else None,
+            worst_tile=stage.likeness.worst_tile if stage.likeness else None,
+        )
+
+    def remark(self, subject: Subject, remark: str) -> None:
+        self.rungs[subject.id] = replace(self.rung(subject), remark=remark)
+
+    def ladder_of(self, model: Model) -> list[Rung]:
+        ids = [Subject(model, stage).id for stage in self.ladders[model.name]]
+        return [self.rungs[id_] for id_ in ids if id_ in self.rungs]
+
+    @property
+    def cache_line(self) -> str | None:
+        """Whether the first calls found their code in the compile cache; None where nothing was compiled."""
+        compiled = [rung for rung in self.rungs.values() if rung.cache != "none" and rung.first_call_s]
+        if not compiled:
+            return None
+        states = {rung.cache for rung in compiled}
+        state = states.pop() if len(states) == 1 else "partly warm"
+        seconds = sum(rung.first_call_s or 0 for rung in compiled)
+        folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR", str(self.cache_folder))
+        stages = "1 compiled stage" if len(compiled) == 1 else f"{len(compiled)} compiled stages"
+        return f"compile cache: {state} ({stages}, first calls {seconds:.0f} s together), kept in {folder}"

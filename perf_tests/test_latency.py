@@ -1,0 +1,8 @@
+"""How long a call takes in the steady state; the first call, which compiles, is recorded apart from it."""
+
+from fastdiff.measure.proof import assert_steady
+
+
+def test_latency(stage, benchmark):
+    benchmark.pedantic(stage.generate, rounds=stage.rounds)
+    assert_steady(stage.fingerprint)
