@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fastdiff import hooks
-from fastdiff.settings import add_options
+from fastdiff.settings import add_options, device_asked, is_asked, settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from fastdiff.suite import Subject, Suite
 
 SUITE = pytest.StashKey["Suite"]()
+DEFAULT_STORAGE = "file://./.benchmarks"
+"""pytest-benchmark's own; any other value is somebody's wish and stays."""
+UNCOMPARED = pytest.StashKey[str]()
+"""Why no latency is compared, although a comparison was asked for."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,12 +32,21 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hooks)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     # Inside a test pytest resets Python's warning filters, so the known noise is named to pytest as well.
     from fastdiff.models.noise import KNOWN_WARNINGS
 
     for pattern in KNOWN_WARNINGS:
         config.addinivalue_line("filterwarnings", f"ignore:{pattern}")
+    point_at_baselines(config)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Wrong names and impossible recipes are answered before anything is collected; torch stays outside."""
+    hook = session.config.hook
+    if is_asked(session.config) or hook.pytest_fastdiff_ladder.get_hookimpls():
+        suite_of(session.config)
 
 
 # -- fixtures ---------------------------------------------------------------------------------------------------------
@@ -109,7 +122,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
                     "fingerprint": live.fingerprint.as_dict(),
                 }
         if report.failed:
-            suite.remark(subject, f"{item.name.partition('[')[0]} failed")
+            name = item.name.partition("[")[0]
+            suite.remark(subject, {"setup": "not built", "teardown": "left traces"}.get(call.when, f"{name} failed"))
     return report
 
 
@@ -134,6 +148,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             for line in ladder.text(rungs):
                 terminalreporter.write_line(line)
             terminalreporter.write_line("")
+    if UNCOMPARED in config.stash:
+        terminalreporter.write_line(config.stash[UNCOMPARED])
     if suite.cache_line:
         terminalreporter.write_line(suite.cache_line)
     if suite.settings.markdown:
@@ -149,11 +165,35 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def suite_of(config: pytest.Config) -> Suite:
     """Made when the first test asks for a stage, so that a session without one never notices this plugin."""
     if SUITE not in config.stash:
+        if getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
+            raise pytest.UsageError(
+                "fastdiff measures one stage at a time, and parallel workers disturb each other: drop -n."
+            )
         from fastdiff.report.progress import Progress
         from fastdiff.suite import Suite
 
         config.stash[SUITE] = Suite(config, Progress(line_writer(config), terminal_of(config)))
     return config.stash[SUITE]
+
+
+def point_at_baselines(config: pytest.Config) -> None:
+    """Lets `--benchmark-compare` read this device's accepted runs, before pytest-benchmark looks for its own."""
+    from fastdiff.record.baselines import FOLDER
+
+    options = config.option
+    if not getattr(options, "benchmark_compare", None) or not (config.rootpath / FOLDER).is_dir():
+        return
+    if options.benchmark_storage != DEFAULT_STORAGE:
+        return
+    from fastdiff.record.baselines import accepted, folder_of
+
+    device = device_asked(settings(config))
+    folder = folder_of(config.rootpath, device)
+    options.benchmark_storage = f"file://{folder}"
+    if not accepted(folder):
+        options.benchmark_compare = None
+        shown = folder.relative_to(config.rootpath)
+        config.stash[UNCOMPARED] = f"latency: not compared, because {shown} holds no accepted run of this device yet"
 
 
 def subject_of(item: pytest.Item) -> Subject | None:

@@ -114,6 +114,21 @@ def settings(config: pytest.Config) -> Settings:
     return Settings(**asked)
 
 
+def is_asked(config: pytest.Config) -> bool:
+    """Whether this session names anything of fastdiff, on the command line or in a file."""
+    named = any(config.getoption(option.flag) or config.getini(option.ini) for option in OPTIONS)
+    return named or bool(configured_stages(config))
+
+
+def device_asked(asked: Settings) -> str:
+    """The device to measure on; `auto` is answered by the driver, not by torch."""
+    if asked.device != "auto":
+        return asked.device
+    from fastdiff.measure.environment import device_kind
+
+    return device_kind()
+
+
 def configured_stages(config: pytest.Config) -> Mapping[str, Mapping[str, Any]]:
     """The tables `[tool.fastdiff.stages.NAME]` of the project's pyproject.toml."""
     project = config.rootpath / "pyproject.toml"

@@ -6,17 +6,17 @@ The plugin's hooks call this; nothing here is imported by a user's tests. torch 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.measure.environment import device_kind, device_name
+from fastdiff.measure.environment import device_name
 from fastdiff.models import CATALOGUE
 from fastdiff.recipes import LADDER, RecipeError
 from fastdiff.report.ladder import Rung
-from fastdiff.settings import configured_stages, require_known, settings
+from fastdiff.settings import configured_stages, device_asked, require_known, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Suite:
         self.ladders = {model.name: self._ladder(model) for model in self.models}
         stages = list(dict.fromkeys(name for ladder in self.ladders.values() for name in ladder.names))
         require_known("stage", self.settings.stage, stages)
-        self.device = device_kind() if self.settings.device == "auto" else self.settings.device
+        self.device = device_asked(self.settings)
 
     def _ladder(self, model: Model) -> Ladder:
         try:
@@ -87,24 +87,24 @@ class Suite:
     @contextmanager
     def live(self, subject: Subject) -> Iterator[LiveStage]:
         """Builds the stage, draws with it, and ends it; what goes wrong ends this stage alone, in one sentence."""
-        reference = self.ladders[subject.model.name].reference
-        with self._reasons(subject), self._compile_cache():
-            if self.reference_wanted and subject.stage != reference and subject.model.name not in self.references:
-                with self._built(Subject(subject.model, reference)):
-                    pass
-        with self._reasons(subject), self._compile_cache():
-            built = self._built(subject)
-            stage = built.__enter__()
-        try:
-            with self._compile_cache():
-                yield stage
-        finally:
-            built.__exit__(None, None, None)
+        with ExitStack() as alive:
+            alive.enter_context(self._compile_cache())
+            with self._reasons(subject):
+                self._draw_reference(subject)
+                stage = alive.enter_context(self._built(subject))
+            yield stage
         if stage.built.leaks:
             pytest.fail(
                 f"{subject.id} left global switches changed (they were put back): {'; '.join(stage.built.leaks)}.",
                 pytrace=False,
             )
+
+    def _draw_reference(self, subject: Subject) -> None:
+        """Only where the reference stage did not run before, and before `subject` is built: one pipeline at a time."""
+        reference = Subject(subject.model, self.ladders[subject.model.name].reference)
+        if self.reference_wanted and subject != reference and subject.model.name not in self.references:
+            with self._built(reference):
+                pass
 
     @contextmanager
     def _built(self, subject: Subject) -> Iterator[LiveStage]:
@@ -140,18 +140,16 @@ class Suite:
         try:
             yield
         except RecipeError as error:
-            self.remark(subject, str(error))
+            self.remark(subject, "not possible here")
             pytest.skip(f"{subject.id}: {error}")
         except WeightsError as error:
             self.remark(subject, "weights missing")
             pytest.fail(f"{subject.id}: {error}", pytrace=False)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            self.remark(subject, "out of memory")
-            pytest.fail(
-                f"{subject.id} does not fit into memory ({error}); try a smaller --fastdiff-size.", pytrace=False
-            )
-        except RuntimeError as error:
-            if "can't allocate memory" not in str(error):
+        except (RuntimeError, MemoryError) as error:
+            # torch has a class of its own for a full GPU, and none for a full host.
+            if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "can't allocate memory" not in str(
+                error
+            ):
                 raise
             self.remark(subject, "out of memory")
             pytest.fail(
@@ -191,7 +189,9 @@ class Suite:
         )
 
     def remark(self, subject: Subject, remark: str) -> None:
-        self.rungs[subject.id] = replace(self.rung(subject), remark=remark)
+        """The first remark stays: what comes later is mostly its consequence."""
+        rung = self.rung(subject)
+        self.rungs[subject.id] = replace(rung, remark=rung.remark or remark)
 
     def ladder_of(self, model: Model) -> list[Rung]:
         ids = [Subject(model, stage).id for stage in self.ladders[model.name]]

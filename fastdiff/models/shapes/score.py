@@ -11,7 +11,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,15 +130,10 @@ def _balanced(scenes: list[Scene], count: int, random: np.random.Generator) -> l
 
 
 def load(folder: Path, device: str = "cpu") -> StableDiffusionXLPipeline:
-    import diffusers
-    import torch
-    import transformers
+    from fastdiff.models import CATALOGUE, loading
 
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    pipeline = diffusers.StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    shapes = next(model for model in CATALOGUE if model.name == "shapes")
+    return loading.load(replace(shapes, source=str(folder)), "float32").to(device)
 
 
 def draw_all(pipeline: StableDiffusionXLPipeline, scenes: Sequence[Scene], exam: Exam) -> Iterator[Drawing]:

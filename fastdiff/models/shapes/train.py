@@ -12,9 +12,9 @@ import itertools
 import math
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -52,9 +52,12 @@ class DenoiserLesson:
     warm_up_steps: int = 100
 
 
+VAE = VaeLesson()
 SMALL = DenoiserLesson(pixels=128, minutes=48, batch=32, learning_rate=1e-3, pictures=8000)
 FULL = DenoiserLesson(pixels=256, minutes=36, batch=16, learning_rate=6e-4, pictures=6000)
 """Most of what there is to learn does not depend on resolution, and a small step costs a quarter of a full one."""
+
+Plan = TypeVar("Plan", VaeLesson, DenoiserLesson)
 
 CAPTION_DROPOUT = 0.1
 EMA_DECAY = 0.998
@@ -140,13 +143,18 @@ def learning_rate(peak: float, done: float, warm: float = 1.0) -> float:
     return peak * min(warm, 1.0) * max(1.0 - done, 0.01)
 
 
-def train_vae(folder: Path, minutes: float) -> nn.Module:
-    lesson_plan = VaeLesson()
+def scaled(plan: Plan, factor: float) -> Plan:
+    """A longer or shorter lesson; a shorter one looks at fewer pictures too."""
+    pictures = max(64, round(plan.pictures * min(factor, 1.0)))
+    return replace(plan, minutes=plan.minutes * factor, pictures=pictures)
+
+
+def train_vae(folder: Path, lesson_plan: VaeLesson) -> nn.Module:
     torch.manual_seed(SEED)
     random = np.random.default_rng(SEED)
     vae = architecture.vae()
     optimizer = torch.optim.AdamW(vae.parameters(), lr=lesson_plan.learning_rate, weight_decay=1e-4)
-    lesson = Lesson("vae", folder, minutes, {"model": vae, "optimizer": optimizer})
+    lesson = Lesson("vae", folder, lesson_plan.minutes, {"model": vae, "optimizer": optimizer})
     if lesson.done < 1:
         scenes = [scene for scene in every_scene() if not scene.held_out]
         gallery = [
@@ -216,22 +224,19 @@ def encode_pictures(folder: Path, vae: nn.Module, lesson: DenoiserLesson) -> tup
     return torch.load(path)
 
 
-def train_denoiser(
-    folder: Path, vae: nn.Module, plan: DenoiserLesson, minutes: float, start: Denoiser | None
-) -> Denoiser:
+def train_denoiser(folder: Path, vae: nn.Module, plan: DenoiserLesson, start: Denoiser | None) -> Denoiser:
     """One lesson; `start` is what the lesson before it learnt. Returns the averaged weights."""
-    torch.manual_seed(SEED + plan.pixels)
+    torch.manual_seed(SEED + plan.pixels)  # the first weights
     latents, tokens = encode_pictures(folder, vae, plan)
     scale = 1 / float(torch.load(folder / f"latents-{SMALL.pixels}.pt")[0].float().std())
     model = start or Denoiser()
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=1e-2)
     lesson = Lesson(
-        f"denoiser-{plan.pixels}", folder, minutes, {"model": model, "average": average, "optimizer": optimizer}
+        f"denoiser-{plan.pixels}", folder, plan.minutes, {"model": model, "average": average, "optimizer": optimizer}
     )
+    torch.manual_seed(SEED + plan.pixels + lesson.steps)  # a resumed lesson must not see the same batches again
     alphas = architecture.scheduler().alphas_cumprod
-    # Compiling pays back its minutes many times over; the averaged copy stays uncompiled.
-    step = torch.compile(model) if lesson.done < 1 else model
     for done in lesson:
         _set_rate(optimizer, learning_rate(plan.learning_rate, done, (lesson.steps + 1) / plan.warm_up_steps))
         chosen = torch.randint(0, len(latents), (plan.batch,))
@@ -241,7 +246,7 @@ def train_denoiser(
         signal = alphas[timesteps].sqrt()[:, None, None, None]
         spread = (1 - alphas[timesteps]).sqrt()[:, None, None, None]
         keep = (torch.rand(plan.batch) >= CAPTION_DROPOUT).float()
-        velocity = step(signal * clean + spread * noise, timesteps, tokens[chosen], keep, plan.pixels)
+        velocity = model(signal * clean + spread * noise, timesteps, tokens[chosen], keep, plan.pixels)
         loss = functional.mse_loss(velocity, signal * noise - spread * clean)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -299,9 +304,9 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     try:
-        vae = train_vae(options.work, VaeLesson().minutes * options.scale)
-        small = train_denoiser(options.work, vae, SMALL, SMALL.minutes * options.scale, None)
-        denoiser = train_denoiser(options.work, vae, FULL, FULL.minutes * options.scale, small.requires_grad_(True))
+        vae = train_vae(options.work, scaled(VAE, options.scale))
+        small = train_denoiser(options.work, vae, scaled(SMALL, options.scale), None)
+        denoiser = train_denoiser(options.work, vae, scaled(FULL, options.scale), small.requires_grad_(True))
     except KeyboardInterrupt:
         raise SystemExit(f"\nstopped; the same command goes on from {options.work}") from None
     export(options.work, vae, denoiser, options.target)

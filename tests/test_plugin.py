@@ -1,0 +1,291 @@
+"""The suite as a user runs it: pytest in a process of its own, on the small twin of the embedded model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastdiff.models import Model
+
+SUITE = Path(__file__).parent.parent / "perf_tests"
+
+CONFTEST = """
+from fastdiff.models import Model, Request
+
+def pytest_fastdiff_models():
+    request = Request("a small red ring", steps=2, size=64, guidance=3.0)
+    return [
+        Model("twin", "StableDiffusionXLPipeline", {folder!r}, request),
+        Model("lost", "StableDiffusionXLPipeline", {nowhere!r}, request),
+    ]
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, tiny: Model) -> Path:
+    """A project of the user's own: the suite and a conftest that adds its models."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copytree(SUITE, folder / "perf_tests", ignore=shutil.ignore_patterns("__pycache__"))
+    nowhere = folder / "nowhere"
+    nowhere.mkdir()
+    conftest = CONFTEST.format(folder=str(tiny.source), nowhere=str(nowhere))
+    (folder / "conftest.py").write_text(conftest)
+    (folder / "pytest.ini").write_text("[pytest]\nfastdiff_model = twin\nfastdiff_rounds = 2\n")
+    return folder
+
+
+def run(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "perf_tests", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(
+        command, cwd=project, env=os.environ | environment, capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+def with_conftest(project: Path, tmp_path: Path, more: str) -> Path:
+    """The same project with something added to its conftest."""
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    conftest = copy / "conftest.py"
+    conftest.write_text(conftest.read_text() + more)
+    return copy
+
+
+class TestEagerStages:
+    @pytest.fixture(scope="class")
+    def result(self, project: Path) -> subprocess.CompletedProcess[str]:
+        return run(
+            project,
+            "--fastdiff-stage=fp32,bf16,sdpa",
+            "--benchmark-json=runs.json",
+            "--fastdiff-markdown=reports/ladder.md",
+        )
+
+    def test_everything_passes(self, result: subprocess.CompletedProcess[str]) -> None:
+        assert result.returncode == 0, result.stdout
+        assert "9 passed" in result.stdout
+
+    def test_no_stage_is_built_twice(self, result: subprocess.CompletedProcess[str]) -> None:
+        built = [line.split(":")[0] for line in result.stdout.splitlines() if ": built in" in line]
+        assert built == ["twin-fp32", "twin-bf16", "twin-sdpa"]
+
+    def test_ladder_is_shown_in_order_with_ratios(self, result: subprocess.CompletedProcess[str]) -> None:
+        lines = result.stdout.splitlines()
+        start = next(i for i, line in enumerate(lines) if line.startswith("stage "))
+        rungs = [line.split() for line in lines[start + 2 : start + 5]]
+        assert [rung[0] for rung in rungs] == ["fp32", "bf16", "sdpa"]
+        assert all("x" in "".join(rung[3:]) for rung in rungs[1:])
+
+    def test_no_noise_of_other_libraries(self, result: subprocess.CompletedProcess[str]) -> None:
+        assert "warnings summary" not in result.stdout, result.stdout
+        assert result.stderr == ""
+
+    def test_raw_samples_and_first_call_are_apart(
+        self, project: Path, result: subprocess.CompletedProcess[str]
+    ) -> None:
+        benchmarks = json.loads((project / "runs.json").read_text())["benchmarks"]
+        assert len(benchmarks) == 3
+        for benchmark in benchmarks:
+            facts = benchmark["extra_info"]["fastdiff"]
+            assert len(benchmark["stats"]["data"]) == 2
+            assert facts["first_call_s"] > 0
+            assert facts["first_call_s"] not in benchmark["stats"]["data"]
+            assert facts["fingerprint"]["structure"]["attention_modules"] > 0
+
+    def test_markdown_is_written(self, project: Path, result: subprocess.CompletedProcess[str]) -> None:
+        lines = (project / "reports/ladder.md").read_text().splitlines()
+        assert [line.split("|")[1].strip() for line in lines[2:]] == ["fp32", "bf16", "sdpa"]
+
+
+class TestTroubles:
+    """Each stage goes wrong in a way of its own, in one session: all are told, and the others go on."""
+
+    CONFTEST = """
+import numpy as np
+import pytest
+import fastdiff.recipes
+from fastdiff.recipes import ladder, stage
+
+def pytest_fastdiff_ladder(ladder, model):
+    if model.name == "twin":
+        ladder = ladder.extend("offloaded", "weights wait on the host", follows="sdpa", offload="model")
+        ladder = ladder.extend("leaky", "nothing", follows="sdpa", dtype="bfloat16")
+        ladder = ladder.extend("greedy", "nothing", follows="sdpa", dtype="float32")
+        ladder = ladder.extend("black", "nothing", follows="sdpa", dtype="float32")
+        ladder = ladder.extend("lazy", "nothing", follows="sdpa", dtype="float32", attention="vanilla")
+    return ladder
+
+def pytest_collection_finish(session):
+    from fastdiff.measure import live
+    from fastdiff.models.libraries import torch
+
+    build, call = live.build, live.LiveStage.call
+    before = []
+
+    def build_badly(model, recipe, device):
+        name = current.pop()
+        if name == "greedy":
+            raise torch.OutOfMemoryError("tried to allocate 1 PiB")
+        built = build(model, recipe, device)
+        if name == "leaky":
+            torch.backends.cuda.enable_flash_sdp(False)
+        if name == "lazy":
+            from diffusers.models.attention_processor import AttnProcessor2_0
+            built.denoiser.set_attn_processor(AttnProcessor2_0())
+        return built
+
+    def call_badly(self, output="pil"):
+        images = call(self, output)
+        return np.zeros_like(images) if self.stage.name == "black" and output == "np" else images
+
+    current = []
+    init = live.LiveStage.__init__
+
+    def remember(self, model, stage, *rest):
+        current.append(stage.name)
+        init(self, model, stage, *rest)
+
+    live.build, live.LiveStage.call, live.LiveStage.__init__ = build_badly, call_badly, remember
+"""
+
+    @pytest.fixture(scope="class")
+    def result(self, project: Path, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+        troubled = with_conftest(project, tmp_path_factory.mktemp("troubled"), self.CONFTEST)
+        return run(
+            troubled,
+            "--fastdiff-model=twin,lost",
+            "--fastdiff-stage=fp32,offloaded,leaky,greedy,black,lazy",
+            "--fastdiff-rounds=1",
+            "-rA",
+        )
+
+    def outcomes(self, result: subprocess.CompletedProcess[str], word: str, stage: str) -> list[str]:
+        return [line for line in result.stdout.splitlines() if line.startswith(word) and f"[{stage}]" in line]
+
+    def test_session_fails(self, result: subprocess.CompletedProcess[str]) -> None:
+        assert result.returncode == 1, result.stdout
+
+    def test_sound_stage_goes_on(self, result: subprocess.CompletedProcess[str]) -> None:
+        assert len(self.outcomes(result, "PASSED", "twin-fp32")) == 3
+
+    def test_missing_weights_are_named(self, result: subprocess.CompletedProcess[str]) -> None:
+        assert len(self.outcomes(result, "ERROR", "lost-fp32")) == 3
+        assert "it has no model_index.json" in result.stdout
+
+    def test_device_that_cannot_is_skipped_with_the_reason(self, result: subprocess.CompletedProcess[str]) -> None:
+        assert "model offload moves weights to the CPU, and the pipeline is there already" in result.stdout
+        assert not self.outcomes(result, "PASSED", "twin-offloaded")
+
+    def test_leak_is_named_and_put_back(self, result: subprocess.CompletedProcess[str]) -> None:
+        assert "twin-leaky left global switches changed" in result.stdout
+        assert "sdpa.flash was True and is False" in result.stdout
+        assert result.stdout.count("sdpa.flash was True and is False") <= 2, "the next stage saw the leak as well"
+
+    def test_out_of_memory_fails_its_stage_alone(self, result: subprocess.CompletedProcess[str]) -> None:
+        assert "twin-greedy does not fit into memory" in result.stdout
+        assert "--fastdiff-size" in result.stdout
+
+    def test_black_picture_is_caught(self, result: subprocess.CompletedProcess[str]) -> None:
+        assert "picture 1 of 1 is black" in result.stdout
+        assert len(self.outcomes(result, "FAILED", "twin-black")) == 1
+
+    def test_unapplied_stage_is_never_timed(self, result: subprocess.CompletedProcess[str]) -> None:
+        assert "attention: vanilla was not applied" in result.stdout
+        assert "not measured, because twin-lazy was not applied" in result.stdout
+        assert len(self.outcomes(result, "FAILED", "twin-lazy")) == 3
+        table = [line for line in result.stdout.splitlines() if line.startswith("lazy ")]
+        assert " ms " not in table[0].replace("first", "").split("x")[0][:30]
+
+
+def test_reference_is_drawn_for_a_stage_that_runs_alone(project: Path) -> None:
+    result = run(project, "-k", "sdpa")
+    assert result.returncode == 0, result.stdout
+    assert "3 passed" in result.stdout
+    assert [line.split(":")[0] for line in result.stdout.splitlines() if ": built in" in line] == [
+        "twin-fp32",
+        "twin-sdpa",
+    ]
+
+
+def test_no_reference_is_drawn_for_timings_alone(project: Path) -> None:
+    result = run(project, "-k", "sdpa and latency")
+    assert "twin-fp32" not in result.stdout
+    assert "1 passed" in result.stdout
+
+
+def test_comparison_without_a_baseline_is_said_and_passes(project: Path, tmp_path: Path) -> None:
+    compared = with_conftest(project, tmp_path, "")
+    (compared / "baselines").mkdir()
+    result = run(compared, "-k", "fp32 and latency", "--benchmark-compare")
+    assert result.returncode == 0, result.stdout
+    assert "holds no accepted run of this device yet" in result.stdout
+    assert "Can't compare" not in result.stdout
+
+
+def test_compiled_stage_says_cold_then_warm(project: Path, tmp_path: Path) -> None:
+    cache = f"--fastdiff-cache={tmp_path / 'cache'}"
+    environment = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
+    for state in ("cold", "warm"):
+        command = [sys.executable, "-m", "pytest", "perf_tests", "-k", "compile", cache, "-p", "no:cacheprovider"]
+        result = subprocess.run(
+            command, cwd=project, env=environment, capture_output=True, text=True, timeout=900, check=False
+        )
+        assert result.returncode == 0, result.stdout
+        assert f"compile cache: {state} (1 compiled stage" in result.stdout
+        assert str(tmp_path / "cache") in result.stdout
+
+
+def test_disabled_compilation_is_a_failure(project: Path) -> None:
+    result = run(project, "-k", "compile", TORCHDYNAMO_DISABLE="1")
+    assert result.returncode == 1
+    assert "0 of 2 parts were compiled" in result.stdout
+    assert "TORCHDYNAMO_DISABLE" in result.stdout
+
+
+def test_interrupt_leaves_what_was_measured(project: Path) -> None:
+    command = [sys.executable, "-u", "-m", "pytest", "perf_tests", "--fastdiff-stage=fp32,bf16"]
+    command += ["--fastdiff-rounds=100000", "-k", "applied or parity or latency"]
+    process = subprocess.Popen(
+        command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    seen = list(_lines_until(process, "test_latency.py"))
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    output = "".join(seen) + rest
+    assert process.returncode == 2, output
+    assert "KeyboardInterrupt" in output
+    assert "fastdiff: the ladder of twin" in output
+    assert output.count("\x1b[2K") == 0, "a pipe must not receive a terminal's codes"
+
+
+def _lines_until(process: subprocess.Popen[str], word: str) -> Iterator[str]:
+    """Reads characters, because the line that announces a test is finished only after it."""
+    assert process.stdout is not None
+    text = ""
+    while word not in text:
+        character = process.stdout.read(1)
+        if not character:
+            return
+        text += character
+        yield character
+
+
+def test_a_session_without_stages_never_notices(tmp_path: Path) -> None:
+    (tmp_path / "test_plain.py").write_text("import sys\n\ndef test_plain():\n    assert 'torch' not in sys.modules\n")
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout
+    assert "fastdiff" not in result.stdout
