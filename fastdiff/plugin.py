@@ -127,6 +127,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """What was built is said after its first test, when nobody is in the middle of a line."""
+    result = yield
+    reporter = item.config.pluginmanager.get_plugin("terminalreporter")
+    if SUITE in item.config.stash and reporter is not None:
+        for line in suite_of(item.config).progress.take_lines():
+            if reporter.verbosity >= 0:
+                reporter.ensure_newline()
+                reporter.write_line(line)
+    return result
+
+
 # -- the end ----------------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +185,7 @@ def suite_of(config: pytest.Config) -> Suite:
         from fastdiff.report.progress import Progress
         from fastdiff.suite import Suite
 
-        config.stash[SUITE] = Suite(config, Progress(line_writer(config), terminal_of(config)))
+        config.stash[SUITE] = Suite(config, Progress(terminal_of(config)))
     return config.stash[SUITE]
 
 
@@ -213,19 +226,6 @@ def samples_of(benchmark: Any) -> tuple[float, ...]:
     """Every sample of pytest-benchmark's fixture; none where benchmarks are disabled or the test failed before."""
     measured = getattr(benchmark, "stats", None)
     return tuple(measured.stats.data) if measured is not None else ()
-
-
-def line_writer(config: pytest.Config) -> Any:
-    def write(line: str) -> None:
-        reporter = config.pluginmanager.get_plugin("terminalreporter")
-        capture = config.pluginmanager.get_plugin("capturemanager")
-        if reporter is None or capture is None or reporter.verbosity < 0:
-            return
-        with capture.global_and_fixture_disabled():
-            reporter.ensure_newline()
-            reporter.write_line(line)
-
-    return write
 
 
 def terminal_of(config: pytest.Config) -> Any:

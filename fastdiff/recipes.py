@@ -41,6 +41,8 @@ class Compile:
 
     def __post_init__(self) -> None:
         _one_of("compile mode", self.mode, COMPILE_MODES)
+        _switches("compile", {name: getattr(self, name) for name in ("fullgraph", "denoiser", "decoder")})
+        _switches("flags", dict(self.flags))
         if not (self.denoiser or self.decoder):
             raise RecipeError("compile: neither the denoiser nor the decoder is to be compiled; leave `compile` out.")
 
@@ -61,6 +63,9 @@ class Recipe:
     offload: str = "none"
 
     def __post_init__(self) -> None:
+        _switches("recipe", {name: getattr(self, name) for name in ("tf32", "channels_last", "fuse_qkv")})
+        if self.compile is not None and not isinstance(self.compile, Compile):
+            raise RecipeError(f"compile is {self.compile!r}; give a Compile(), or in a file true or a table.")
         _one_of("dtype", self.dtype, DTYPES)
         _one_of("attention", self.attention, ATTENTIONS)
         _one_of("quantize", self.quantize, QUANTIZATIONS)
@@ -91,7 +96,7 @@ class Recipe:
         if device == "cpu":
             if self.offload != "none":
                 raise RecipeError(
-                    f"{self.offload} offload moves weights to the CPU, and the pipeline is there already."
+                    f"{self.offload} offload moves weights to the CPU, and the pipeline is there already; leave it out."
                 )
             if self.dtype == "float16":
                 raise RecipeError("float16 is emulated on a CPU and slower than float32; use bfloat16 there.")
@@ -107,6 +112,12 @@ class ImageBudget:
     ssim: float
     worst_tile: float
     measured: str
+
+    def __post_init__(self) -> None:
+        for name in ("ssim", "worst_tile"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise RecipeError(f"budget: {name} is {value!r}; give a number from 0 to 1.")
 
 
 LOSSLESS = ImageBudget(ssim=0.97, worst_tile=0.85, measured="not measured yet")
@@ -140,7 +151,8 @@ class Ladder:
         for place, stage in enumerate(self.stages):
             if stage.follows is not None and stage.follows not in names[:place]:
                 raise RecipeError(
-                    f"stage {stage.name!r} follows {stage.follows!r}, which is not before it on the ladder."
+                    f"stage {stage.name!r} follows {stage.follows!r}, which is not before it on the ladder; "
+                    "name one that is, or move it."
                 )
 
     def __iter__(self) -> Iterator[Stage]:
@@ -167,9 +179,19 @@ class Ladder:
         return Ladder((*self.stages, new))
 
     def extend(self, name: str, adds: str, *, follows: str | None = None, **changes: Any) -> Ladder:
-        """Adds the stage that differs from `follows` (or from the last one) by `changes`."""
-        before = self[follows] if follows else self.stages[-1]
-        return self.add(stage(name, adds, **changes).after(before))
+        """Adds the stage that differs from `follows` by `changes`.
+
+        Without `follows` it comes after the last one, or, if it has a known name, after what the known one follows.
+        """
+        return self.add(stage(name, adds, **changes).after(self._before(name, follows)))
+
+    def _before(self, name: str, follows: str | None) -> Stage | None:
+        if follows is not None:
+            return self[follows]
+        if name in self.names:
+            known = self[name].follows
+            return self[known] if known is not None else None
+        return self.stages[-1]
 
     def configured(self, tables: Mapping[str, Mapping[str, Any]]) -> Ladder:
         """The ladder with the stages of `[tool.fastdiff.stages]` added to it."""
@@ -218,38 +240,83 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return f"no {kind} is called {name!r}{guess} There are: {', '.join(known)}."
 
 
-def _one_of(kind: str, value: str, known: tuple[str, ...]) -> None:
+def _one_of(kind: str, value: object, known: tuple[str, ...]) -> None:
     if value not in known:
         raise RecipeError(unknown(kind, str(value), known))
 
 
+def _switches(where: str, values: Mapping[str, object]) -> None:
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise RecipeError(f"{where}: {name} is {value!r}; give true or false.")
+
+
+def _check_names(kind: str, names: Iterable[str], owner: type) -> None:
+    known = [f.name for f in fields(owner)]
+    for name in names:
+        if name not in known:
+            raise RecipeError(unknown(kind, name, known))
+
+
 def _check_fields(name: str, changes: Mapping[str, Any]) -> None:
-    known = [f.name for f in fields(Recipe)]
-    for key in changes:
-        if key not in known:
-            raise RecipeError(f"stage {name!r}: {unknown('optimization', key, known)}")
+    try:
+        _check_names("optimization", changes, Recipe)
+    except RecipeError as error:
+        raise RecipeError(f"stage {name!r}: {error}") from None
 
 
-def _stage_from_table(name: str, table: Mapping[str, Any], ladder: Ladder) -> Stage:
-    """A TOML table says a stage as the code does: `follows`, `adds`, and what changes."""
-    changes = {key.replace("-", "_"): value for key, value in table.items() if key not in ("follows", "adds", "budget")}
-    _check_fields(name, changes)
-    compile_ = changes.get("compile")
-    if isinstance(compile_, Mapping):
-        options: dict[str, Any] = dict(compile_)
-        known = [f.name for f in fields(Compile)]
-        for key in options:
-            if key not in known:
-                raise RecipeError(f"stage {name!r}: {unknown('compile option', key, known)}")
-        if "flags" in options:
-            options["flags"] = tuple(options["flags"].items())
-        changes["compile"] = Compile(**options)
-    elif compile_ is not None:
-        changes["compile"] = Compile() if compile_ else None
-    budget = ImageBudget(measured="the configuration", **table["budget"]) if "budget" in table else None
-    follows = ladder[table["follows"]] if "follows" in table else ladder.stages[-1]
-    adds = table.get("adds", f"what {name!r} changes in the configuration")
-    return Step(name, adds, changes, budget).after(follows)
+# -- stages as tables of a configuration file -------------------------------------------------------------------------
+
+
+def _stage_from_table(name: str, table: object, ladder: Ladder) -> Stage:
+    """A TOML table says a stage as the code does: `follows`, `adds`, `budget`, and what changes."""
+    try:
+        return _read_stage(name, _table("a stage", table), ladder)
+    except RecipeError as error:
+        said = str(error).removeprefix(f"stage {name!r}: ")
+        raise RecipeError(f"stage {name!r}: {said}") from None
+
+
+def _read_stage(name: str, table: dict[str, Any], ladder: Ladder) -> Stage:
+    follows = _text("follows", table.pop("follows", None))
+    adds = _text("adds", table.pop("adds", None))
+    budget = _read_budget(_table("budget", table.pop("budget"))) if "budget" in table else None
+    if "compile" in table:
+        table["compile"] = _read_compile(table["compile"])
+    _check_names("optimization", table, Recipe)
+    before = ladder._before(name, follows)
+    return Step(name, adds or f"what {name!r} changes in the configuration", table, budget).after(before)
+
+
+def _read_compile(value: object) -> Compile | None:
+    if isinstance(value, bool):
+        return Compile() if value else None
+    options = _table("compile", value)
+    _check_names("compile option", options, Compile)
+    if "flags" in options:
+        options["flags"] = tuple(_table("flags", options["flags"]).items())
+    return Compile(**options)
+
+
+def _read_budget(table: dict[str, Any]) -> ImageBudget:
+    _check_names("number of a budget", table, ImageBudget)
+    missing = [name for name in ("ssim", "worst_tile") if name not in table]
+    if missing:
+        raise RecipeError(f"budget: {' and '.join(missing)} missing; give both ssim and worst_tile.")
+    return ImageBudget(**{"measured": "the configuration", **table})
+
+
+def _table(kind: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        needs = " with ssim and worst_tile" if kind == "budget" else ""
+        raise RecipeError(f"{kind} is {value!r}; give a table{needs}.")
+    return {str(key).replace("-", "_"): entry for key, entry in value.items()}
+
+
+def _text(kind: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise RecipeError(f"{kind} is {value!r}; give a text in quotes.")
+    return value
 
 
 LADDER = ladder(

@@ -29,9 +29,9 @@ def likeness(images: np.ndarray, reference: np.ndarray) -> Likeness:
             f"pictures of shape {images.shape} cannot be compared with pictures of shape {reference.shape}"
         )
     pairs = [_pair(image, other) for image, other in zip(images, reference, strict=True)]
-    return Likeness(
-        min(pair.ssim for pair in pairs), min(pair.worst_tile for pair in pairs), min(pair.psnr_db for pair in pairs)
-    )
+    # NumPy's minimum, because Python's own forgets a NaN that comes second.
+    ssim, worst_tile, psnr_db = np.min([(pair.ssim, pair.worst_tile, pair.psnr_db) for pair in pairs], axis=0)
+    return Likeness(float(ssim), float(worst_tile), float(psnr_db))
 
 
 def _pair(image: np.ndarray, reference: np.ndarray) -> Likeness:

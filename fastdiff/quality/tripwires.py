@@ -13,12 +13,15 @@ FLATTEST = 1 / 255
 
 def tripped(images: np.ndarray) -> str | None:
     """Says in one sentence what is wrong with the first bad picture; None if nothing is."""
+    if not len(images):
+        return "there is no picture at all."
     for place, image in enumerate(images):
         which = f"picture {place + 1} of {len(images)}"
         if not np.isfinite(image).all():
             return f"{which} has {int((~np.isfinite(image)).sum())} values that are not numbers."
         if image.max() <= DARKEST:
             return f"{which} is black."
-        if image.std() < FLATTEST:
+        # Along each channel: a plain red picture has three flat channels, and they differ.
+        if image.std(axis=(0, 1)).max() < FLATTEST:
             return f"{which} is one flat colour."
     return None

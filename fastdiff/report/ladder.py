@@ -72,7 +72,8 @@ def text(rungs: list[Rung]) -> list[str]:
 
 def markdown(rungs: list[Rung]) -> list[str]:
     numbers = ["---", *["---:"] * (len(HEADINGS) - 2), "---"]
-    return ["| " + " | ".join(row) + " |" for row in [HEADINGS, tuple(numbers), *rows(rungs)]]
+    table = [HEADINGS, tuple(numbers), *rows(rungs)]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
 
 
 def _slower(previous: float | None, rung: Rung) -> str:
@@ -94,4 +95,4 @@ def _ratio(before: float | None, after: float | None) -> str:
 def _duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.2f} s"

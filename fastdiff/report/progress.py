@@ -1,4 +1,4 @@
-"""Says what takes long while it takes long: a ticking line on a terminal, finished lines everywhere."""
+"""Says what takes long while it takes long: a ticking remark on a terminal, finished lines everywhere."""
 
 from __future__ import annotations
 
@@ -8,46 +8,56 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 TICK_S = 0.5
 PATIENCE_S = 1.0
-"""What is done sooner needs no line."""
+"""What is done sooner needs no remark."""
+
+_KEEP, _BACK = "\x1b7\x1b[?7l", "\x1b[K\x1b[?7h\x1b8"
+"""Around a remark: remember the cursor and do not wrap; clear what is behind, wrap again, go back."""
+_CLEAR = "\x1b[K"
 
 
 class Progress:
-    def __init__(self, write_line: Callable[[str], None], terminal: TextIO | None = None) -> None:
-        """`terminal` receives the ticking line; None (a pipe, a log file) means finished lines only."""
-        self._write_line, self._terminal = write_line, terminal
+    """`terminal` shows what is being done behind the line that is there already; None (a pipe, a file) shows nothing.
+
+    Finished lines wait in `lines` until nobody else is in the middle of a line of their own.
+    """
+
+    def __init__(self, terminal: TextIO | None = None) -> None:
+        self.lines: list[str] = []
+        self._terminal = terminal
 
     def say(self, line: str) -> None:
-        self._write_line(line)
+        self.lines.append(line)
+
+    def take_lines(self) -> list[str]:
+        lines, self.lines = self.lines, []
+        return lines
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
+        if self._terminal is None:
+            yield
+            return
         done = threading.Event()
-        ticker = threading.Thread(target=self._tick, args=(what, done), daemon=True)
-        if self._terminal is not None:
-            ticker.start()
+        ticker = threading.Thread(target=self._tick, args=(self._terminal, what, done), daemon=True)
+        ticker.start()
         try:
             yield
         finally:
             done.set()
-            if self._terminal is not None:
-                ticker.join()
+            ticker.join()
 
-    def _tick(self, what: str, done: threading.Event) -> None:
-        assert self._terminal is not None
+    def _tick(self, terminal: TextIO, what: str, done: threading.Event) -> None:
         began = time.monotonic()
-        shown = False
-        if done.wait(PATIENCE_S):
-            return
-        try:
-            while not done.wait(TICK_S):
-                self._terminal.write(f"\r\x1b[2K{what} ... {time.monotonic() - began:.0f} s")
-                self._terminal.flush()
-                shown = True
-        finally:
-            if shown:
-                self._terminal.write("\r\x1b[2K")
-                self._terminal.flush()
+        wait = PATIENCE_S
+        while not done.wait(wait):
+            # One write a tick, so that an interrupt never leaves half a code behind.
+            terminal.write(f"{_KEEP} {what} ... {time.monotonic() - began:.0f} s{_BACK}")
+            terminal.flush()
+            wait = TICK_S
+        if wait == TICK_S:
+            terminal.write(_CLEAR)
+            terminal.flush()

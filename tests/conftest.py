@@ -1,0 +1,133 @@
+"""What the tests share: a tiny model of the embedded one's architecture, and one compile cache for all of them."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fastdiff.models import Model, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TEXT_WIDTH = 32
+TIME_EMBEDDING = 8
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A model with random weights in a folder, as small as it can be with every code path of the embedded one."""
+    folder = tmp_path_factory.mktemp("tiny")
+    _write_tiny(folder)
+    request = Request("a large red circle on a blue background", steps=2, size=64, guidance=4.0)
+    return Model("tiny", "StableDiffusionXLPipeline", str(folder), request)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_cache(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Compiled code is kept in pytest's cache, so that the second session does not wait for the compiler."""
+    folder = request.config.cache.mkdir("fastdiff-compile")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_alive() -> Iterator[None]:
+    """Closes the pipeline that a failing test left behind, so that it does not take the next test with it."""
+    yield
+    optimize = sys.modules.get("fastdiff.optimize")
+    for built in list(optimize._alive) if optimize else ():
+        built.close()
+
+
+def _write_tiny(folder: Path) -> None:
+    from fastdiff.models.libraries import diffusers, torch  # first, because it drops the noise of the others
+    from fastdiff.models.shapes import architecture
+
+    with torch.random.fork_rng(devices=[]), _no_bars():
+        torch.manual_seed(0)
+        text_encoder, text_encoder_2 = _text_encoders(architecture)
+        tokenizer = architecture.save_tokenizer(folder / "tokenizer")
+        pipeline = diffusers.StableDiffusionXLPipeline(
+            vae=_vae(diffusers),
+            text_encoder=text_encoder,
+            text_encoder_2=text_encoder_2,
+            tokenizer=tokenizer,
+            tokenizer_2=tokenizer,
+            unet=_unet(diffusers),
+            scheduler=architecture.scheduler(),
+            add_watermarker=False,
+        )
+        pipeline.save_pretrained(folder)
+
+
+def _unet(diffusers: Any) -> Any:
+    """Equal widths share compiled kernels; 64 + 64 from a skip is the 128 that the convolution filter asks for."""
+    return diffusers.UNet2DConditionModel(
+        sample_size=32,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(64, 64),
+        layers_per_block=1,
+        transformer_layers_per_block=(1, 2),
+        reverse_transformer_layers_per_block=[[1, 1], [1, 1]],
+        attention_head_dim=(4, 4),  # heads, as in the embedded model
+        norm_num_groups=16,
+        cross_attention_dim=2 * TEXT_WIDTH,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=TIME_EMBEDDING,
+        projection_class_embeddings_input_dim=6 * TIME_EMBEDDING + TEXT_WIDTH,
+    )
+
+
+def _vae(diffusers: Any) -> Any:
+    return diffusers.AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(16, 16),
+        layers_per_block=1,
+        norm_num_groups=8,
+        latent_channels=4,
+        sample_size=64,
+        force_upcast=False,
+    )
+
+
+def _text_encoders(architecture: Any) -> tuple[Any, Any]:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    vocabulary, _ = architecture.vocabulary()
+    config = CLIPTextConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=2 * TEXT_WIDTH,
+        projection_dim=TEXT_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=architecture.TOKENS,
+        hidden_act="gelu",
+        bos_token_id=vocabulary[architecture.START],
+        eos_token_id=vocabulary[architecture.END],
+        pad_token_id=vocabulary[architecture.END],
+    )
+    return CLIPTextModel(config), CLIPTextModelWithProjection(config)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without the bars that transformers shows while it writes."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,138 @@
+"""A live stage: its first call is measured apart, its pictures are what was asked for, its facts repeat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from fastdiff.measure.live import LiveStage, Reference, bring_to_life
+from fastdiff.recipes import LADDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastdiff.models import Model
+
+
+@pytest.fixture
+def live(tiny: Model) -> Iterator[LiveStage]:
+    stage = LiveStage(tiny, LADDER["fp32"], "cpu", tiny.request, rounds=1)
+    yield stage
+    stage.close()
+
+
+def counted(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every call of the pipeline from now on leaves its output type in the list."""
+    calls: list[Any] = []
+    pipeline = live.built.pipeline
+
+    def call(**asked: Any) -> Any:
+        calls.append(asked["output_type"])
+        return pipeline(**asked)
+
+    monkeypatch.setattr(live.built, "pipeline", call)
+    return calls
+
+
+def drawn(model: Model, *, batch: int = 1, seed: int = 0) -> np.ndarray:
+    request = replace(model.request, batch=batch, seed=seed)
+    live = LiveStage(model, LADDER["fp32"], "cpu", request, rounds=1)
+    try:
+        return live.images
+    finally:
+        live.close()
+
+
+def test_first_call_is_measured_apart(live: LiveStage) -> None:
+    assert live.first_call_s == 0
+    live.first_call()
+    first = live.first_call_s
+    assert 0 < first < 600
+    live.generate()
+    _ = live.images
+    assert live.first_call_s == first, "a later call was taken for the first"
+    assert live.load_s > 0
+
+
+def test_first_call_is_one_whole_call(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = counted(live, monkeypatch)
+    live.first_call()
+    assert calls == ["pil"]
+
+
+def test_brought_to_life_is_called_once_and_drawn_once(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = counted(live, monkeypatch)
+    assert bring_to_life(live) is live
+    assert calls == ["pil", "np"]
+    _ = live.images
+    assert calls == ["pil", "np"], "the pictures are drawn once"
+
+
+def test_pictures_are_what_was_asked_for(tiny: Model) -> None:
+    images = drawn(tiny, batch=3)
+    assert images.shape == (3, 64, 64, 3)
+    assert images.dtype == np.float32
+    assert np.isfinite(images).all()
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert images.std() > 0.02, "random weights still draw more than one colour"
+
+
+def test_pil_pictures_have_the_size(live: LiveStage) -> None:
+    (picture,) = live.generate()
+    assert picture.size == (64, 64)
+
+
+def test_every_picture_of_a_batch_has_a_seed_of_its_own(tiny: Model) -> None:
+    first, second = drawn(tiny, batch=2, seed=5)
+    assert np.abs(first - second).max() > 0.1
+    (alone,) = drawn(tiny, seed=6)
+    assert np.abs(second - alone).max() < 1e-3, "the second of seed 5 is the first of seed 6"
+
+
+def test_steps_and_guidance_reach_the_pipeline(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    pipeline = live.built.pipeline
+    monkeypatch.setattr(live.built, "pipeline", lambda **given: asked.update(given) or pipeline(**given))
+    live.generate()
+    assert (asked["num_inference_steps"], asked["guidance_scale"]) == (2, 4.0)
+    assert (asked["height"], asked["width"], asked["prompt"]) == (64, 64, live.request.prompt)
+    assert [generator.device.type for generator in asked["generator"]] == ["cpu"]
+
+
+def test_reference_is_compared_with_a_second_drawing(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = Reference("fp32", live.images)
+    calls = counted(live, monkeypatch)
+    found = live.likeness_to(reference)
+    assert calls == ["np"]
+    assert found is live.likeness
+    assert found.ssim > 0.9999
+
+
+def test_other_stages_are_compared_with_what_they_drew(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = Reference("another", 1 - live.images)
+    calls = counted(live, monkeypatch)
+    found = live.likeness_to(reference)
+    assert calls == []
+    assert found.ssim < 0.5
+
+
+def test_fingerprint_repeats(tiny: Model) -> None:
+    found = {}
+    for name, attempt in [("fp32", 1), ("fp32", 2), ("sdpa", 1)]:
+        live = bring_to_life(LiveStage(tiny, LADDER[name], "cpu", tiny.request, rounds=1))
+        found[name, attempt] = live.fingerprint
+        assert live.unapplied == []
+        live.close()
+    assert found["fp32", 1] == found["fp32", 2]
+    assert found["fp32", 1].as_dict() == found["fp32", 2].as_dict()
+    assert found["fp32", 1] != found["sdpa", 1]
+
+
+def test_names(live: LiveStage) -> None:
+    assert live.id == "tiny-fp32"
+    assert live.recipe == LADDER["fp32"].recipe
+    assert live.budget == LADDER["fp32"].budget

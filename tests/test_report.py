@@ -1,0 +1,240 @@
+"""The ladder's table has the right ratios in straight columns, and progress leaves the terminal as it found it."""
+
+import io
+import re
+import statistics
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fastdiff.report import progress
+from fastdiff.report.ladder import HEADINGS, Rung, markdown, rows, text
+from fastdiff.report.progress import Progress
+
+LADDER = [
+    Rung("shapes", "fp32", None, (0.8, 0.8, 0.8), 0.9, "none", 1.0, 1.0),
+    Rung("shapes", "bf16", "fp32", (0.4, 0.4, 0.4), 0.5, "none", 0.998, 0.99),
+    Rung("shapes", "compile", "bf16", (0.2, 0.2, 0.2), 61.25, "cold", 0.997, 0.98),
+    Rung("shapes", "int8", "compile", (0.25, 0.25, 0.25), 6.5, "warm", 0.993, 0.95),
+]
+
+
+def column(rungs: list[Rung], heading: str) -> list[str]:
+    return [row[HEADINGS.index(heading)] for row in rows(rungs)]
+
+
+# -- one rung ---------------------------------------------------------------------------------------------------------
+
+
+def test_median() -> None:
+    assert Rung("m", "s", None, (0.3, 0.1, 0.9)).median_s == 0.3
+    assert Rung("m", "s", None, (0.1, 0.3)).median_s == pytest.approx(0.2)
+    assert Rung("m", "s", None).median_s is None
+
+
+def test_spread_is_half_the_distance_of_the_quartiles() -> None:
+    samples = (0.31, 0.30, 0.36, 0.33, 0.30, 0.95, 0.32)
+    low, high = np.percentile(samples, [25, 75])
+    assert Rung("m", "s", None, samples).spread == pytest.approx((high - low) / 2 / statistics.median(samples))
+
+
+def test_spread_needs_two_samples() -> None:
+    assert Rung("m", "s", None).spread is None
+    assert Rung("m", "s", None, (0.3,)).spread is None
+    assert Rung("m", "s", None, (0.3, 0.3)).spread == 0
+
+
+def test_one_outlier_does_not_move_the_spread() -> None:
+    assert Rung("m", "s", None, (0.3, 0.3, 0.3, 0.3, 9.0)).spread == 0
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+
+def test_cells() -> None:
+    assert rows(LADDER)[0] == ("fp32", "800 ms", "±0.0%", "-", "-", "900 ms", "1.0000", "1.0000", "")
+    assert rows(LADDER)[2][:6] == ("compile", "200 ms", "±0.0%", "2.00x", "4.00x", "61.25 s (cold)")
+
+
+def test_ratios() -> None:
+    assert column(LADDER, "to previous") == ["-", "2.00x", "2.00x", "0.80x"]
+    assert column(LADDER, "to first") == ["-", "2.00x", "4.00x", "3.20x"]
+
+
+def test_previous_is_what_a_stage_follows_not_the_line_above() -> None:
+    branch = Rung("shapes", "branch", "fp32", (0.1, 0.1))
+    assert column([*LADDER, branch], "to previous")[-1] == "8.00x"
+
+
+def test_slower_than_the_stage_it_follows_is_said() -> None:
+    assert column(LADDER, "remark") == ["", "", "", "slower than compile here"]
+
+
+def test_a_remark_of_its_own_goes_first() -> None:
+    assert column([*LADDER[:3], replace(LADDER[3], remark="out of memory")], "remark")[-1] == "out of memory"
+
+
+def test_a_stage_without_its_predecessor_has_no_ratio_to_it() -> None:
+    without = [LADDER[0], LADDER[2], LADDER[3]]
+    assert column(without, "to previous") == ["-", "-", "0.80x"]
+    assert column(without, "to first") == ["-", "4.00x", "3.20x"]
+
+
+def test_without_the_first_stage_nothing_is_related_to_it() -> None:
+    assert column(LADDER[1:], "to first") == ["-", "-", "-"]
+    assert column(LADDER[1:], "to previous") == ["-", "2.00x", "0.80x"]
+
+
+def test_a_stage_that_was_not_measured_leaves_dashes() -> None:
+    failed = Rung("shapes", "bf16", "fp32", remark="out of memory")
+    table = rows([LADDER[0], failed, LADDER[2]])
+    assert table[1] == ("bf16", *["-"] * 7, "out of memory")
+    assert table[2][3:5] == ("-", "4.00x")
+
+
+def test_a_first_stage_that_was_not_measured_is_not_the_first() -> None:
+    assert column([replace(LADDER[0], samples_s=()), *LADDER[1:]], "to first") == ["-"] * 4
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.0304, "30 ms"),
+        (0.7114, "711 ms"),
+        (0.999, "999 ms"),
+        (0.9996, "1.00 s"),
+        (1.0, "1.00 s"),
+        (61.254, "61.25 s"),
+    ],
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert column([Rung("m", "s", None, (seconds,), seconds)], "latency") == [shown]
+    assert column([Rung("m", "s", None, (seconds,), seconds)], "first call") == [shown]
+
+
+def test_first_call_says_the_state_of_the_cache() -> None:
+    assert column(LADDER, "first call") == ["900 ms", "500 ms", "61.25 s (cold)", "6.50 s (warm)"]
+
+
+ODD = [
+    *LADDER,
+    Rung("shapes", "a-very-long-name-of-a-stage", "int8", (12.5, 13.5, 14.5), 345.6, "warm", 0.1, -0.2, "test failed"),
+    Rung("shapes", "x", "gone"),
+]
+
+
+@pytest.mark.parametrize("rungs", [LADDER, ODD, LADDER[:1], []], ids=["ladder", "odd", "one", "none"])
+def test_columns_line_up(rungs: list[Rung]) -> None:
+    heading, rule, *lines = text(rungs)
+    columns = [match.span() for match in re.finditer("-+", rule)]
+    assert len(columns) == len(HEADINGS)
+    for line, cells in zip([heading, *lines], [HEADINGS, *rows(rungs)], strict=True):
+        found = [line[start:end] for start, end in columns]
+        assert tuple(cell.strip() for cell in found) == cells
+        assert all(not line[end : end + 2].strip() for _, end in columns)
+        for number, (start, end) in list(zip(found, columns, strict=True))[1:-1]:
+            assert number == number.strip().rjust(end - start)
+        assert found[0] == found[0].strip().ljust(len(found[0]))
+        assert line == line.rstrip()
+
+
+@pytest.mark.parametrize("rungs", [LADDER, ODD], ids=["ladder", "odd"])
+def test_markdown_is_a_table(rungs: list[Rung]) -> None:
+    heading, rule, *lines = markdown(rungs)
+    assert cells(heading) == list(HEADINGS)
+    assert all(re.fullmatch(r":?-+:?", cell) for cell in cells(rule))
+    assert len(cells(rule)) == len(HEADINGS)
+    assert [tuple(cells(line)) for line in lines] == rows(rungs)
+
+
+def test_a_bar_in_a_cell_does_not_break_the_markdown_table() -> None:
+    *_, line = markdown([Rung("shapes", "mine", None, remark="a | b")])
+    assert len(cells(line)) == len(HEADINGS)
+
+
+def cells(line: str) -> list[str]:
+    """GitHub's rule: a bar ends a cell unless a backslash is before it."""
+    assert line.startswith("| ")
+    assert line.endswith(" |")
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+# -- progress ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(progress, "TICK_S", 0.01)
+
+
+def wait_for_ticks(terminal: io.StringIO, count: int = 1) -> None:
+    deadline = time.monotonic() + 10
+    while terminal.getvalue().count("building") < count:
+        assert time.monotonic() < deadline, "no tick within ten seconds"
+        time.sleep(0.005)
+
+
+def is_clean(written: str) -> bool:
+    """Every remark went back to where it began and wraps lines again, and the last thing was to clear it."""
+    kept, back = written.count("\x1b7"), written.count("\x1b8")
+    wrapping = written.rfind("\x1b[?7h") > written.rfind("\x1b[?7l")
+    return kept == back and wrapping and written.endswith("\x1b8\x1b[K")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_takes_long_ticks_and_leaves_a_clean_line() -> None:
+    terminal = io.StringIO()
+    with Progress(terminal).doing("building"):
+        wait_for_ticks(terminal, 2)
+        assert re.search(r"building \.\.\. \d+ s", terminal.getvalue())
+    assert is_clean(terminal.getvalue())
+    assert "\n" not in terminal.getvalue()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_line_is_cleared_when_an_exception_passes_through() -> None:
+    terminal = io.StringIO()
+
+    def interrupted() -> None:
+        with Progress(terminal).doing("building"):
+            wait_for_ticks(terminal)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert is_clean(terminal.getvalue())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_nothing_ticks_after_the_end() -> None:
+    terminal = io.StringIO()
+    with Progress(terminal).doing("building"):
+        wait_for_ticks(terminal)
+    written = terminal.getvalue()
+    time.sleep(0.05)
+    assert terminal.getvalue() == written
+
+
+def test_what_is_done_soon_writes_nothing_and_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(progress, "TICK_S", 0.001)
+    terminal, began = io.StringIO(), time.monotonic()
+    with Progress(terminal).doing("building"):
+        time.sleep(0.05)
+        assert terminal.getvalue() == ""
+    assert terminal.getvalue() == ""
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.usefixtures("impatient")
+def test_without_a_terminal_only_finished_lines_are_written(capfd: pytest.CaptureFixture[str]) -> None:
+    shown = Progress()
+    with shown.doing("building"):
+        time.sleep(0.1)
+    shown.say("built")
+    assert shown.take_lines() == ["built"]
+    assert shown.take_lines() == []
+    assert capfd.readouterr() == ("", "")
