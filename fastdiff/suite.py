@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from fastdiff.models import Model, Request
     from fastdiff.recipes import Ladder, Stage
     from fastdiff.report.progress import Progress
+
+
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+"""Where inductor keeps compiled code; a value that the user set beforehand wins over `--fastdiff-cache`."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Suite:
         stages = list(dict.fromkeys(name for ladder in self.ladders.values() for name in ladder.names))
         require_known("stage", self.settings.stage, stages)
         self.device = device_asked(self.settings)
+        own = self.config.rootpath / self.settings.cache
+        self.cache_folder = Path(os.environ.get(CACHE_VARIABLE) or own).resolve()
 
     def _ladder(self, model: Model) -> Ladder:
         try:
@@ -158,19 +165,16 @@ class Suite:
 
     @contextmanager
     def _compile_cache(self) -> Iterator[None]:
-        """Compiled code goes to the folder that was asked for, unless the user's environment already names one."""
-        if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
-            yield
-            return
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self.cache_folder)
+        """Inductor reads its folder from the environment, and writes its own choice there if it finds none."""
+        before = os.environ.get(CACHE_VARIABLE)
+        os.environ[CACHE_VARIABLE] = str(self.cache_folder)
         try:
             yield
         finally:
-            os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)
-
-    @property
-    def cache_folder(self) -> Any:
-        return (self.config.rootpath / self.settings.cache).resolve()
+            if before is None:
+                os.environ.pop(CACHE_VARIABLE, None)
+            else:
+                os.environ[CACHE_VARIABLE] = before
 
     def rung(self, subject: Subject) -> Rung:
         blank = Rung(subject.model.name, subject.stage.name, subject.stage.follows)
@@ -206,6 +210,5 @@ class Suite:
         states = {rung.cache for rung in compiled}
         state = states.pop() if len(states) == 1 else "partly warm"
         seconds = sum(rung.first_call_s or 0 for rung in compiled)
-        folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR", str(self.cache_folder))
         stages = "1 compiled stage" if len(compiled) == 1 else f"{len(compiled)} compiled stages"
-        return f"compile cache: {state} ({stages}, first calls {seconds:.0f} s together), kept in {folder}"
+        return f"compile cache: {state} ({stages}, first calls {seconds:.0f} s together), kept in {self.cache_folder}"

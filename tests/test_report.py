@@ -163,11 +163,19 @@ def cells(line: str) -> list[str]:
 
 # -- progress ---------------------------------------------------------------------------------------------------------
 
+BEFORE = "perf_tests/test_latency.py ..."
+"""What pytest left on the line, with the cursor behind it."""
+
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.02)
     monkeypatch.setattr(progress, "TICK_S", 0.01)
+
+
+@pytest.fixture
+def terminal() -> io.StringIO:
+    return io.StringIO()
 
 
 def wait_for_ticks(terminal: io.StringIO, count: int = 1) -> None:
@@ -177,40 +185,56 @@ def wait_for_ticks(terminal: io.StringIO, count: int = 1) -> None:
         time.sleep(0.005)
 
 
-def is_clean(written: str) -> bool:
-    """Every remark went back to where it began and wraps lines again, and the last thing was to clear it."""
-    kept, back = written.count("\x1b7"), written.count("\x1b8")
-    wrapping = written.rfind("\x1b[?7h") > written.rfind("\x1b[?7l")
-    return kept == back and wrapping and written.endswith("\x1b8\x1b[K")
+def line(written: str) -> tuple[str, int]:
+    """A terminal in one line: what it shows after BEFORE and everything that was written, and where the cursor is."""
+    shown, cursor, saved = list(BEFORE), len(BEFORE), 0
+    for code, character in re.findall(r"(\x1b\[\??\d*[a-zA-Z]|\x1b[78]|\r)|(.)", written, re.DOTALL):
+        assert character not in ("\n", "\x1b"), "a line of its own, or a code that no terminal knows"
+        if code == "\x1b7":
+            saved = cursor
+        elif code == "\x1b8":
+            cursor = saved
+        elif code == "\r":
+            cursor = 0
+        elif code == "\x1b[K":
+            del shown[cursor:]
+        elif code == "\x1b[2K":
+            shown = []
+        elif character:
+            shown[cursor : cursor + 1] = character
+            cursor += 1
+    return "".join(shown).rstrip(), cursor
+
+
+UNTOUCHED = (BEFORE, len(BEFORE))
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_takes_long_ticks_and_leaves_a_clean_line() -> None:
-    terminal = io.StringIO()
+def test_what_takes_long_ticks_and_leaves_the_line_as_it_was(terminal: io.StringIO) -> None:
     with Progress(terminal).doing("building"):
-        wait_for_ticks(terminal, 2)
-        assert re.search(r"building \.\.\. \d+ s", terminal.getvalue())
-    assert is_clean(terminal.getvalue())
-    assert "\n" not in terminal.getvalue()
+        wait_for_ticks(terminal, 3)
+        assert re.fullmatch(re.escape(BEFORE) + r" building \.\.\. \d+ s", line(terminal.getvalue())[0])
+    assert line(terminal.getvalue()) == UNTOUCHED
+    assert terminal.getvalue().count("\x1b[?7l") == terminal.getvalue().count("\x1b[?7h")
 
 
 @pytest.mark.usefixtures("impatient")
-def test_the_line_is_cleared_when_an_exception_passes_through() -> None:
-    terminal = io.StringIO()
-
-    def interrupted() -> None:
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
+def test_the_remark_is_cleared_when_an_exception_passes_through(
+    terminal: io.StringIO, kind: type[BaseException]
+) -> None:
+    def fails() -> None:
         with Progress(terminal).doing("building"):
             wait_for_ticks(terminal)
-            raise KeyboardInterrupt
+            raise kind
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert is_clean(terminal.getvalue())
+    with pytest.raises(kind):
+        fails()
+    assert line(terminal.getvalue()) == UNTOUCHED
 
 
 @pytest.mark.usefixtures("impatient")
-def test_nothing_ticks_after_the_end() -> None:
-    terminal = io.StringIO()
+def test_nothing_ticks_after_the_end(terminal: io.StringIO) -> None:
     with Progress(terminal).doing("building"):
         wait_for_ticks(terminal)
     written = terminal.getvalue()
@@ -218,10 +242,23 @@ def test_nothing_ticks_after_the_end() -> None:
     assert terminal.getvalue() == written
 
 
-def test_what_is_done_soon_writes_nothing_and_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_one_thing_after_the_other(terminal: io.StringIO) -> None:
+    shown = Progress(terminal)
+    with shown.doing("loading and preparing"):
+        time.sleep(0.1)
+    with shown.doing("building"):
+        wait_for_ticks(terminal)
+        assert "loading" not in line(terminal.getvalue())[0]
+    assert line(terminal.getvalue()) == UNTOUCHED
+
+
+def test_what_is_done_soon_writes_nothing_and_does_not_wait(
+    terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(progress, "PATIENCE_S", 60.0)
     monkeypatch.setattr(progress, "TICK_S", 0.001)
-    terminal, began = io.StringIO(), time.monotonic()
+    began = time.monotonic()
     with Progress(terminal).doing("building"):
         time.sleep(0.05)
         assert terminal.getvalue() == ""
@@ -230,11 +267,19 @@ def test_what_is_done_soon_writes_nothing_and_does_not_wait(monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("impatient")
-def test_without_a_terminal_only_finished_lines_are_written(capfd: pytest.CaptureFixture[str]) -> None:
-    shown = Progress()
-    with shown.doing("building"):
+def test_without_a_terminal_nothing_is_written(capfd: pytest.CaptureFixture[str]) -> None:
+    with Progress().doing("building"):
         time.sleep(0.1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_finished_lines_wait_until_somebody_takes_them(
+    terminal: io.StringIO, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown = Progress(terminal)
     shown.say("built")
-    assert shown.take_lines() == ["built"]
+    shown.say("drawn")
+    assert terminal.getvalue() == ""
+    assert shown.take_lines() == ["built", "drawn"]
     assert shown.take_lines() == []
     assert capfd.readouterr() == ("", "")

@@ -22,16 +22,21 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
+def run(project: pytest.Pytester, *args: str) -> pytest.RunResult:
+    """Without hypothesis, which would be imported anew by every run inside this process."""
+    return project.runpytest_inprocess("-p", "no:hypothesispytest", *args)
+
+
 def collect(project: pytest.Pytester, *args: str) -> list[str]:
     """The ids in brackets, in the order of `pytest --collect-only`, each once."""
-    result = project.runpytest_inprocess("--collect-only", "-q", *args)
+    result = run(project, "--collect-only", "-q", *args)
     assert result.ret == 0, str(result.stdout) + str(result.stderr)
     return list(dict.fromkeys(re.findall(r"::test_\w+\[(.+)\]", str(result.stdout))))
 
 
 def refused(project: pytest.Pytester, *args: str) -> str:
     """The one sentence that answers a wrong wish: exit code 4, no traceback, nothing collected."""
-    result = project.runpytest_inprocess("--collect-only", "-q", *args)
+    result = run(project, "--collect-only", "-q", *args)
     said = [line for line in [*result.outlines, *result.errlines] if line.strip()]
     assert result.ret == pytest.ExitCode.USAGE_ERROR, "\n".join(said)
     errors = [line for line in said if line.startswith("ERROR: ")]
@@ -156,7 +161,7 @@ def test_a_list_of_no_names_is_refused(project: pytest.Pytester, name: str) -> N
 
 
 def test_collect_only_lists_the_stages_in_the_ladders_order(project: pytest.Pytester) -> None:
-    result = project.runpytest_inprocess("--collect-only", "-q", "-k", "stage or one")
+    result = run(project, "--collect-only", "-q", "-k", "stage or one")
     listed = [line for line in result.outlines if "::test_one[" in line]
     assert listed == [f"test_mine.py::test_one[{id_}]" for id_ in ids(*LADDER)]
 
@@ -181,13 +186,13 @@ def test_k_selects_a_stage(project: pytest.Pytester) -> None:
 
 def test_tests_of_a_stage_stand_together_over_all_files(project: pytest.Pytester) -> None:
     project.makepyfile(test_other="def test_three(stage): pass")
-    result = project.runpytest_inprocess("--collect-only", "-q", "--fastdiff-stage=fp32,bf16")
+    result = run(project, "--collect-only", "-q", "--fastdiff-stage=fp32,bf16")
     listed = [line.partition("[")[2] for line in result.outlines if "[" in line]
     assert listed == [*["shapes-fp32]"] * 3, *["shapes-bf16]"] * 3]
 
 
 def test_tests_without_a_stage_are_left_alone(project: pytest.Pytester) -> None:
-    result = project.runpytest_inprocess("-k", "plain")
+    result = run(project, "-k", "plain")
     result.assert_outcomes(passed=1, deselected=12)
     assert "fastdiff: the ladder" not in str(result.stdout)
 
@@ -323,13 +328,6 @@ def test_a_wrong_table_is_one_sentence(project: pytest.Pytester, text: str, word
     said = refused(project)
     for word in words:
         assert word in said
-
-
-def test_a_file_that_is_not_toml_is_one_sentence(project: pytest.Pytester) -> None:
-    """pytest reads pytest.ini and leaves the broken file to us."""
-    project.makeini("[pytest]")
-    project.makepyprojecttoml("[tool.fastdiff.stages.mine")
-    assert "pyproject.toml" in refused(project)
 
 
 # -- help -------------------------------------------------------------------------------------------------------------

@@ -30,8 +30,8 @@ class Structure:
 class Compilation:
     """What dynamo and inductor counted since the stage was built."""
 
-    frames: int = 0
     graphs: int = 0
+    """Frames that dynamo turned into a graph: with full graphs one for each compiled part."""
     breaks: int = 0
     break_reasons: tuple[str, ...] = ()
     cache_hits: int = 0
@@ -83,7 +83,6 @@ def compilation() -> Compilation:
     breaks = {reason: count for reason, count in counters["graph_break"].items() if count}
     caches = [counters["inductor"], counters["aot_autograd"]]
     return Compilation(
-        frames=counters["frames"]["ok"],
         graphs=counters["stats"]["unique_graphs"],
         breaks=sum(breaks.values()),
         break_reasons=tuple(sorted(breaks)),

@@ -65,13 +65,13 @@ def _structure(recipe: Recipe, found: Structure) -> Iterator[str]:
 
 def _compilation(recipe: Recipe, found: Compilation) -> Iterator[str]:
     if recipe.compile is None:
-        if found.frames:
-            yield f"compile: {found.frames} frames were compiled, and the recipe asks for none."
+        if found.graphs:
+            yield f"compile: {found.graphs} graphs were compiled, and the recipe asks for none."
         return
     wanted = recipe.compile.denoiser + recipe.compile.decoder
-    if found.frames < wanted:
+    if found.graphs < wanted:
         yield (
-            f"compile: {found.frames} of {wanted} parts were compiled; "
+            f"compile: {found.graphs} of {wanted} parts were compiled; "
             "is TORCH_COMPILE_DISABLE or TORCHDYNAMO_DISABLE set?"
         )
     if found.breaks:

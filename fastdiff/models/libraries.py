@@ -6,6 +6,7 @@ Only messages that are known and harmless are dropped (`noise` names each one); 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import warnings
 
@@ -25,6 +26,8 @@ def hush() -> None:
     """Drops the known noise; idempotent, and called before the first import of any of the libraries."""
     for name, pattern in KNOWN_LOG_NOISE.items():
         logger = logging.getLogger(name)
+        if name == "torch.__trace" and "TORCH_TRACE" in os.environ:
+            continue
         if not any(isinstance(known, _Known) for known in logger.filters):
             logger.addFilter(_Known(pattern))
     for pattern in KNOWN_WARNINGS:
@@ -32,7 +35,9 @@ def hush() -> None:
 
 
 hush()
-import diffusers  # noqa: E402
-import torch  # noqa: E402  (the door is open only now)
+# ruff: noqa: E402  (the door is open only now)
+import diffusers
+import torch
+import transformers
 
-__all__ = ["diffusers", "hush", "torch"]
+__all__ = ["diffusers", "hush", "torch", "transformers"]

@@ -8,6 +8,8 @@ KNOWN_LOG_NOISE = {
     # diffusers looks for tensor classes that today's torchao has renamed; needed for checkpoints that were saved
     # quantized, and fastdiff quantizes after loading.
     "diffusers.quantizers.torchao.torchao_quantizer": r"Unable to import `torchao` Tensor objects",
+    # Structured traces, of use to TORCH_TRACE alone: thousands of empty lines in the report of a failed test.
+    "torch.__trace": r"",
     # torchvision is optional for both, and has no CPU build for some torch releases.
     "transformers.utils.import_utils": r"[Tt]orchvision",
     "diffusers.utils.import_utils": r"[Tt]orchvision",

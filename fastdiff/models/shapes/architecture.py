@@ -6,9 +6,7 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-
+from fastdiff.models.libraries import diffusers, transformers
 from fastdiff.models.shapes.pictures import COLOURS, SHAPES, SIZES
 
 if TYPE_CHECKING:
@@ -24,8 +22,8 @@ TIME_EMBEDDING = 32
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-def vae() -> AutoencoderKL:
-    return AutoencoderKL(
+def vae() -> diffusers.AutoencoderKL:
+    return diffusers.AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=(16, 32, 32, 64),
@@ -37,9 +35,9 @@ def vae() -> AutoencoderKL:
     )
 
 
-def unet() -> UNet2DConditionModel:
+def unet() -> diffusers.UNet2DConditionModel:
     """SDXL starts with a block without attention; here the first one has it too, so that SDPA has long sequences."""
-    return UNet2DConditionModel(
+    return diffusers.UNet2DConditionModel(
         sample_size=32,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
@@ -56,8 +54,8 @@ def unet() -> UNet2DConditionModel:
     )
 
 
-def text_encoders() -> tuple[CLIPTextModel, CLIPTextModelWithProjection]:
-    config = CLIPTextConfig(
+def text_encoders() -> tuple[transformers.CLIPTextModel, transformers.CLIPTextModelWithProjection]:
+    config = transformers.CLIPTextConfig(
         vocab_size=len(vocabulary()[0]),
         hidden_size=TEXT_WIDTH,
         intermediate_size=4 * TEXT_WIDTH,
@@ -70,12 +68,12 @@ def text_encoders() -> tuple[CLIPTextModel, CLIPTextModelWithProjection]:
         eos_token_id=vocabulary()[0][END],
         pad_token_id=vocabulary()[0][END],
     )
-    return CLIPTextModel(config), CLIPTextModelWithProjection(config)
+    return transformers.CLIPTextModel(config), transformers.CLIPTextModelWithProjection(config)
 
 
-def scheduler() -> EulerDiscreteScheduler:
+def scheduler() -> diffusers.EulerDiscreteScheduler:
     """Zero terminal SNR with v-prediction: the first step sees pure noise, so a flat background can have any colour."""
-    return EulerDiscreteScheduler(
+    return diffusers.EulerDiscreteScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
@@ -105,12 +103,12 @@ def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     return {token: i for i, token in enumerate([*tokens, START, END])}, merges
 
 
-def save_tokenizer(folder: Path) -> CLIPTokenizer:
+def save_tokenizer(folder: Path) -> transformers.CLIPTokenizer:
     folder.mkdir(parents=True, exist_ok=True)
     tokens, merges = vocabulary()
     (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
-    tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=TOKENS)
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(folder, model_max_length=TOKENS)
     tokenizer.save_pretrained(folder)
     return tokenizer
 

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
-from diffusers import StableDiffusionXLPipeline
 from torch import nn
 from torch.nn import functional
 
+from fastdiff.models.libraries import diffusers, torch
 from fastdiff.models.shapes import FOLDER, architecture
 from fastdiff.models.shapes.pictures import Scene, draw, every_scene, place
 
@@ -50,11 +49,13 @@ class DenoiserLesson:
     learning_rate: float
     pictures: int
     warm_up_steps: int = 100
+    bf16: bool = False
+    """Mixed precision: measured on a CPU with bf16 instructions, 1.3x faster at 32x32 latents, slower at 16x16."""
 
 
 VAE = VaeLesson()
 SMALL = DenoiserLesson(pixels=128, minutes=48, batch=32, learning_rate=1e-3, pictures=8000)
-FULL = DenoiserLesson(pixels=256, minutes=36, batch=16, learning_rate=6e-4, pictures=6000)
+FULL = DenoiserLesson(pixels=256, minutes=38, batch=8, learning_rate=6e-4, pictures=4000, bf16=True)
 """Most of what there is to learn does not depend on resolution, and a small step costs a quarter of a full one."""
 
 Plan = TypeVar("Plan", VaeLesson, DenoiserLesson)
@@ -246,8 +247,9 @@ def train_denoiser(folder: Path, vae: nn.Module, plan: DenoiserLesson, start: De
         signal = alphas[timesteps].sqrt()[:, None, None, None]
         spread = (1 - alphas[timesteps]).sqrt()[:, None, None, None]
         keep = (torch.rand(plan.batch) >= CAPTION_DROPOUT).float()
-        velocity = model(signal * clean + spread * noise, timesteps, tokens[chosen], keep, plan.pixels)
-        loss = functional.mse_loss(velocity, signal * noise - spread * clean)
+        with torch.autocast("cpu", torch.bfloat16, enabled=plan.bf16):
+            velocity = model(signal * clean + spread * noise, timesteps, tokens[chosen], keep, plan.pixels)
+        loss = functional.mse_loss(velocity.float(), signal * noise - spread * clean)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -276,7 +278,7 @@ def export(folder: Path, vae: nn.Module, denoiser: Denoiser, target: Path) -> No
     latents = torch.load(folder / f"latents-{SMALL.pixels}.pt")[0].float()
     vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
     tokenizer = architecture.save_tokenizer(folder / "tokenizer")
-    pipeline = StableDiffusionXLPipeline(
+    pipeline = diffusers.StableDiffusionXLPipeline(
         vae=vae,
         text_encoder=denoiser.text_encoder,
         text_encoder_2=denoiser.text_encoder_2,

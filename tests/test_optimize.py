@@ -1,0 +1,366 @@
+"""Building: every recipe draws, what was borrowed is given back, what leaked is named, memory is returned."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from torch._dynamo import config as dynamo
+from torch._inductor import config as inductor
+
+from fastdiff.measure import fingerprint
+from fastdiff.measure.live import LiveStage
+from fastdiff.models.libraries import torch
+from fastdiff.models.loading import WeightsError
+from fastdiff.optimize import build, switches
+from fastdiff.quality.metrics import likeness
+from fastdiff.recipes import LADDER, PUBLISHED_FLAGS, Compile, Recipe, RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fastdiff.models import Model
+    from fastdiff.optimize import Built
+
+EAGER = {
+    "fp32": LADDER["fp32"].recipe,
+    "bf16": LADDER["bf16"].recipe,
+    "sdpa": LADDER["sdpa"].recipe,
+    "fused": Recipe(dtype="bfloat16", attention="sdpa", fuse_qkv=True),
+}
+
+GROWTH_OF_TEN_BUILDS_MIB = 8
+"""The tiny model has 8 MiB of weights in float32, so ten leaked ones would be 80."""
+
+
+def draw(built: Built, seed: int = 0) -> np.ndarray:
+    asked = built.model.request
+    return built.pipeline(
+        prompt=asked.prompt,
+        height=asked.size,
+        width=asked.size,
+        num_inference_steps=asked.steps,
+        guidance_scale=asked.guidance,
+        generator=torch.Generator("cpu").manual_seed(seed),
+        output_type="np",
+    ).images
+
+
+@pytest.fixture
+def untouched() -> Iterator[None]:
+    """The test leaves every global switch as it was."""
+    before = switches.read()
+    yield
+    left = switches.leaks(before, switches.read())
+    switches.restore(before)
+    assert left == []
+
+
+# -- drawing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def plain(tiny: Model) -> np.ndarray:
+    with build(tiny, EAGER["fp32"], "cpu") as built:
+        return draw(built)
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_every_eager_recipe_draws_the_same_picture(tiny: Model, plain: np.ndarray, name: str) -> None:
+    with build(tiny, EAGER[name], "cpu") as built:
+        first, again, other = draw(built), draw(built), draw(built, seed=1)
+    assert first.shape == (1, 64, 64, 3)
+    assert np.isfinite(first).all()
+    assert first.std() > 0.02
+    assert np.array_equal(first, again), "one seed, two pictures"
+    assert np.abs(first - other).max() > 0.1, "two seeds, one picture"
+    assert likeness(first, plain).ssim > 0.99
+
+
+def test_load_time_is_measured(tiny: Model) -> None:
+    with build(tiny, EAGER["fp32"], "cpu") as built:
+        assert 0 < built.load_s < 600
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        (Recipe(offload="model"), "model offload"),
+        (Recipe(offload="sequential"), "sequential offload"),
+        (Recipe(dtype="float16"), "float16"),
+    ],
+)
+def test_the_cpu_refuses_what_it_cannot_do(tiny: Model, untouched: None, recipe: Recipe, words: str) -> None:
+    with pytest.raises(RecipeError, match=words) as refusal:
+        build(tiny, recipe, "cpu")
+    sentence = str(refusal.value)
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+
+
+def test_only_one_pipeline_is_alive(tiny: Model) -> None:
+    built = build(tiny, EAGER["fp32"], "cpu")
+    with pytest.raises(RuntimeError, match=r"'tiny' is still alive.*close it first"):
+        build(tiny, EAGER["fp32"], "cpu")
+    built.close()
+    with build(tiny, EAGER["fp32"], "cpu") as after:
+        assert after.pipeline is not None
+
+
+def test_closing_twice_is_harmless(tiny: Model, untouched: None) -> None:
+    built = build(tiny, EAGER["fp32"], "cpu")
+    inductor.max_autotune = True
+    leaks = built.close()
+    assert len(leaks) == 1
+    # What changes between the two calls is nobody's leak, and nobody's to put back.
+    inductor.epilogue_fusion = False
+    assert built.close() == leaks
+    assert not inductor.epilogue_fusion, "the second call put something back"
+    inductor.epilogue_fusion = True
+
+
+# -- borrowing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("tf32", "precision"), [(True, "high"), (False, "highest")])
+def test_tf32_is_borrowed(tiny: Model, untouched: None, tf32: bool, precision: str) -> None:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    with build(tiny, Recipe(tf32=tf32), "cpu") as built:
+        assert torch.get_float32_matmul_precision() == precision
+        assert torch.backends.cudnn.allow_tf32 is tf32
+    assert built.leaks == []
+    assert torch.get_float32_matmul_precision() == "medium"
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("name", ["compile", "int8"])
+def test_inductor_flags_are_borrowed(tiny: Model, untouched: None, name: str) -> None:
+    recipe = LADDER[name].recipe
+    assert recipe.compile is not None
+    wanted = dict(recipe.compile.flags)
+    assert set(wanted) >= {flag for flag, _ in PUBLISHED_FLAGS}
+    before = {flag: getattr(inductor, flag) for flag in wanted}
+    assert all(before[flag] != wanted[flag] for flag in wanted), "a flag that is set already proves nothing"
+    with build(tiny, recipe, "cpu") as built:
+        assert {flag: getattr(inductor, flag) for flag in wanted} == wanted
+    assert built.leaks == []
+    assert {flag: getattr(inductor, flag) for flag in wanted} == before
+
+
+def without_index(model: Model, folder: Path) -> tuple[Model, Recipe]:
+    return replace(model, source=str(folder)), Recipe()
+
+
+def with_broken_weights(model: Model, folder: Path) -> tuple[Model, Recipe]:
+    copy = shutil.copytree(model.source, folder / "broken")
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    return replace(model, source=str(copy)), Recipe()
+
+
+def with_missing_weights(model: Model, folder: Path) -> tuple[Model, Recipe]:
+    copy = shutil.copytree(model.source, folder / "missing")
+    (copy / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    return replace(model, source=str(copy)), Recipe()
+
+
+def with_unknown_tiny_autoencoder(model: Model, folder: Path) -> tuple[Model, Recipe]:
+    return replace(model, tiny_autoencoder=str(folder / "nowhere")), Recipe(autoencoder="tiny")
+
+
+def without_tiny_autoencoder(model: Model, folder: Path) -> tuple[Model, Recipe]:
+    return model, Recipe(autoencoder="tiny")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        without_index,
+        with_broken_weights,
+        with_missing_weights,
+        with_unknown_tiny_autoencoder,
+        without_tiny_autoencoder,
+    ],
+)
+def test_weights_that_are_not_to_be_had(
+    tiny: Model, tmp_path: Path, untouched: None, spoil: Callable[[Model, Path], tuple[Model, Recipe]]
+) -> None:
+    model, recipe = spoil(tiny, tmp_path)
+    with pytest.raises(WeightsError) as error:
+        build(model, recipe, "cpu")
+    assert "\n" not in str(error.value)
+    with build(tiny, EAGER["fp32"], "cpu") as built:
+        assert built.pipeline is not None, "a build that failed must not stand in the way of the next"
+
+
+def test_a_flag_that_this_torch_does_not_have(tiny: Model, untouched: None) -> None:
+    flags = (("epilogue_fusion", False), ("no_such_flag", True))
+    with pytest.raises(KeyError, match=r"no switch called 'inductor\.no_such_flag'"):
+        build(tiny, replace(LADDER["compile"].recipe, compile=Compile(flags=flags)), "cpu")
+    assert inductor.epilogue_fusion
+    with build(tiny, EAGER["fp32"], "cpu") as built:
+        assert built.pipeline is not None
+
+
+# -- the guard --------------------------------------------------------------------------------------------------------
+
+
+def change_inductor() -> None:
+    inductor.max_autotune = True
+
+
+def change_dynamo() -> None:
+    dynamo.suppress_errors = True
+
+
+def change_sdpa() -> None:
+    torch.backends.cuda.enable_flash_sdp(False)
+
+
+def change_threads() -> None:
+    torch.set_num_threads(torch.get_num_threads() + 1)
+
+
+def change_environment() -> None:
+    os.environ["TORCH_COMPILE_DISABLE"] = "1"
+
+
+@pytest.mark.parametrize(
+    ("change", "leak"),
+    [
+        (change_inductor, "inductor.max_autotune was False and is True"),
+        (change_dynamo, "dynamo.suppress_errors was False and is True"),
+        (change_sdpa, "sdpa.flash was True and is False"),
+        (change_threads, "num_threads was {} and is {}"),
+        (change_environment, "environment.TORCH_COMPILE_DISABLE was None and is '1'"),
+    ],
+)
+def test_the_guard_names_what_leaked(
+    tiny: Model, untouched: None, monkeypatch: pytest.MonkeyPatch, change: Callable[[], None], leak: str
+) -> None:
+    monkeypatch.delenv("TORCH_COMPILE_DISABLE", raising=False)
+    threads = torch.get_num_threads()
+    built = build(tiny, EAGER["fp32"], "cpu")
+    change()
+    assert built.close() == [leak.format(threads, threads + 1)]
+    assert built.leaks == built.close()
+
+
+def test_the_guard_names_every_leak(tiny: Model, untouched: None) -> None:
+    built = build(tiny, EAGER["fp32"], "cpu")
+    change_inductor()
+    change_sdpa()
+    assert [leak.split()[0] for leak in built.close()] == ["inductor.max_autotune", "sdpa.flash"]
+
+
+def test_where_inductor_puts_its_cache_is_no_leak(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no folder named, the first compilation names one in the environment by itself."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    with build(tiny, EAGER["fp32"], "cpu") as built:
+        cache_dir()  # as every compilation calls it
+    assert built.leaks == []
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def ghosts(built: Built) -> list[weakref.ref[Any]]:
+    pipeline = built.pipeline
+    return [weakref.ref(part) for part in (pipeline, pipeline.unet, pipeline.vae, pipeline.unet.conv_in.weight)]
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_an_eager_pipeline_dies_when_it_is_closed(tiny: Model, name: str) -> None:
+    built = build(tiny, EAGER[name], "cpu")
+    draw(built)
+    left = ghosts(built)
+    assert all(ghost() is not None for ghost in left)
+    built.close()
+    assert [ghost() for ghost in left] == [None] * len(left)
+
+
+@pytest.mark.timeout(1800)
+def test_a_compiled_pipeline_is_proven_and_dies_when_it_is_closed(tiny: Model, untouched: None) -> None:
+    """The one test here that waits for a real compiler: what must hold afterwards is told in one place."""
+    live = LiveStage(tiny, LADDER["compile"], "cpu", tiny.request, rounds=1)
+    left = ghosts(live.built)
+    live.first_call()
+    assert np.isfinite(live.images).all()
+    assert live.compilation.graphs == 2
+    assert live.compilation.cache in ("cold", "warm")
+    assert live.unapplied == []
+    assert live.close() == []
+    assert [ghost() for ghost in left] == [None] * len(left)
+
+
+def test_what_compilation_was_about_to_hold_dies_too(tiny: Model) -> None:
+    """Wrapped for compilation and never called: nothing compiles, and still nothing may stay."""
+    built = build(tiny, LADDER["int8"].recipe, "cpu")
+    left = ghosts(built)
+    built.close()
+    assert [ghost() for ghost in left] == [None] * len(left)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
+def test_ten_builds_do_not_grow(tiny: Model) -> None:
+    def resident_mib() -> float:
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def once() -> None:
+        with build(tiny, EAGER["fp32"], "cpu") as built:
+            draw(built)
+
+    for _ in range(2):  # thread pools, primitive caches and imports come once
+        once()
+    before = resident_mib()
+    for _ in range(10):
+        once()
+    assert resident_mib() - before < GROWTH_OF_TEN_BUILDS_MIB
+
+
+# -- the order of application -----------------------------------------------------------------------------------------
+
+
+def test_the_ideas_of_int8_hold_together(tiny: Model) -> None:
+    """Each is there after all the others were applied; nothing is called, so nothing compiles."""
+    with build(tiny, LADDER["int8"].recipe, "cpu") as built:
+        unet, vae = built.parts
+        found = fingerprint.structure(built)
+        modules = [module for part in built.parts for module in part.modules()]
+        fused = [module for module in modules if getattr(module, "fused_projections", False)]
+        former_convolutions = [module for module in modules if type(module).__name__ == "PermuteSandwich"]
+        assert {dtype for dtypes in found.dtypes.values() for dtype in dtypes} == {"bfloat16"}
+        assert set(found.processors) == {"FusedAttnProcessor2_0"}
+        assert len(fused) == found.attention_modules > 0
+        assert found.channels_last_convolutions == found.convolutions > 0
+        assert unet._compiled_call_impl is not None
+        assert hasattr(vae.decode, "_torchdynamo_orig_callable")
+
+        # Fused before quantized: the one product is in int8, not only the three that it replaced.
+        products = [m.to_kv if m.is_cross_attention else m.to_qkv for m in unet.modules() if hasattr(m, "to_q")]
+        assert products
+        assert all(quantized(product) for product in products)
+        # Convolutions became linear before quantizing, so they are in int8 as well.
+        assert former_convolutions
+        assert all(quantized(module.mod) for module in former_convolutions)
+        # What the published filters leave out is left out: a 1x1 convolution and products of 16 inputs.
+        assert isinstance(vae.post_quant_conv, torch.nn.Conv2d)
+        assert not quantized(vae.decoder.mid_block.attentions[0].to_qkv)
+
+
+def quantized(linear: Any) -> bool:
+    return type(linear.weight).__module__.startswith("torchao.")

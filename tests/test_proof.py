@@ -1,0 +1,277 @@
+"""Every stage of the ladder shows that it was applied, and each one, sabotaged, fails with its own sentence."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fastdiff.measure import fingerprint
+from fastdiff.measure.fingerprint import Compilation, Fingerprint
+from fastdiff.measure.live import LiveStage
+from fastdiff.measure.proof import assert_applied, assert_steady, unapplied
+from fastdiff.models.libraries import torch
+from fastdiff.optimize import attention, build, fusion, layout, quantization
+from fastdiff.recipes import LADDER, Compile, Recipe, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastdiff.models import Model
+    from fastdiff.optimize import Built
+
+NOT_COMPILED = "compile: 0 of 2 parts were compiled; is TORCH_COMPILE_DISABLE or TORCHDYNAMO_DISABLE set?"
+
+
+def structural(built: Built) -> list[str]:
+    """What the proof has to say of a stage that was just built, were its compilation as it should be."""
+    compiled = Compilation(graphs=2) if built.recipe.compile else Compilation()
+    return unapplied(built.recipe, Fingerprint(fingerprint.structure(built), compiled))
+
+
+@pytest.mark.parametrize("name", LADDER.names)
+def test_every_stage_shows_its_structure(tiny: Model, name: str) -> None:
+    with build(tiny, LADDER[name].recipe, "cpu") as built:
+        assert structural(built) == []
+
+
+@pytest.mark.parametrize("name", LADDER.names)
+def test_no_two_stages_look_alike(tiny: Model, name: str) -> None:
+    """Judged by the recipe of any other stage, a stage is found out by its structure alone."""
+    with build(tiny, LADDER[name].recipe, "cpu") as built:
+        found = fingerprint.structure(built)
+    for other in LADDER:
+        compiled = Compilation(graphs=2) if other.recipe.compile else Compilation()
+        # A layout that nobody asked for is no failure, so without its graphs `compile` passes for `sdpa`.
+        alike = other.name == name or (name, other.name) == ("compile", "sdpa")
+        assert (unapplied(other.recipe, Fingerprint(found, compiled)) == []) is alike, (name, other.name)
+
+
+# -- sabotage of the structure ----------------------------------------------------------------------------------------
+
+
+def one_parameter_in_float32(built: Built) -> str:
+    bias = built.denoiser.conv_in.bias
+    bias.data = bias.data.float()
+    return "dtype: bfloat16 was not applied to unet, which has parameters 1 in float32."
+
+
+def text_encoder_in_float32(built: Built) -> str:
+    count = len(list(built.pipeline.text_encoder.float().parameters()))
+    return f"dtype: bfloat16 was not applied to text_encoder, which has parameters {count} in float32."
+
+
+def one_kernel_put_back(built: Built) -> str:
+    from diffusers.models.attention_processor import AttnProcessor2_0
+
+    modules = attentions(built)
+    modules[3].set_processor(AttnProcessor2_0())
+    return f"attention: vanilla was not applied to 1 of {len(modules)} attention modules, which use AttnProcessor2_0."
+
+
+def kernel_of_the_autoencoder_put_back(built: Built) -> str:
+    built.pipeline.vae.set_default_attn_processor()
+    from diffusers.models.attention_processor import AttnProcessor2_0
+
+    built.pipeline.vae.set_attn_processor(AttnProcessor2_0())
+    count = len(attentions(built))
+    return f"attention: vanilla was not applied to 2 of {count} attention modules, which use AttnProcessor2_0."
+
+
+def one_written_out(built: Built) -> str:
+    from diffusers.models.attention_processor import AttnProcessor
+
+    modules = attentions(built)
+    modules[3].set_processor(AttnProcessor())
+    return f"attention: sdpa was not applied to 1 of {len(modules)} attention modules, which use AttnProcessor."
+
+
+def one_convolution_put_back(built: Built) -> str:
+    kernel = built.denoiser.conv_in.weight
+    kernel.data = kernel.data.contiguous()
+    total = fingerprint.structure(built).convolutions
+    return f"channels_last: 1 of {total} convolutions kept the old layout."
+
+
+def one_module_unfused(built: Built) -> str:
+    modules = attentions(built)
+    modules[3].fuse_projections(fuse=False)
+    return f"fuse_qkv: {len(modules) - 1} of {len(modules)} attention modules are fused."
+
+
+def one_processor_put_back(built: Built) -> str:
+    """The module has its fused weights, and an ordinary processor that does not look at them."""
+    from diffusers.models.attention_processor import AttnProcessor2_0
+
+    modules = attentions(built)
+    modules[3].set_processor(AttnProcessor2_0())
+    return f"fuse_qkv: {len(modules) - 1} of {len(modules)} attention modules are fused."
+
+
+def fused_unasked(built: Built) -> str:
+    fusion.fuse_qkv([built.pipeline.vae])
+    return "fuse_qkv: 2 attention modules are fused, and the recipe asks for none."
+
+
+def quantized_unasked(built: Built) -> str:
+    quantization.int8_dynamic([built.denoiser.time_embedding])
+    return "quantize: 2 layers are quantized, and the recipe asks for none."
+
+
+@pytest.mark.parametrize(
+    ("name", "sabotage"),
+    [
+        ("bf16", one_parameter_in_float32),
+        ("bf16", text_encoder_in_float32),
+        ("fp32", one_kernel_put_back),
+        ("fp32", kernel_of_the_autoencoder_put_back),
+        ("sdpa", one_written_out),
+        ("compile", one_convolution_put_back),
+        ("fused-qkv", one_module_unfused),
+        ("fused-qkv", one_processor_put_back),
+        ("sdpa", fused_unasked),
+        ("sdpa", quantized_unasked),
+    ],
+)
+def test_what_was_put_back_is_found(tiny: Model, name: str, sabotage: Callable[[Built], str]) -> None:
+    with build(tiny, LADDER[name].recipe, "cpu") as built:
+        sentence = sabotage(built)
+        assert structural(built) == [sentence]
+        with pytest.raises(AssertionError) as failure:
+            assert_applied(built.recipe, Fingerprint(fingerprint.structure(built), Compilation(graphs=2)))
+    assert sentence in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "idea", "sentence"),
+    [
+        ("fp32", attention, "write_out", "attention: vanilla was not applied to {0} of {0} attention modules, "),
+        ("fused-qkv", fusion, "fuse_qkv", "fuse_qkv: 0 of {0} attention modules are fused."),
+        ("compile", layout, "channels_last", "channels_last: {1} of {1} convolutions kept the old layout."),
+        ("int8", quantization, "int8_dynamic", "quantize: int8-dynamic was applied to no layer; "),
+        ("int8", quantization, "worth_int8", "quantize: int8-dynamic was applied to no layer; "),
+    ],
+)
+def test_an_idea_that_did_nothing_is_found(
+    tiny: Model, monkeypatch: pytest.MonkeyPatch, name: str, module: Any, idea: str, sentence: str
+) -> None:
+    """`worth_int8` is the filter that matches nothing; the others are whole ideas that do nothing."""
+    monkeypatch.setattr(module, idea, lambda *_: False)
+    with build(tiny, LADDER[name].recipe, "cpu") as built:
+        found = fingerprint.structure(built)
+        (said,) = structural(built)
+    assert said.startswith(sentence.format(found.attention_modules, found.convolutions))
+
+
+def attentions(built: Built) -> list[Any]:
+    return [module for part in built.parts for module in part.modules() if hasattr(module, "to_q")]
+
+
+# -- sabotage of the compilation --------------------------------------------------------------------------------------
+
+DECODER_ALONE = Compile(denoiser=False)
+"""Of what a stage compiles, the part that is traced in a moment."""
+
+
+@pytest.fixture
+def traced_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dynamo at work, inductor left out: graphs, breaks and recompiles are counted as ever, and no C++ is compiled."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+
+
+def alive(model: Model, how: Compile) -> LiveStage:
+    recipe = replace(LADDER["compile"].recipe, compile=how)
+    return LiveStage(model, Stage("compile", recipe, "compiles"), "cpu", model.request, rounds=1)
+
+
+def test_a_compiled_stage_before_its_first_call(tiny: Model) -> None:
+    live = LiveStage(tiny, LADDER["compile"], "cpu", tiny.request, rounds=1)
+    assert live.unapplied == [NOT_COMPILED]
+
+
+@pytest.mark.parametrize("fullgraph", [True, False])
+def test_a_compiled_stage_proves_itself(tiny: Model, traced_only: None, fullgraph: bool) -> None:
+    live = alive(tiny, Compile(fullgraph=fullgraph))
+    live.first_call()
+    _ = live.images
+    assert live.unapplied == []
+    assert_steady(live.fingerprint)
+
+
+def test_one_part_of_two_is_not_enough(tiny: Model, traced_only: None) -> None:
+    live = alive(tiny, DECODER_ALONE)
+    live.first_call()
+    both = replace(live.recipe, compile=Compile())
+    assert unapplied(live.recipe, live.fingerprint) == []
+    assert unapplied(both, live.fingerprint) == [NOT_COMPILED.replace("0 of 2", "1 of 2")]
+    assert unapplied(replace(live.recipe, compile=None), live.fingerprint) != []
+
+
+@pytest.mark.parametrize("switch", ["TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE"])
+def test_compilation_that_somebody_switched_off(tiny: Model, switch: str) -> None:
+    """A switch is read when torch is imported, so this needs a process of its own."""
+    script = f"""
+import json, sys
+from fastdiff.measure.live import LiveStage
+from fastdiff.models import Model, Request
+from fastdiff.recipes import LADDER
+
+request = Request("a large red circle on a blue background", steps=1, size=64, guidance=4.0)
+live = LiveStage(Model("tiny", {tiny.pipeline!r}, {tiny.source!r}, request), LADDER["compile"], "cpu", request, 1)
+live.first_call()
+print(json.dumps(live.unapplied))
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, switch: "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout) == [NOT_COMPILED]
+
+
+def test_a_graph_break(tiny: Model, traced_only: None) -> None:
+    live = alive(tiny, replace(DECODER_ALONE, fullgraph=False))
+    live.built.pipeline.vae.decoder.conv_in.register_forward_hook(lambda *_: torch._dynamo.graph_break())
+    live.first_call()
+    (sentence,) = live.unapplied
+    assert sentence.startswith("compile: the graph broke 1 times (")
+    assert "graph_break" in sentence
+
+
+def test_a_graph_break_in_a_full_graph_stops_the_stage(tiny: Model, traced_only: None) -> None:
+    live = alive(tiny, DECODER_ALONE)
+    live.built.pipeline.vae.decoder.conv_in.register_forward_hook(lambda *_: torch._dynamo.graph_break())
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="graph_break"):
+        live.first_call()
+
+
+def test_a_recompile_in_the_steady_state(tiny: Model, traced_only: None) -> None:
+    live = alive(tiny, DECODER_ALONE)
+    live.first_call()
+    live.generate()
+    assert_steady(live.fingerprint)
+    live.request = replace(live.request, batch=2)
+    live.generate()
+    sentence = "compile: 1 graphs were compiled after the first call; something in the call varies."
+    assert live.unapplied == [sentence]
+    with pytest.raises(AssertionError, match="something in the call varies"):
+        assert_steady(live.fingerprint)
+
+
+def test_a_stage_that_was_compiled_unasked(tiny: Model, traced_only: None) -> None:
+    live = LiveStage(tiny, Stage("plain", Recipe(), "nothing"), "cpu", tiny.request, rounds=1)
+    live.built.pipeline.vae.decode = torch.compile(live.built.pipeline.vae.decode)
+    live.first_call()
+    (sentence,) = live.unapplied
+    assert sentence.startswith("compile: ")
+    assert sentence.endswith("and the recipe asks for none.")
