@@ -70,8 +70,8 @@ def _unet(diffusers: Any) -> Any:
     """Equal widths share compiled kernels; 64 + 64 from a skip is the 128 that the convolution filter asks for."""
     return diffusers.UNet2DConditionModel(
         sample_size=32,
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),  # no attention in the first level, as in SDXL
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         block_out_channels=(64, 64),
         layers_per_block=1,
         transformer_layers_per_block=(1, 2),
