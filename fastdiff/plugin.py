@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fastdiff import hooks
-from fastdiff.settings import add_options, device_asked, is_asked, settings
+from fastdiff.settings import add_options, check, device_asked, is_asked, settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fastdiff.measure.live import LiveStage, Reference
     from fastdiff.suite import Subject, Suite
 
+REFUSED = pytest.StashKey[pytest.UsageError]()
+"""What is wrong with a name or a ladder that only the collected conftests know."""
 SUITE = pytest.StashKey["Suite"]()
 DEFAULT_STORAGE = "file://./.benchmarks"
 """pytest-benchmark's own; any other value is somebody's wish and stays."""
@@ -44,9 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Wrong names and impossible recipes are answered before anything is collected; torch stays outside."""
-    hook = session.config.hook
-    if is_asked(session.config) or hook.pytest_fastdiff_ladder.get_hookimpls():
-        suite_of(session.config)
+    if is_asked(session.config):
+        check(session.config)
 
 
 # -- fixtures ---------------------------------------------------------------------------------------------------------
@@ -71,11 +72,19 @@ def reference(request: pytest.FixtureRequest, stage: LiveStage) -> Reference:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "stage" in metafunc.fixturenames:
-        subjects = suite_of(metafunc.config).subjects
+        try:
+            subjects = suite_of(metafunc.config).subjects
+        except pytest.UsageError as error:
+            # Raised here it would be a traceback of this file's collection; see pytest_collection_modifyitems.
+            metafunc.config.stash[REFUSED] = error
+            subjects = []
         metafunc.parametrize("stage", subjects, ids=[s.id for s in subjects], indirect=True, scope="session")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if REFUSED in config.stash:
+        raise config.stash[REFUSED]
     for item in items:
         subject = subject_of(item)
         if subject is not None and "benchmark" in fixtures_of(item):

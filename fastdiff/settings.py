@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.recipes import unknown
+from fastdiff.recipes import LADDER, RecipeError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,7 +37,10 @@ class Option:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.replace(",", " ").split() if name)
+    names = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    if not names:
+        raise ValueError
+    return names
 
 
 def _count(text: str) -> int:
@@ -62,6 +65,7 @@ def _device(text: str) -> str:
 
 
 EXPECTS: dict[Callable[[str], Any], str] = {
+    _names: "a list of names, separated by commas",
     _count: "a whole number above zero",
     _side: "a multiple of 64",
     _device: "auto, cpu, cuda or cuda:N",
@@ -104,13 +108,14 @@ def settings(config: pytest.Config) -> Settings:
     """The command line wins over the ini file, the ini file over the defaults."""
     asked = {}
     for option in OPTIONS:
-        text = config.getoption(option.flag) or config.getini(option.ini)
-        if text:
-            try:
-                asked[option.name] = option.read(text)
-            except ValueError:
-                wanted = EXPECTS.get(option.read, "another value")
-                raise pytest.UsageError(f"{option.flag}: {text!r} is not {wanted}.") from None
+        for text, place in ((config.getoption(option.flag), option.flag), (config.getini(option.ini), option.ini)):
+            if text:
+                try:
+                    asked[option.name] = option.read(text)
+                except ValueError:
+                    wanted = EXPECTS.get(option.read, "another value")
+                    raise pytest.UsageError(f"{place}: {text!r} is not {wanted}.") from None
+                break
     return Settings(**asked)
 
 
@@ -134,8 +139,22 @@ def configured_stages(config: pytest.Config) -> Mapping[str, Mapping[str, Any]]:
     project = config.rootpath / "pyproject.toml"
     if not project.is_file():
         return {}
-    tool = tomllib.loads(project.read_text(encoding="utf-8")).get("tool", {})
-    return tool.get("fastdiff", {}).get("stages", {})
+    tables = tomllib.loads(project.read_text(encoding="utf-8")).get("tool", {}).get("fastdiff", {})
+    if not isinstance(tables, dict) or not isinstance(tables.get("stages", {}), dict):
+        raise pytest.UsageError("pyproject.toml: [tool.fastdiff.stages] must be a table of tables.")
+    for name in tables:
+        if name != "stages":
+            raise pytest.UsageError(f"pyproject.toml: [tool.fastdiff] {unknown('key', name, ['stages'])}")
+    return tables.get("stages", {})
+
+
+def check(config: pytest.Config) -> None:
+    """Reads everything that a file or the command line says, for the errors alone; conftests add the rest later."""
+    settings(config)
+    try:
+        LADDER.configured(configured_stages(config))
+    except RecipeError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def require_known(kind: str, asked: tuple[str, ...], known: list[str]) -> None:

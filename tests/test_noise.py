@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -77,3 +78,17 @@ def test_importing_and_loading_say_nothing(heard: tuple[Heard, Heard]) -> None:
 def test_real_warnings_get_through(heard: tuple[Heard, Heard], message: str) -> None:
     _, errors = heard
     assert errors.after.count(message) == 1, errors.after
+
+
+@pytest.fixture
+def torch_imported() -> None:
+    import fastdiff.models.libraries  # noqa: F401
+
+
+def test_pytest_does_not_switch_on_the_trace_of_torch(torch_imported: None) -> None:
+    """pytest listens to every logger that does not propagate, and torch writes its trace when anybody listens.
+
+    A compilation then costs more time and memory, and a failing test shows a thousand empty lines.
+    """
+    listeners = [type(handler).__name__ for handler in logging.getLogger("torch.__trace").handlers]
+    assert [name for name in listeners if name != "LazyTraceHandler"] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -215,7 +216,10 @@ def test_one_part_of_two_is_not_enough(tiny: Model, traced_only: None) -> None:
 
 @pytest.mark.parametrize("switch", ["TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE"])
 def test_compilation_that_somebody_switched_off(tiny: Model, switch: str) -> None:
-    """A switch is read when torch is imported, so this needs a process of its own."""
+    """A switch is read when torch is imported, so this needs a process of its own.
+
+    torch itself may refuse a full graph then; whether the stage raises or reports, a person reads the one sentence.
+    """
     script = f"""
 import json, sys
 from fastdiff.measure.live import LiveStage
@@ -224,8 +228,12 @@ from fastdiff.recipes import LADDER
 
 request = Request("a large red circle on a blue background", steps=1, size=64, guidance=4.0)
 live = LiveStage(Model("tiny", {tiny.pipeline!r}, {tiny.source!r}, request), LADDER["compile"], "cpu", request, 1)
-live.first_call()
-print(json.dumps(live.unapplied))
+try:
+    live.first_call()
+    said = live.unapplied
+except Exception as error:
+    said = [str(error)]
+print(json.dumps(said))
 """
     process = subprocess.run(
         [sys.executable, "-c", script],
@@ -236,7 +244,9 @@ print(json.dumps(live.unapplied))
         check=False,
     )
     assert process.returncode == 0, process.stderr
-    assert json.loads(process.stdout) == [NOT_COMPILED]
+    (said,) = json.loads(process.stdout)
+    assert NOT_COMPILED in said
+    assert "\n" not in said
 
 
 def test_a_graph_break(tiny: Model, traced_only: None) -> None:
@@ -244,8 +254,9 @@ def test_a_graph_break(tiny: Model, traced_only: None) -> None:
     live.built.pipeline.vae.decoder.conv_in.register_forward_hook(lambda *_: torch._dynamo.graph_break())
     live.first_call()
     (sentence,) = live.unapplied
-    assert sentence.startswith("compile: the graph broke 1 times (")
+    assert re.match(r"compile: the graph broke [1-9]\d* times \(", sentence)
     assert "graph_break" in sentence
+    assert "\n" not in sentence, "a sentence is one line"
 
 
 def test_a_graph_break_in_a_full_graph_stops_the_stage(tiny: Model, traced_only: None) -> None:

@@ -107,7 +107,7 @@ WRONG = [
     ("steps", "many", "whole number above zero"),
     ("batch", "1.5", "whole number above zero"),
     ("rounds", "0", "whole number above zero"),
-    ("size", "100", "multiple of 64"),
+    ("size", "96", "multiple of 64"),
     ("size", "0", "multiple of 64"),
     ("size", "256x256", "multiple of 64"),
     ("device", "gpu", "auto, cpu, cuda or cuda:N"),

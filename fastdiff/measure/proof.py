@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.optimize.attention import SDPA_PROCESSORS, VANILLA_PROCESSORS
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastdiff.measure.fingerprint import Compilation, Fingerprint, Structure
     from fastdiff.recipes import Recipe
+
+VANILLA_PROCESSORS = frozenset({"AttnProcessor"})
+SDPA_PROCESSORS = frozenset({"AttnProcessor2_0", "FusedAttnProcessor2_0"})
+"""By name, because a suite imports this file while it is collected, and diffusers must stay outside until then."""
 
 
 def unapplied(recipe: Recipe, found: Fingerprint) -> list[str]:

@@ -28,6 +28,7 @@ class Built:
         self.pipeline: Any = None
         self.load_s = 0.0
         self.leaks: list[str] = []
+        self._closed = False
         self._switches_before = switches.read()
         self._borrowed = ExitStack()
 
@@ -45,7 +46,8 @@ class Built:
 
     def close(self) -> list[str]:
         """Returns the memory and the switches; the answer names every switch that somebody else left changed."""
-        if self.pipeline is not None:
+        if not self._closed:
+            self._closed = True
             self.pipeline = None
             _alive.discard(self)
             compilation.forget()
@@ -94,7 +96,6 @@ def build(model: Model, recipe: Recipe, device: str) -> Built:
             compilation.compile_parts(built.denoiser, built.pipeline.vae, recipe.compile)
         built.load_s = time.perf_counter() - began
     except BaseException:
-        built.pipeline = built.pipeline or object()  # so that `close` gives back what was borrowed so far
         built.close()
         raise
     _alive.add(built)

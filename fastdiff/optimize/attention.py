@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-VANILLA_PROCESSORS = frozenset({"AttnProcessor"})
-SDPA_PROCESSORS = frozenset({"AttnProcessor2_0", "FusedAttnProcessor2_0"})
-
 
 def write_out(parts: list[Any]) -> None:
     """Replaces the one-kernel attention, which diffusers chooses by itself, by plain matrix products and a softmax."""

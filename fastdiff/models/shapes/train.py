@@ -55,7 +55,7 @@ class DenoiserLesson:
 
 VAE = VaeLesson()
 SMALL = DenoiserLesson(pixels=128, minutes=48, batch=32, learning_rate=1e-3, pictures=8000)
-FULL = DenoiserLesson(pixels=256, minutes=38, batch=8, learning_rate=6e-4, pictures=4000, bf16=True)
+FULL = DenoiserLesson(pixels=256, minutes=38, batch=8, learning_rate=1e-3, pictures=2600, bf16=True)
 """Most of what there is to learn does not depend on resolution, and a small step costs a quarter of a full one."""
 
 Plan = TypeVar("Plan", VaeLesson, DenoiserLesson)
