@@ -19,7 +19,7 @@ from fastdiff.measure import fingerprint
 from fastdiff.measure.live import LiveStage
 from fastdiff.models.libraries import torch
 from fastdiff.models.loading import WeightsError
-from fastdiff.optimize import build, switches
+from fastdiff.optimize import build, precision, switches
 from fastdiff.quality.metrics import likeness
 from fastdiff.recipes import LADDER, PUBLISHED_FLAGS, Compile, Recipe, RecipeError
 
@@ -132,16 +132,26 @@ def test_closing_twice_is_harmless(tiny: Model, untouched: None) -> None:
 # -- borrowing --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("tf32", "precision"), [(True, "high"), (False, "highest")])
-def test_tf32_is_borrowed(tiny: Model, untouched: None, tf32: bool, precision: str) -> None:
-    before = torch.get_float32_matmul_precision()
+@pytest.mark.parametrize("tf32", [True, False])
+def test_precision_is_borrowed(tiny: Model, untouched: None, tf32: bool) -> None:
+    """A CPU computes float32 strictly, whatever the recipe allows a GPU."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.allow_tf32 = True
     with build(tiny, Recipe(tf32=tf32), "cpu") as built:
-        assert torch.get_float32_matmul_precision() == precision
-        assert torch.backends.cudnn.allow_tf32 is tf32
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cudnn.allow_tf32
     assert built.leaks == []
     assert torch.get_float32_matmul_precision() == "medium"
-    torch.set_float32_matmul_precision(before)
+    assert torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+
+
+@pytest.mark.parametrize(("tf32", "wanted"), [(True, "high"), (False, "highest")])
+def test_a_gpu_rounds_to_tf32_where_the_recipe_allows_it(tf32: bool, wanted: str) -> None:
+    asked = precision.switches(tf32, "cuda:1")
+    assert asked == {"float32_matmul_precision": wanted, "cudnn.allow_tf32": tf32}
 
 
 @pytest.mark.parametrize("name", ["compile", "int8"])

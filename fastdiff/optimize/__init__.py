@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.models.libraries import torch
 from fastdiff.models.loading import load
-from fastdiff.optimize import attention, compilation, fusion, layout, offload, quantization, switches
+from fastdiff.optimize import attention, compilation, fusion, layout, offload, precision, quantization, switches
 
 if TYPE_CHECKING:
     from fastdiff.models import Model
@@ -75,9 +75,7 @@ def build(model: Model, recipe: Recipe, device: str) -> Built:
     compilation.forget()
     try:
         began = time.perf_counter()
-        built.borrow(
-            {"float32_matmul_precision": "high" if recipe.tf32 else "highest", "cudnn.allow_tf32": recipe.tf32}
-        )
+        built.borrow(precision.switches(recipe.tf32, device))
         built.pipeline = load(model, recipe.dtype, recipe.autoencoder)
         if recipe.fuse_qkv:
             fusion.fuse_qkv(built.parts)

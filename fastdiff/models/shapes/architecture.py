@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fastdiff.models.libraries import diffusers, transformers
-from fastdiff.models.shapes.pictures import COLOURS, SHAPES, SIZES
+from fastdiff.models.shapes.pictures import COLOURS, SIZES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +18,9 @@ TOKENS = 32
 TEXT_WIDTH = 64
 TIME_EMBEDDING = 32
 """Width of each of the six size-and-crop embeddings."""
+
+RESERVED_SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
+"""Words with a token of their own, more than there are pictures of: a longer list must not renumber the others."""
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -85,7 +88,7 @@ def scheduler() -> diffusers.EulerDiscreteScheduler:
 
 def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """CLIP's byte-level alphabet, and merges that make one token of every word that a caption can have."""
-    words = ["a", "an", "on", "background", *SIZES, *COLOURS, *SHAPES]
+    words = ["a", "an", "on", "background", *SIZES, *COLOURS, *RESERVED_SHAPES]
     alphabet = _printable_bytes()
     tokens = [*alphabet, *(letter + "</w>" for letter in alphabet)]
     merges: list[tuple[str, str]] = []

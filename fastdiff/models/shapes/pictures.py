@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ COLOURS = {
     "black": (25, 25, 25),
 }
 
-SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
+SHAPES = ("circle", "square", "triangle", "ring")
 
 HELD_OUT_SHARE = 10
 """One scene in this many is kept out of training and scored apart."""
@@ -106,16 +105,9 @@ def _outline(pen: ImageDraw.ImageDraw, shape: str, placement: Placement, canvas:
         pen.rectangle(box, fill=255)
     elif shape == "triangle":
         pen.polygon([(x, y - radius), (x + radius, y + radius), (x - radius, y + radius)], fill=255)
-    elif shape == "star":
-        spokes = [(radius if i % 2 == 0 else 0.42 * radius, math.pi * (i / 5 - 0.5)) for i in range(10)]
-        pen.polygon([(x + r * math.cos(a), y + r * math.sin(a)) for r, a in spokes], fill=255)
     elif shape == "ring":
         hole = radius * 0.55
         pen.ellipse(box, fill=255)
         pen.ellipse((x - hole, y - hole, x + hole, y + hole), fill=0)
-    elif shape == "cross":
-        arm = radius * 0.34
-        pen.rectangle((x - arm, y - radius, x + arm, y + radius), fill=255)
-        pen.rectangle((x - radius, y - arm, x + radius, y + arm), fill=255)
     else:
         raise ValueError(f"no shape is called {shape!r}; there are {', '.join(SHAPES)}")

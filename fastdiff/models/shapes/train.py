@@ -55,7 +55,7 @@ class DenoiserLesson:
 
 VAE = VaeLesson()
 SMALL = DenoiserLesson(pixels=128, minutes=48, batch=32, learning_rate=1e-3, pictures=8000)
-FULL = DenoiserLesson(pixels=256, minutes=38, batch=8, learning_rate=1e-3, pictures=2600, bf16=True)
+FULL = DenoiserLesson(pixels=256, minutes=40, batch=8, learning_rate=3e-4, pictures=2600, bf16=True)
 """Most of what there is to learn does not depend on resolution, and a small step costs a quarter of a full one."""
 
 Plan = TypeVar("Plan", VaeLesson, DenoiserLesson)
@@ -225,11 +225,19 @@ def encode_pictures(folder: Path, vae: nn.Module, lesson: DenoiserLesson) -> tup
     return torch.load(path)
 
 
+def measure_scale(vae: nn.Module) -> None:
+    """Latents of unit variance are what a noise schedule is made for; the factor goes into the configuration."""
+    random = np.random.default_rng(SEED)
+    scenes = [scene for scene in every_scene() if not scene.held_out]
+    pictures = torch.stack([_as_tensor(_random_picture(scenes, random, SMALL.pixels)) for _ in range(256)])
+    latents = torch.cat([vae.encode(some).latent_dist.mode() for some in pictures.split(32)])
+    vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
+
+
 def train_denoiser(folder: Path, vae: nn.Module, plan: DenoiserLesson, start: Denoiser | None) -> Denoiser:
     """One lesson; `start` is what the lesson before it learnt. Returns the averaged weights."""
     torch.manual_seed(SEED + plan.pixels)  # the first weights
     latents, tokens = encode_pictures(folder, vae, plan)
-    scale = 1 / float(torch.load(folder / f"latents-{SMALL.pixels}.pt")[0].float().std())
     model = start or Denoiser()
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=1e-2)
@@ -241,7 +249,7 @@ def train_denoiser(folder: Path, vae: nn.Module, plan: DenoiserLesson, start: De
     for done in lesson:
         _set_rate(optimizer, learning_rate(plan.learning_rate, done, (lesson.steps + 1) / plan.warm_up_steps))
         chosen = torch.randint(0, len(latents), (plan.batch,))
-        clean = latents[chosen].float() * scale
+        clean = latents[chosen].float() * vae.config.scaling_factor
         noise = torch.randn_like(clean)
         timesteps = _spread_timesteps(plan.batch, len(alphas))
         signal = alphas[timesteps].sqrt()[:, None, None, None]
@@ -274,9 +282,16 @@ def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
+def trained(folder: Path) -> tuple[nn.Module, Denoiser]:
+    """The autoencoder and the denoiser of an exported model, in float32."""
+    pipeline = diffusers.StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    denoiser = Denoiser()
+    denoiser.unet, denoiser.text_encoder = pipeline.unet, pipeline.text_encoder
+    denoiser.text_encoder_2 = pipeline.text_encoder_2
+    return pipeline.vae.eval().requires_grad_(False), denoiser.train()
+
+
 def export(folder: Path, vae: nn.Module, denoiser: Denoiser, target: Path) -> None:
-    latents = torch.load(folder / f"latents-{SMALL.pixels}.pt")[0].float()
-    vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
     tokenizer = architecture.save_tokenizer(folder / "tokenizer")
     pipeline = diffusers.StableDiffusionXLPipeline(
         vae=vae,
@@ -303,12 +318,17 @@ def main() -> None:
     )
     parser.add_argument("--target", type=Path, default=FOLDER, help="folder that receives the model (%(default)s)")
     parser.add_argument("--scale", type=float, default=1.0, help="lengthen or shorten every lesson by this factor")
+    parser.add_argument("--start", type=Path, help="a trained model: its autoencoder stays, and its denoiser learns on")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     try:
-        vae = train_vae(options.work, scaled(VAE, options.scale))
-        small = train_denoiser(options.work, vae, scaled(SMALL, options.scale), None)
-        denoiser = train_denoiser(options.work, vae, scaled(FULL, options.scale), small.requires_grad_(True))
+        if options.start:
+            vae, learnt = trained(options.start)
+        else:
+            vae = train_vae(options.work, scaled(VAE, options.scale))
+            measure_scale(vae)
+            learnt = train_denoiser(options.work, vae, scaled(SMALL, options.scale), None)
+        denoiser = train_denoiser(options.work, vae, scaled(FULL, options.scale), learnt.requires_grad_(True))
     except KeyboardInterrupt:
         raise SystemExit(f"\nstopped; the same command goes on from {options.work}") from None
     export(options.work, vae, denoiser, options.target)
