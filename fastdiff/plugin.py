@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Wrong names and impossible recipes are answered before anything is collected; torch stays outside."""
+    """Wrong values and impossible recipes of a file are answered before anything is collected, without torch."""
     if is_asked(session.config):
         check(session.config)
 
@@ -64,7 +65,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[LiveStage]:
 @pytest.fixture(scope="session")
 def reference(request: pytest.FixtureRequest, stage: LiveStage) -> Reference:
     """The pictures of the ladder's first stage, drawn in this session for the same request."""
-    return suite_of(request.config).references[stage.model.name]
+    return suite_of(request.config).reference(stage.model)
 
 
 # -- collection -------------------------------------------------------------------------------------------------------
@@ -90,12 +91,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if subject is not None and "benchmark" in fixtures_of(item):
             from fastdiff.measure.latency import synchronised_clock
 
-            item.add_marker(pytest.mark.benchmark(timer=synchronised_clock, group=subject.model.name))
+            own = item.get_closest_marker("benchmark")
+            asked = {"timer": synchronised_clock, "group": subject.model.name} | dict(own.kwargs if own else {})
+            item.add_marker(pytest.mark.benchmark(**asked), append=False)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     if SUITE in session.config.stash:
-        suite_of(session.config).reference_wanted = any("reference" in fixtures_of(item) for item in session.items)
+        suite = suite_of(session.config)
+        suite.reference_wanted = any("reference" in fixtures_of(item) for item in session.items)
+        subjects = [(subject_of(item), item.nodeid) for item in session.items]
+        suite.last_tests = {subject.id: nodeid for subject, nodeid in subjects if subject is not None}
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
@@ -137,6 +143,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """A stage ends with its last test, not with the next one's first: what it leaked is its own failure."""
+    result = yield
+    live = live_of(item)
+    if live is not None and item.nodeid == suite_of(item.config).last_tests.get(live.id) and (leaks := live.close()):
+        pytest.fail(f"{live.id} left global switches changed (they were put back): {'; '.join(leaks)}.", pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """What was built is said after its first test, when nobody is in the middle of a line."""
     result = yield
@@ -161,11 +177,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for model in suite.models:
         rungs = suite.ladder_of(model)
         if rungs:
-            asked = suite.request(model)
             terminalreporter.section(f"fastdiff: the ladder of {model.name}", sep="=", bold=True)
-            terminalreporter.write_line(
-                f'{suite.headline}; {asked.size} px, {asked.steps} steps, batch {asked.batch}: "{asked.prompt}"'
-            )
+            terminalreporter.write_line(suite.title(model))
             terminalreporter.write_line("")
             for line in ladder.text(rungs):
                 terminalreporter.write_line(line)
@@ -175,7 +188,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if suite.cache_line:
         terminalreporter.write_line(suite.cache_line)
     if suite.settings.markdown:
-        lines = [line for model in suite.models for line in ladder.markdown(suite.ladder_of(model))]
+        lines = []
+        for model in suite.models:
+            if rungs := suite.ladder_of(model):
+                lines += [f"### {suite.title(model)}", "", *ladder.markdown(rungs), ""]
         target = config.invocation_params.dir / suite.settings.markdown
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -203,14 +219,22 @@ def point_at_baselines(config: pytest.Config) -> None:
     from fastdiff.record.baselines import FOLDER
 
     options = config.option
+    if path := getattr(options, "benchmark_json", None):
+        Path(path.name if hasattr(path, "name") else path).parent.mkdir(parents=True, exist_ok=True)
     if not getattr(options, "benchmark_compare", None) or not (config.rootpath / FOLDER).is_dir():
         return
     if options.benchmark_storage != DEFAULT_STORAGE:
         return
     from fastdiff.record.baselines import accepted, folder_of
 
-    device = device_asked(settings(config))
-    folder = folder_of(config.rootpath, device)
+    if options.benchmark_autosave or options.benchmark_save:
+        raise pytest.UsageError(
+            "--benchmark-save and --benchmark-autosave would write into baselines/, which only an accepted run enters; "
+            "use --benchmark-json FILE."
+        )
+    from fastdiff.measure.environment import device_slug
+
+    folder = folder_of(config.rootpath, device_slug(device_asked(settings(config))))
     options.benchmark_storage = f"file://{folder}"
     if not accepted(folder):
         options.benchmark_compare = None

@@ -53,7 +53,7 @@ class Recipe:
 
     dtype: str = "float32"
     tf32: bool = True
-    """Whether fp32 matrix products may round to TF32 on CUDA. The published baseline allows it; a CPU has none."""
+    """Whether fp32 matrix products may round to TF32 on CUDA. The published ladder allows it; a CPU has none."""
     attention: str = "vanilla"
     channels_last: bool = False
     compile: Compile | None = None
@@ -173,7 +173,10 @@ class Ladder:
         return self.stages[0]
 
     def add(self, new: Stage) -> Ladder:
-        """The same ladder with `new` at its end, or in the place of the stage that has its name."""
+        """The same ladder with `new` at its end, or in the place of the stage that has its name.
+
+        Stages that follow a replaced one keep their recipes: replace them too, if the change is meant to go on.
+        """
         if new.name in self.names:
             return Ladder(tuple(new if stage.name == new.name else stage for stage in self.stages))
         return Ladder((*self.stages, new))
@@ -320,7 +323,7 @@ def _text(kind: str, value: object) -> str | None:
 
 
 LADDER = ladder(
-    stage("fp32", "the plain pipeline in float32, attention written out, TF32 allowed as in the published baseline"),
+    stage("fp32", "the plain pipeline in float32, attention written out, TF32 allowed as in the published one"),
     stage("bf16", "weights and arithmetic in bfloat16", dtype="bfloat16"),
     stage("sdpa", "attention in one kernel (scaled_dot_product_attention)", attention="sdpa"),
     stage(

@@ -79,7 +79,12 @@ OPTIONS = (
     Option("size", "PIXELS", "Width and height of the picture, a multiple of 64 (default: the model's own).", _side),
     Option("batch", "N", "Pictures drawn by a call (default: 1).", _count),
     Option("rounds", "N", f"Timed calls of each stage (default: {DEFAULT_ROUNDS}).", _count),
-    Option("cache", "FOLDER", "Where compiled code is kept between runs (default: .fastdiff/compile-cache).", Path),
+    Option(
+        "cache",
+        "FOLDER",
+        "Where compiled code is kept (default: TORCHINDUCTOR_CACHE_DIR if it is set, else .fastdiff/compile-cache).",
+        Path,
+    ),
     Option("markdown", "FILE", "Write the ladder as a markdown table to this file.", Path),
 )
 
@@ -93,7 +98,7 @@ class Settings:
     size: int | None = None
     batch: int | None = None
     rounds: int = DEFAULT_ROUNDS
-    cache: Path = Path(".fastdiff/compile-cache")
+    cache: Path | None = None
     markdown: Path | None = None
 
 
@@ -160,4 +165,4 @@ def check(config: pytest.Config) -> None:
 def require_known(kind: str, asked: tuple[str, ...], known: list[str]) -> None:
     for name in asked:
         if name not in known:
-            raise pytest.UsageError(f"--fastdiff-{kind}: {unknown(kind, name, known)}")
+            raise pytest.UsageError(f"--fastdiff-{kind}, or fastdiff_{kind}: {unknown(kind, name, known)}")

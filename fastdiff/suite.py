@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +20,7 @@ from fastdiff.settings import configured_stages, device_asked, require_known, se
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from fastdiff.measure.live import LiveStage, Reference
     from fastdiff.models import Model, Request
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
-"""Where inductor keeps compiled code; a value that the user set beforehand wins over `--fastdiff-cache`."""
+"""Where inductor keeps compiled code."""
+DEFAULT_CACHE = ".fastdiff/compile-cache"
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,12 @@ class Suite:
     progress: Progress
     reference_wanted: bool = False
     """Whether a collected test compares pictures; only then a reference is drawn for its own sake."""
+    last_tests: dict[str, str] = field(default_factory=dict)
+    """Of each stage, the test after which it may end."""
     rungs: dict[str, Rung] = field(default_factory=dict)
     references: dict[str, Reference] = field(default_factory=dict)
+    unreferenced: dict[str, str] = field(default_factory=dict)
+    """Why a model has no reference; it is tried once."""
 
     def __post_init__(self) -> None:
         self.settings = settings(self.config)
@@ -64,8 +69,7 @@ class Suite:
         stages = list(dict.fromkeys(name for ladder in self.ladders.values() for name in ladder.names))
         require_known("stage", self.settings.stage, stages)
         self.device = device_asked(self.settings)
-        own = self.config.rootpath / self.settings.cache
-        self.cache_folder = Path(os.environ.get(CACHE_VARIABLE) or own).resolve()
+        self.cache_folder = self._choose_cache()
 
     def _ladder(self, model: Model) -> Ladder:
         try:
@@ -73,6 +77,12 @@ class Suite:
             return self.config.hook.pytest_fastdiff_ladder(ladder=ladder, model=model) or ladder
         except RecipeError as error:
             raise pytest.UsageError(str(error)) from None
+
+    def _choose_cache(self) -> Path:
+        """What was asked for wins over the environment, and the environment over the default."""
+        named = self.settings.cache or os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE
+        base = self.config.rootpath if self.config.inipath else self.config.invocation_params.dir
+        return (base / named).resolve()
 
     @property
     def subjects(self) -> list[Subject]:
@@ -87,6 +97,13 @@ class Suite:
     def headline(self) -> str:
         return f"fastdiff: {', '.join(self.settings.model)} on {device_name(self.device)} ({self.device})"
 
+    def title(self, model: Model) -> str:
+        asked = self.request(model)
+        return (
+            f"{model.name} on {device_name(self.device)} ({self.device}): {asked.size} px, {asked.steps} steps, "
+            f'batch {asked.batch}, "{asked.prompt}"'
+        )
+
     def request(self, model: Model) -> Request:
         asked = self.settings
         return model.request.changed(steps=asked.steps, size=asked.size, batch=asked.batch)
@@ -96,22 +113,27 @@ class Suite:
         """Builds the stage, draws with it, and ends it; what goes wrong ends this stage alone, in one sentence."""
         with ExitStack() as alive:
             alive.enter_context(self._compile_cache())
+            self._draw_reference(subject.model, before=subject)
             with self._reasons(subject):
-                self._draw_reference(subject)
                 stage = alive.enter_context(self._built(subject))
             yield stage
-        if stage.built.leaks:
-            pytest.fail(
-                f"{subject.id} left global switches changed (they were put back): {'; '.join(stage.built.leaks)}.",
-                pytrace=False,
-            )
 
-    def _draw_reference(self, subject: Subject) -> None:
-        """Only where the reference stage did not run before, and before `subject` is built: one pipeline at a time."""
-        reference = Subject(subject.model, self.ladders[subject.model.name].reference)
-        if self.reference_wanted and subject != reference and subject.model.name not in self.references:
-            with self._built(reference):
+    def _draw_reference(self, model: Model, before: Subject) -> None:
+        """Only where the reference stage did not run yet, and before another is built: one pipeline at a time."""
+        reference = Subject(model, self.ladders[model.name].reference)
+        tried = model.name in self.references or model.name in self.unreferenced
+        if before == reference or tried or not self.reference_wanted:
+            return
+        try:
+            with self._reasons(reference), self._built(reference):
                 pass
+        except (pytest.fail.Exception, pytest.skip.Exception):
+            pass  # `_reasons` has kept the sentence, and only who asks for the reference fails with it
+
+    def reference(self, model: Model) -> Reference:
+        if model.name not in self.references:
+            pytest.fail(f"there is no reference to compare with: {self.unreferenced[model.name]}", pytrace=False)
+        return self.references[model.name]
 
     @contextmanager
     def _built(self, subject: Subject) -> Iterator[LiveStage]:
@@ -143,25 +165,34 @@ class Suite:
         """Turns what a person can do something about into a sentence; anything else keeps its traceback."""
         from fastdiff.models.libraries import torch
         from fastdiff.models.loading import WeightsError
+        from fastdiff.optimize import DeviceError
+        from fastdiff.optimize.switches import UnknownSwitch
 
         try:
             yield
         except RecipeError as error:
-            self.remark(subject, "not possible here")
-            pytest.skip(f"{subject.id}: {error}")
+            pytest.skip(self._give_up(subject, "not possible here", f"{subject.id}: {error}"))
         except WeightsError as error:
-            self.remark(subject, "weights missing")
-            pytest.fail(f"{subject.id}: {error}", pytrace=False)
-        except (RuntimeError, MemoryError) as error:
+            pytest.fail(self._give_up(subject, "weights missing", f"{subject.id}: {error}"), pytrace=False)
+        except (DeviceError, UnknownSwitch) as error:
+            pytest.fail(self._give_up(subject, "not built", f"{subject.id}: {error}"), pytrace=False)
+        except Exception as error:
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
             # torch has a class of its own for a full GPU, and none for a full host.
-            if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "can't allocate memory" not in str(
-                error
-            ):
-                raise
-            self.remark(subject, "out of memory")
-            pytest.fail(
-                f"{subject.id} does not fit into memory ({error}); try a smaller --fastdiff-size.", pytrace=False
-            )
+            if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):
+                sentence = f"{subject.id} does not fit into memory ({said}); try a smaller --fastdiff-size."
+                pytest.fail(self._give_up(subject, "out of memory", sentence), pytrace=False)
+            if type(error).__module__ == "torch._dynamo.exc":
+                sentence = f"{subject.id}: compile: the graph broke or could not be made ({said})"
+                pytest.fail(self._give_up(subject, "not compiled", sentence), pytrace=False)
+            self._give_up(subject, "not built", f"{subject.id}: {said}")
+            raise
+
+    def _give_up(self, subject: Subject, remark: str, sentence: str) -> str:
+        self.remark(subject, remark)
+        if subject.stage == self.ladders[subject.model.name].reference:
+            self.unreferenced[subject.model.name] = sentence
+        return sentence
 
     @contextmanager
     def _compile_cache(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from fastdiff.measure.live import LiveStage, Reference, bring_to_life
+from fastdiff.measure.live import LiveStage, Reference
 from fastdiff.recipes import LADDER
 
 if TYPE_CHECKING:
@@ -63,9 +63,10 @@ def test_first_call_is_one_whole_call(live: LiveStage, monkeypatch: pytest.Monke
     assert calls == ["pil"]
 
 
-def test_brought_to_life_is_called_once_and_drawn_once(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_drawn_once_and_not_by_the_first_call(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = counted(live, monkeypatch)
-    assert bring_to_life(live) is live
+    live.first_call()
+    _ = live.images
     assert calls == ["pil", "np"]
     _ = live.images
     assert calls == ["pil", "np"], "the pictures are drawn once"
@@ -123,7 +124,8 @@ def test_other_stages_are_compared_with_what_they_drew(live: LiveStage, monkeypa
 def test_fingerprint_repeats(tiny: Model) -> None:
     found = {}
     for name, attempt in [("fp32", 1), ("fp32", 2), ("sdpa", 1)]:
-        live = bring_to_life(LiveStage(tiny, LADDER[name], "cpu", tiny.request, rounds=1))
+        live = LiveStage(tiny, LADDER[name], "cpu", tiny.request, rounds=1)
+        live.first_call()
         found[name, attempt] = live.fingerprint
         assert live.unapplied == []
         live.close()

@@ -191,6 +191,7 @@ def pytest_collection_finish(session):
 
     def test_leak_is_named_and_put_back(self, result: subprocess.CompletedProcess[str]) -> None:
         assert "twin-leaky left global switches changed" in result.stdout
+        assert len(self.outcomes(result, "ERROR", "twin-leaky")) == 1, "the leak belongs to the stage that leaked"
         assert "sdpa.flash was True and is False" in result.stdout
         assert result.stdout.count("sdpa.flash was True and is False") <= 2, "the next stage saw the leak as well"
 

@@ -14,8 +14,9 @@ LIBRARIES = ("torch", "triton", "diffusers", "transformers", "torchao", "acceler
 
 def device_kind() -> str:
     """ "cuda" where the driver shows a GPU, else "cpu". Asks the driver, so that collection needs no torch."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
-        return "cpu"
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        if "+cpu" in importlib.metadata.version("torch"):
+            return "cpu"
     return "cuda" if _gpu_names() else "cpu"
 
 
@@ -51,9 +52,18 @@ def _gpu_names() -> list[str]:
     try:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
         names = [pynvml.nvmlDeviceGetName(handle) for handle in handles]
-        return [name.decode() if isinstance(name, bytes) else name for name in names]
+        return _visible([name.decode() if isinstance(name, bytes) else name for name in names])
     finally:
         pynvml.nvmlShutdown()
+
+
+def _visible(names: list[str]) -> list[str]:
+    """The driver shows every GPU; CUDA shows those that CUDA_VISIBLE_DEVICES lists, in that order."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return names
+    places = [int(place) if place.strip().isdigit() else -1 for place in listed.split(",")]
+    return [names[place] for place in places if 0 <= place < len(names)]
 
 
 def _cpu_brand() -> str:

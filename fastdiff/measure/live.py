@@ -35,7 +35,11 @@ class LiveStage:
     def __init__(self, model: Model, stage: Stage, device: str, request: Request, rounds: int) -> None:
         self.model, self.stage, self.device, self.request, self.rounds = model, stage, device, request, rounds
         self.built: Built = build(model, stage.recipe, device)
-        self.structure = fingerprint.structure(self.built)
+        try:
+            self.structure = fingerprint.structure(self.built)
+        except BaseException:
+            self.built.close()
+            raise
         self.compilation = fingerprint.Compilation()
         self.first_call_s = 0.0
         self.likeness: Likeness | None = None
@@ -111,10 +115,3 @@ class LiveStage:
     def close(self) -> list[str]:
         """Ends the stage; names the global switches that it left changed."""
         return self.built.close()
-
-
-def bring_to_life(live: LiveStage) -> LiveStage:
-    """First call, then the pictures: after both, a compiled stage is in its steady state."""
-    live.first_call()
-    _ = live.images
-    return live

@@ -42,6 +42,8 @@ def _structure(recipe: Recipe, found: Structure) -> Iterator[str]:
         if wrong:
             listed = ", ".join(f"{count} in {dtype}" for dtype, count in wrong.items())
             yield f"dtype: {recipe.dtype} was not applied to {part}, which has parameters {listed}."
+    if not found.attention_modules:
+        yield "attention: no attention module was found, so nothing shows which kind is in use."
     wanted = VANILLA_PROCESSORS if recipe.attention == "vanilla" else SDPA_PROCESSORS
     strangers = sorted(set(found.processors) - wanted)
     if strangers:

@@ -43,8 +43,10 @@ def load(model: Model, dtype: str, autoencoder: str = "own") -> Any:
 def _clear_errors(model: Model) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, ImportError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
+        if model.folder is not None:
+            raise WeightsError(f"the weights in {model.folder} could not be loaded ({reason}).") from error
         raise WeightsError(
             f"the weights of {model.name!r} could not be loaded from {model.source} ({reason}); "
             "check the connection and HF_TOKEN, or take the model that needs no download: --fastdiff-model shapes."

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _alive: weakref.WeakSet[Built] = weakref.WeakSet()
 
 
+class DeviceError(RuntimeError):
+    """The device that was asked for is not there; the message says so in one sentence."""
+
+
 class Built:
     """A ready pipeline together with everything global that was borrowed for it; `close` gives all of it back."""
 
@@ -70,6 +74,7 @@ def build(model: Model, recipe: Recipe, device: str) -> Built:
         raise RuntimeError(
             f"a pipeline of {next(iter(_alive)).model.name!r} is still alive, and only one may be; close it first."
         )
+    _require(device)
     recipe = recipe.on(torch.device(device).type)
     built = Built(model, recipe, device)
     compilation.forget()
@@ -98,6 +103,18 @@ def build(model: Model, recipe: Recipe, device: str) -> Built:
         raise
     _alive.add(built)
     return built
+
+
+def _require(device: str) -> None:
+    wanted = torch.device(device)
+    if wanted.type != "cuda":
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (wanted.index or 0) >= count:
+        raise DeviceError(
+            f"torch {torch.__version__} sees {count} CUDA devices, and {device} was asked for; "
+            "install a CUDA build of torch, or measure with --fastdiff-device cpu."
+        )
 
 
 def _return_memory() -> None:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 BORROWED_ENVIRONMENT = ("TORCHINDUCTOR_CACHE_DIR", "TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
 
 
+class UnknownSwitch(RuntimeError):
+    """A recipe borrows a switch that this torch does not have; releases rename and drop them."""
+
+
 def _backends() -> dict[str, tuple[Any, Any]]:
     """Name of each switch, how to read it, how to set it."""
     cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
@@ -71,7 +75,9 @@ def borrowed(changes: Mapping[str, Any]) -> Iterator[None]:
     try:
         for name, value in changes.items():
             if name not in before:
-                raise KeyError(f"this torch has no switch called {name!r}")
+                raise UnknownSwitch(
+                    f"torch {torch.__version__} has no switch called {name!r}; leave it out of the recipe."
+                )
             _set(name, value)
         yield
     finally:

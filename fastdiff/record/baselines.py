@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.measure.environment import device_slug
-
 if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER = "baselines"
 
 
-def folder_of(root: Path, device: str) -> Path:
-    return root / FOLDER / device_slug(device)
+def folder_of(root: Path, slug: str) -> Path:
+    """`slug` is the device's name as `measure.environment` writes it for a folder."""
+    return root / FOLDER / slug
 
 
 def accepted(folder: Path) -> list[Path]:

@@ -323,6 +323,9 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     try:
         if options.start:
+            # In a folder of its own, so that another course's lessons and latents are never taken for this one's.
+            options.work = options.work / "onward"
+            options.work.mkdir(exist_ok=True)
             vae, learnt = trained(options.start)
         else:
             vae = train_vae(options.work, scaled(VAE, options.scale))
