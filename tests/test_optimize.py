@@ -216,7 +216,7 @@ def test_weights_that_are_not_to_be_had(
 
 def test_a_flag_that_this_torch_does_not_have(tiny: Model, untouched: None) -> None:
     flags = (("epilogue_fusion", False), ("no_such_flag", True))
-    with pytest.raises(KeyError, match=r"no switch called 'inductor\.no_such_flag'"):
+    with pytest.raises(switches.UnknownSwitch, match=r"no switch called 'inductor\.no_such_flag'"):
         build(tiny, replace(LADDER["compile"].recipe, compile=Compile(flags=flags)), "cpu")
     assert inductor.epilogue_fusion
     with build(tiny, EAGER["fp32"], "cpu") as built:

@@ -27,7 +27,7 @@ UNNAMEABLE = 80.0
 refused is a colour that nobody asked for (grey, pink), and not a poor but honest orange."""
 
 SMALLEST, BIGGEST = 0.01, 0.62
-"""Shares of the picture that a shape can cover: a small star covers 0.025 and a large square 0.49."""
+"""Shares of the picture that a shape can cover: a small triangle covers 0.048 and a large square 0.44."""
 
 SPECK = 0.1
 """Pieces below this share of the largest piece are noise; a bigger one counts as drawn, and spoils size and shape."""
@@ -39,7 +39,7 @@ LIKENESS = 0.7
 """Least overlap with a silhouette. A square and a circle, which are not alike, overlap by 0.79."""
 
 _GRID = 64
-"""Side of the square on which outlines are compared; the smallest shape at 128 pixels is 38 wide."""
+"""Side of the square on which outlines are compared; the smallest shape at 128 pixels is 39 wide."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _most_alike(outline: np.ndarray) -> str | None:
 
 @cache
 def _known_outlines() -> dict[str, np.ndarray]:
-    """Cropped like the ones that are seen: a star does not fill the square that it is drawn in."""
+    """Cropped like the ones that are seen, because a shape need not fill the square that it is drawn in."""
     return {shape: _resized(_cropped(silhouette(shape, 4 * _GRID))) for shape in SHAPES}
 
 
