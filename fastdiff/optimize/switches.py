@@ -11,7 +11,8 @@ from fastdiff.models.libraries import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-BORROWED_ENVIRONMENT = ("TORCHINDUCTOR_CACHE_DIR", "TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
+BORROWED_ENVIRONMENT = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
+"""Not the folder of inductor's cache: inductor names one by itself when nobody did."""
 
 
 class UnknownSwitch(RuntimeError):
