@@ -163,6 +163,7 @@ class Suite:
     @contextmanager
     def _reasons(self, subject: Subject) -> Iterator[None]:
         """Turns what a person can do something about into a sentence; anything else keeps its traceback."""
+        from fastdiff.measure.live import NotCompiledError
         from fastdiff.models.libraries import torch
         from fastdiff.models.loading import WeightsError
         from fastdiff.optimize import DeviceError
@@ -174,7 +175,7 @@ class Suite:
             pytest.skip(self._give_up(subject, "not possible here", f"{subject.id}: {error}"))
         except WeightsError as error:
             pytest.fail(self._give_up(subject, "weights missing", f"{subject.id}: {error}"), pytrace=False)
-        except (DeviceError, UnknownSwitch) as error:
+        except (DeviceError, NotCompiledError, UnknownSwitch) as error:
             pytest.fail(self._give_up(subject, "not built", f"{subject.id}: {error}"), pytrace=False)
         except Exception as error:
             said = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -69,7 +69,7 @@ def structure(built: Built) -> Structure:
         dtypes={name: dict(sorted(_dtypes(part).items())) for name, part in parts.items()},
         processors=dict(sorted(Counter(type(module.processor).__name__ for module in attentions).items())),
         attention_modules=len(attentions),
-        fused_modules=sum(bool(getattr(module, "fused_projections", False)) for module in attentions),
+        fused_modules=sum(_fused(module) for module in attentions),
         quantized_layers=sum(_quantized(module) for module in optimized),
         convolutions=len(kernels),
         channels_last_convolutions=sum(k.is_contiguous(memory_format=torch.channels_last) for k in kernels),
@@ -85,7 +85,7 @@ def compilation() -> Compilation:
     return Compilation(
         graphs=counters["stats"]["unique_graphs"],
         breaks=sum(breaks.values()),
-        break_reasons=tuple(sorted(breaks)),
+        break_reasons=tuple(sorted({reason.splitlines()[0] for reason in breaks})),
         cache_hits=sum(count for cache in caches for name, count in cache.items() if name.endswith("cache_hit")),
         cache_misses=sum(count for cache in caches for name, count in cache.items() if name.endswith("cache_miss")),
     )
@@ -102,6 +102,11 @@ def _dtypes(part: Any) -> Counter[str]:
 def _layout_matters(kernel: Any) -> bool:
     """A 1x1 kernel is contiguous in every layout and so says nothing."""
     return kernel.shape[1] > 1 and kernel.shape[2] * kernel.shape[3] > 1
+
+
+def _fused(module: Any) -> bool:
+    """Both halves: the projections, and a processor that uses them."""
+    return bool(getattr(module, "fused_projections", False)) and type(module.processor).__name__.startswith("Fused")
 
 
 def _quantized(module: Any) -> bool:
