@@ -14,7 +14,7 @@ def main(log: str, picture: str) -> None:
     console = Console(record=True, width=max(map(len, lines)) + 2, file=sys.stderr)
     for line in lines:
         console.print(Text.from_ansi(line))
-    console.save_svg(picture, title="make bench")
+    console.save_svg(picture, title="pytest perf_tests --benchmark-compare")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ KNOWN_WARNINGS = (
     r"__array__ implementation doesn't accept a copy keyword",
     # Dynamo sees a cached version check in diffusers' upsampling and says that it cannot matter.
     r"Dynamo detected a call to a `functools\.lru_cache`-wrapped function",
+    # torchao's int8 tensor has no hash of its own for torch's cache of compiled code.
+    r"Int8Tensor does not implement _stable_hash_for_caching",
     # max-autotune on small chips.
     r"Not enough SMs to use max_autotune_gemm mode",
     # diffusers' own use of what torch has renamed.

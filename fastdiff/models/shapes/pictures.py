@@ -34,8 +34,7 @@ HELD_OUT_SHARE = 10
 
 _SUPERSAMPLE = 4
 _WANDER = 0.07
-"""How far a shape's centre may be from the picture's, as a share of it. A caption says nothing about the place, and a
-shape that may stand anywhere takes several times as long to learn."""
+"""How far a shape's centre may be from the picture's, as a share of it. A caption says nothing about the place."""
 
 
 @dataclass(frozen=True)

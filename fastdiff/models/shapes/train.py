@@ -1,7 +1,7 @@
 """Trains the embedded model from nothing: `python -m fastdiff.models.shapes.train`.
 
 Four lessons, each resumed where Ctrl-C left it: the autoencoder, the denoiser on small pictures, the denoiser on
-full-size pictures, and the export to `weights/`. About two hours on two cores.
+full-size pictures, and the export to `weights/`. The lessons are planned for 102 minutes.
 """
 
 from __future__ import annotations
