@@ -1,0 +1,197 @@
+"""A run as data: what one pytest session measured, in the shape in which it is kept under a file's key `fastdiff`.
+
+Only shapes live here. `files` reads and writes them, `fastdiff.judge` decides about them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA = 1
+"""Rises when an older fastdiff would misread a file; a new field with a default is no such change."""
+
+MEASURED, INCOMPLETE, FAILED, SKIPPED = "measured", "incomplete", "failed", "skipped"
+STATES = (MEASURED, INCOMPLETE, FAILED, SKIPPED)
+"""Of a stage. Incomplete: the session ended in the middle of it."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Who measured. A baseline is only comparable with runs of the same slug."""
+
+    slug: str
+    """Name of the folder in `baselines/`."""
+    kind: str
+    """cpu or cuda."""
+    name: str
+
+
+@dataclass(frozen=True)
+class Round:
+    """One timed call, and the machine beside it."""
+
+    wall_s: float
+    canary_s: float | None = None
+    """Mean of the canary just before and just after the call; None where there is none, as on a GPU."""
+    device_s: float | None = None
+    """Time that the GPU worked; wall time minus this is the host gap."""
+    void: str = ""
+    """Why the machine disturbed this round; empty where it did not."""
+    telemetry: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """The calls between the first one and the first timed one."""
+
+    calls: int
+    seconds: float
+    settled: bool
+    """Whether samples agreed before the cap was reached."""
+
+
+@dataclass(frozen=True)
+class Components:
+    """Where one call spends its time; the parts add up to the call. Measured in a pass of its own."""
+
+    text_s: float
+    steps_s: tuple[float, ...]
+    """One number for each denoising step."""
+    decode_s: float
+    rest_s: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    peak_bytes: int
+    where: str
+    """The component in which the peak occurs: text, denoising, decode or rest."""
+    peaks: dict[str, int] = field(default_factory=dict)
+    """Peak of each component in bytes."""
+    measure: str = "live tensors"
+    """How it was measured: `live tensors` (a CPU's allocator events) or `cuda allocator`."""
+    reserved_bytes: int | None = None
+    resident_bytes: int | None = None
+    first_call_peak_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The stage's pictures against the reference stage's of the same run."""
+
+    reference: str
+    ssim: float
+    worst_tile: float
+    psnr_db: float | None
+    """None where the pictures are equal: JSON has no infinity."""
+    passed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """Everything that one session knows of one stage of one model; this is one trial of it."""
+
+    model: str
+    stage: str
+    follows: str | None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    request: dict[str, Any] = field(default_factory=dict)
+    state: str = INCOMPLETE
+    reason: str = ""
+    """Why it is not measured, in one sentence."""
+    load_s: float | None = None
+    first_call_s: float | None = None
+    cache: str = "none"
+    """State of the compile cache at the first call: cold, warm, mixed or none. First calls compare only within one."""
+    warm_up: WarmUp | None = None
+    rounds: tuple[Round, ...] = ()
+    components: Components | None = None
+    memory: Memory | None = None
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    """Flat: the name of a fact and its value (number, text, or a list of texts). Exact on one set of versions."""
+    quality: Quality | None = None
+    unapplied: tuple[str, ...] = ()
+    """Sentences of the failed proof of application."""
+    leaks: tuple[str, ...] = ()
+    injected: str = ""
+    """A fault that was put in on purpose; such a run is never accepted."""
+    origin: str = ""
+    """In a baseline that was accepted in parts: the run from which this stage came."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.model}-{self.stage}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pytest session."""
+
+    device: Device
+    started: str
+    """ISO 8601, UTC."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    """Versions, variables and commit: what may change from one night to the next on the same device."""
+    canary: str = ""
+    """Identity of the canary (NumPy, BLAS, size); latencies in its unit compare only where it is the same."""
+    expected: tuple[str, ...] = ()
+    """Ids of the stages that were asked for."""
+    stages: tuple[StageRecord, ...] = ()
+    complete: bool = False
+    outcome: str = ""
+    """Why the session ended as it did, for instance passed, slow, quality, interrupted."""
+    judgements: tuple[dict[str, Any], ...] = ()
+    """What was decided in the session, as `fastdiff.judge` wrote it; for readers, never read back by the judge."""
+    made_by: str = ""
+    schema: int = SCHEMA
+
+    def stage(self, id_: str) -> StageRecord | None:
+        return next((stage for stage in self.stages if stage.id == id_), None)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much fresh processes of one machine differ, as standard deviations of the natural logarithm."""
+
+    trials: int
+    """How many processes it was measured over."""
+    latency_sd: float
+    """Of a stage's latency in the canary's unit."""
+    latency_raw_sd: float
+    """Of a stage's latency in seconds."""
+    ladder_sd: float
+    """Of the ratio of a stage's latency to that of the stage it follows, in one process."""
+    first_call_sd: float
+    centres: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """By stage id: each trial's logarithm of the latency in the canary's unit."""
+    raw_centres: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """The same in seconds."""
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """Who made a run the baseline, and why."""
+
+    by: str
+    when: str
+    reason: str
+    source: str
+    """Name of the run's file."""
+    only: tuple[str, ...] = ()
+    """Ids of the stages that were accepted; empty means all of them."""
+    forced: tuple[str, ...] = ()
+    """What spoke against it, where it was forced."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A run that somebody accepted, for one device."""
+
+    run: Run
+    acceptance: Acceptance
+    noise: Noise | None = None
+    """Measured on this device; None means that the declared, wide one is used."""
+    name: str = ""
+    """Name of its file."""
