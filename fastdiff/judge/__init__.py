@@ -1,0 +1,1 @@
+"""What the numbers mean: estimates and verdicts. Pure functions; imports neither torch nor pytest."""

@@ -1,0 +1,102 @@
+"""A stage and what it is judged against: only the same work on the same device is comparable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.judge.estimates import estimate
+from fastdiff.judge.facts import differences, listed
+from fastdiff.judge.noise import declared, freedom
+from fastdiff.judge.verdicts import AMBIGUOUS, VOID, Verdict, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fastdiff.judge.estimates import Estimate
+    from fastdiff.judge.policy import Policy
+    from fastdiff.record.run import Baseline, Device, Noise, StageRecord
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stage, and what it is judged against and with."""
+
+    record: StageRecord
+    previous: StageRecord | None
+    base: StageRecord | None
+    """The accepted record of the same work on the same device; None where there is none."""
+    new: str
+    """Why there is none."""
+    baseline: Baseline | None
+    elsewhere: Baseline | None
+    policy: Policy
+    comparisons: int
+    kind: str
+    canary: str
+    environment: Mapping[str, Any]
+
+    @property
+    def noise(self) -> Noise:
+        return (self.baseline.noise if self.baseline else None) or declared(self.kind)
+
+    @property
+    def base_environment(self) -> Mapping[str, Any]:
+        return self.baseline.run.environment if self.baseline else {}
+
+    def estimate(self, candidate: float, accepted: Sequence[float], sd: float) -> Estimate:
+        return estimate(
+            candidate,
+            accepted,
+            sd,
+            freedom=freedom(self.noise),
+            confidence=self.policy.confidence,
+            comparisons=self.comparisons,
+        )
+
+    def decide(self, found: Estimate, band: float) -> Verdict:
+        verdict = decide(found, band)
+        if verdict.word == AMBIGUOUS and not self.noise.trials:
+            return replace(
+                verdict,
+                reason=f"{verdict.reason}; the noise is declared, not measured on this machine: "
+                "`fastdiff accept --noise-of` narrows it",
+            )
+        return verdict
+
+
+def comparable(record: StageRecord, baseline: Baseline | None, device: Device) -> tuple[StageRecord | None, str]:
+    """The accepted record of the same work on the same device; or none, and why. Different things never compare."""
+    if baseline is None:
+        return None, f"no run of {device.name} was accepted yet"
+    accepted = baseline.run
+    if accepted.device.slug != device.slug:
+        return None, f"the accepted run is of {accepted.device.name}, this one of {device.name}"
+    base = accepted.stage(record.id)
+    if base is None:
+        return None, f"the accepted run has no stage {record.id}"
+    for what, old, new in (("request", base.request, record.request), ("recipe", base.recipe, record.recipe)):
+        if changed := differences(old, new):
+            return None, f"the {what} is not the accepted one ({listed(changed)})"
+    return base, ""
+
+
+def disturbance(record: StageRecord, policy: Policy) -> Verdict | None:
+    """VOID where the machine left too little to judge."""
+    reasons = Counter(one.void for one in record.rounds if one.void)
+    count, valid = len(record.rounds), len(record.rounds) - reasons.total()
+    if reasons.total() <= policy.void_share * count and valid >= policy.minimum_rounds:
+        return None
+    if not reasons:
+        return Verdict(VOID, f"{record.id} was timed {count} times; at least {policy.minimum_rounds} rounds are needed")
+    why = reasons.most_common(1)[0][0]
+    return Verdict(VOID, f"{reasons.total()} of {count} rounds of {record.id} were disturbed, mostly: {why}")
+
+
+def undisturbed(record: StageRecord) -> bool:
+    return any(not one.void for one in record.rounds)
+
+
+def has_canary(*records: StageRecord) -> bool:
+    return all(one.canary_s is not None for record in records for one in record.rounds if not one.void)

@@ -1,0 +1,107 @@
+"""How much slower a trial is than the baseline's trials, and how sure that is. Nothing is decided here.
+
+Everything is computed on logarithms, so that twice as slow and twice as fast are equally far from equal.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+from scipy.special import stdtrit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastdiff.record.run import Round
+
+SECONDS, CANARY = "seconds", "canary"
+"""Units of a latency: seconds, or how often the canary fits into it."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Ratio of a candidate to its baseline, with the intervals that trials (not samples) support."""
+
+    ratio: float
+    low: float
+    """With `high`: where the ratio lies, if this comparison is looked at alone."""
+    high: float
+    alarm_low: float
+    """With `alarm_high`: the same with the confidence of the whole suite, which makes many comparisons."""
+    alarm_high: float
+    trials: int
+    """Of the baseline; the candidate is always one."""
+
+    def __str__(self) -> str:
+        if self.low == self.high:
+            return _change(self.ratio)
+        return f"{_change(self.ratio)} ({_change(self.low)} .. {_change(self.high)})"
+
+
+def centre(rounds: Sequence[Round], unit: str) -> float:
+    """Where a trial lies: the median logarithm of its undisturbed rounds."""
+    if unit not in (SECONDS, CANARY):
+        raise ValueError(f"the unit is {unit!r}; give {SECONDS!r} or {CANARY!r}.")
+    logarithms = []
+    for round_ in rounds:
+        if not round_.void:
+            latency = logarithm(round_.wall_s, "the time of a round")
+            beside = logarithm(round_.canary_s, "the canary's time beside a round") if unit == CANARY else 0.0
+            logarithms.append(latency - beside)
+    if not logarithms:
+        raise ValueError("there is no undisturbed round; measure the stage again.")
+    return median(logarithms)
+
+
+def logarithm(value: float | None, what: str) -> float:
+    """Refuses what is no measurement: a baseline of 0.0 would make every later run look fine."""
+    if value is None or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{what} is {value}; it must be a finite number above zero, so measure it again.")
+    return math.log(value)
+
+
+def estimate(
+    candidate: float,
+    baseline: Sequence[float],
+    sd: float,
+    *,
+    freedom: float = math.inf,
+    confidence: float = 0.95,
+    comparisons: int = 1,
+) -> Estimate:
+    """One trial against the baseline's trials, all given by their centres; `sd` is that of fresh processes.
+
+    The scatter of the rounds has no term of its own: the centres from which `sd` was computed contain it already.
+
+    Each bound is one-sided. An alarm anywhere in the suite is an error of the suite, so the alarm's bounds are
+    widened (Šidák). "Everything is the same" is only said when every comparison says so, which needs no widening.
+    """
+    if not baseline:
+        raise ValueError("the baseline has no trial; accept a run first.")
+    if not (math.isfinite(sd) and sd >= 0):
+        raise ValueError(f"the noise between processes is {sd}; it must be a finite number, zero or above.")
+    middle = candidate - fmean(baseline)
+    error = sd * math.sqrt(1 + 1 / len(baseline))
+    alone = float(stdtrit(freedom, confidence)) * error
+    together = float(stdtrit(freedom, confidence ** (1 / comparisons))) * error
+    return Estimate(
+        ratio=math.exp(middle),
+        low=math.exp(middle - alone),
+        high=math.exp(middle + alone),
+        alarm_low=math.exp(middle - together),
+        alarm_high=math.exp(middle + together),
+        trials=len(baseline),
+    )
+
+
+def exact(candidate: float, baseline: float, what: str) -> Estimate:
+    """The ratio of two numbers without noise, for instance bytes."""
+    ratio = math.exp(logarithm(candidate, what) - logarithm(baseline, f"the baseline's value of {what}"))
+    return Estimate(ratio, ratio, ratio, ratio, ratio, trials=1)
+
+
+def _change(ratio: float) -> str:
+    return f"{100 * (ratio - 1):+.1f} %"

@@ -1,0 +1,129 @@
+"""A run against its baseline: the verdict of every stage and metric, and what was asked for and not measured."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.judge.case import Case, comparable
+from fastdiff.judge.metrics import METRICS
+from fastdiff.judge.verdicts import ACCEPT, FAST, LESS, MISSING, NEW, SAME, Verdict, look_again
+from fastdiff.record.run import MEASURED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fastdiff.judge.policy import Policy
+    from fastdiff.record.run import Baseline, Device, Run, StageRecord
+
+INTERVAL_METRICS = ("latency", "first_call", "ladder")
+"""Metrics with noise; each of them of each stage is one comparison of the suite."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    stage: str
+    """The stage's id."""
+    metric: str
+    """fingerprint, latency, first_call, memory, ladder; or stage, where it was not measured."""
+    verdict: Verdict
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        details = list(self.verdict.details)
+        return {"stage": self.stage, "metric": self.metric, **asdict(self.verdict), "details": details}
+
+
+def comparisons_of(stages: int) -> int:
+    """How many intervals a suite of so many stages looks at."""
+    return max(1, stages * len(INTERVAL_METRICS))
+
+
+def judge_run(
+    run: Run,
+    baseline: Baseline | None,
+    policy_of: Callable[[str, str], Policy],
+    *,
+    elsewhere: Baseline | None = None,
+) -> list[Judgement]:
+    """Everything that was measured, and MISSING for what was asked for and was not. `policy_of(model, stage)`."""
+    looks = comparisons_of(len(run.expected))
+    judgements = []
+    for record in run.stages:
+        previous = run.stage(f"{record.model}-{record.follows}")
+        policy = policy_of(record.model, record.stage)
+        judgements += judge_stage(
+            record,
+            previous,
+            baseline,
+            policy,
+            looks,
+            run.device,
+            run.canary,
+            run.environment,
+            elsewhere=elsewhere,
+        )
+    for id_ in run.expected:
+        if verdict := _missing(id_, run.stage(id_)):
+            judgements.append(Judgement(id_, "stage", verdict))
+    return judgements
+
+
+def judge_stage(
+    record: StageRecord,
+    previous: StageRecord | None,
+    baseline: Baseline | None,
+    policy: Policy,
+    comparisons: int,
+    run_device: Device,
+    run_canary: str,
+    run_environment: Mapping[str, Any],
+    *,
+    elsewhere: Baseline | None = None,
+) -> list[Judgement]:
+    """Judges every metric of which `record` holds numbers, so it can be asked again when there are more of them.
+
+    `previous` is the stage that this one follows, of the same run. `elsewhere` is a baseline of another device of
+    the same kind; where this device has none, the ladder is compared with that one.
+    """
+    base, new = comparable(record, baseline, run_device)
+    case = Case(
+        record=record,
+        previous=previous,
+        base=base,
+        new=new,
+        baseline=baseline,
+        elsewhere=elsewhere,
+        policy=policy,
+        comparisons=comparisons,
+        kind=run_device.kind,
+        canary=run_canary,
+        environment=run_environment,
+    )
+    judged = {metric: judge(case) for metric, judge in METRICS.items()}
+    return [_judgement(case, metric, verdict) for metric, verdict in judged.items() if verdict]
+
+
+def _missing(id_: str, record: StageRecord | None) -> Verdict | None:
+    command = "pytest perf_tests --benchmark-compare"
+    if record is None:
+        return Verdict(MISSING, f"{id_} was asked for and not measured", next=f"{command} -k {id_}")
+    if record.state == MEASURED and record.rounds:
+        return None
+    why = f"is {record.state}" if record.state != MEASURED else "was not timed"
+    told = f"{id_} {why}" + (f": {record.reason}" if record.reason else "")
+    return Verdict(MISSING, told, next=f"{command} --fastdiff-model {record.model} --fastdiff-stage {record.stage}")
+
+
+def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
+    """With the next command, if the verdict has none of its own and is not SAME."""
+    record = case.record
+    if verdict.word in (NEW, FAST, LESS):
+        command = ACCEPT
+    elif metric == "ladder" and case.previous:
+        command = look_again(record.model, case.previous.stage, record.stage)
+    else:
+        command = look_again(record.model, record.stage)
+    if verdict.word != SAME and not verdict.next:
+        verdict = replace(verdict, next=command)
+    return Judgement(record.id, metric, verdict)

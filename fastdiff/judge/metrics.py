@@ -1,0 +1,185 @@
+"""The verdict of each metric of a stage; None where there is nothing to judge."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from fastdiff.judge.case import comparable, disturbance, has_canary, undisturbed
+from fastdiff.judge.estimates import CANARY, SECONDS, centre, estimate, exact, logarithm
+from fastdiff.judge.explanation import causes, explain
+from fastdiff.judge.facts import STRUCTURAL, breakages, changed_versions, differences, listed
+from fastdiff.judge.noise import MACHINES_SD, declared
+from fastdiff.judge.verdicts import (
+    ACCEPT,
+    AMBIGUOUS,
+    CHANGED,
+    LESS,
+    MORE,
+    NEW,
+    SAME,
+    SLOW,
+    Verdict,
+    decide,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastdiff.judge.case import Case
+    from fastdiff.record.run import Baseline, StageRecord
+
+
+def fingerprint(case: Case) -> Verdict | None:
+    record = case.record
+    if broken := breakages(record):
+        return Verdict(CHANGED, f"{record.id} is broken: {listed(broken)}", details=tuple(broken))
+    if not record.fingerprint:
+        return None
+    if case.base is None:
+        return Verdict(NEW, case.new)
+    changed = differences(case.base.fingerprint, record.fingerprint)
+    if not changed:
+        return Verdict(SAME, f"all {len(record.fingerprint)} facts are equal")
+    versions = changed_versions(case.base_environment, case.environment, STRUCTURAL)
+    cause = f"with other versions ({listed(versions)})" if versions else "with the same versions of the libraries"
+    return Verdict(CHANGED, f"{listed(changed)}, {cause}", next=ACCEPT, details=tuple(changed), excused=bool(versions))
+
+
+def latency(case: Case) -> Verdict | None:
+    record, base = case.record, case.base
+    if not record.rounds:
+        return None
+    if void := disturbance(record, case.policy):
+        return void
+    if base is None:
+        return Verdict(NEW, case.new)
+    if not undisturbed(base):
+        return Verdict(NEW, "the accepted run has no undisturbed round of it")
+    noise = case.noise
+    if case.baseline and case.canary and case.canary == case.baseline.run.canary and has_canary(record, base):
+        unit, sd, centres, told = CANARY, noise.latency_sd, noise.centres, "in the canary's unit"
+    else:
+        unit, sd, centres, told = SECONDS, noise.latency_raw_sd, noise.raw_centres, "in seconds"
+    accepted = centres.get(record.id) or (centre(base.rounds, unit),)
+    verdict = case.decide(case.estimate(centre(record.rounds, unit), accepted, sd), case.policy.latency)
+    details = tuple(explain(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
+    return replace(verdict, reason="; ".join([f"{verdict.reason} ({told})", *details[:1]]), details=details)
+
+
+def first_call(case: Case) -> Verdict | None:
+    record, base = case.record, case.base
+    if record.first_call_s is None:
+        return None
+    if base is None:
+        return Verdict(NEW, case.new)
+    if base.first_call_s is None:
+        return Verdict(NEW, "the accepted run has no first call of it")
+    if record.cache != base.cache:
+        return None  # compiled anew against read from the cache: neither is slower than the other
+    accepted = logarithm(base.first_call_s, f"the accepted first call of {record.id}")
+    candidate = logarithm(record.first_call_s, f"the first call of {record.id}")
+    found = case.estimate(candidate, [accepted], case.noise.first_call_sd)
+    verdict = case.decide(found, case.policy.first_call)
+    told = f"{verdict.reason} ({base.first_call_s:.3g} s -> {record.first_call_s:.3g} s, compile cache {record.cache})"
+    why = tuple(causes(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
+    return replace(verdict, reason=told, details=why)
+
+
+def memory(case: Case) -> Verdict | None:
+    now = case.record.memory
+    if now is None:
+        return None
+    if case.base is None:
+        return Verdict(NEW, case.new)
+    before = case.base.memory
+    if before is None or before.measure != now.measure:
+        return Verdict(NEW, f"the accepted run has no memory measured as {now.measure}")
+    found = exact(now.peak_bytes, before.peak_bytes, f"the peak memory of {case.record.id}")
+    verdict = decide(found, case.policy.memory, (MORE, LESS))
+    peaks = f"{before.peak_bytes / 1e6:.2f} MB -> {now.peak_bytes / 1e6:.2f} MB, peak in {now.where}"
+    if verdict.word == SAME:
+        return replace(verdict, reason=f"{verdict.reason} ({peaks})")
+    change = f"needs {100 * abs(found.ratio - 1):.1f} % {'more' if verdict.word == MORE else 'less'} memory"
+    moved = f", before in {before.where}" if before.where != now.where else ""
+    return replace(verdict, reason=f"{change} ({peaks}{moved}); the band is ±{100 * case.policy.memory:g} %")
+
+
+def ladder(case: Case) -> Verdict | None:
+    """What the stage gains on the one before, in one process, against the accepted gain. A loss is SLOW."""
+    record, previous = case.record, case.previous
+    if previous is None or not record.rounds or not previous.rounds:
+        return None
+    if void := disturbance(record, case.policy) or disturbance(previous, case.policy):
+        return void
+    if case.baseline is None:
+        return _ladder_elsewhere(case, previous, case.elsewhere) if case.elsewhere else None
+    if case.base is None:
+        return None  # latency says that it is new
+    accepted = _accepted_gains(case.baseline, previous, record)
+    if isinstance(accepted, str):
+        return Verdict(NEW, accepted)
+    gain = _gain(previous, record)
+    verdict = case.decide(case.estimate(-gain, [-one for one in accepted], case.noise.ladder_sd), case.policy.ladder)
+    told = f"{_paid(record, previous, fmean(accepted))} and now pays {math.exp(gain):.2f}x: {verdict.reason}"
+    why = tuple(explain(record, case.base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
+    return replace(verdict, reason=told, details=why)
+
+
+def _ladder_elsewhere(case: Case, previous: StageRecord, elsewhere: Baseline) -> Verdict | None:
+    """Another machine proves neither a loss nor that all is well; it can only raise a question."""
+    record, device = case.record, elsewhere.run.device
+    base, _ = comparable(record, elsewhere, device)
+    accepted = _accepted_gains(elsewhere, previous, record) if base else ""
+    if isinstance(accepted, str):
+        return None
+    gain, mean = _gain(previous, record), fmean(accepted)
+    ladder_sd = (elsewhere.noise or declared(device.kind)).ladder_sd
+    # The trials there share their machine, so together they count once.
+    found = estimate(
+        -gain,
+        [-mean],
+        math.hypot(ladder_sd, MACHINES_SD),
+        confidence=case.policy.confidence,
+        comparisons=case.comparisons,
+    )
+    told = f"{_paid(record, previous, mean)} on {device.name} and pays {math.exp(gain):.2f}x here"
+    if found.alarm_low > 1 or found.alarm_high < 1:
+        return Verdict(AMBIGUOUS, f"{told}; machines rarely differ by so much", found)
+    return Verdict(NEW, f"{told}, which machines may differ by; {case.new}", found)
+
+
+def _accepted_gains(baseline: Baseline, previous: StageRecord, record: StageRecord) -> list[float] | str:
+    """Logarithms of the gain, one for each accepted trial; or why there are none."""
+    before, why = comparable(previous, baseline, baseline.run.device)
+    base = baseline.run.stage(record.id)
+    if before is None or base is None:
+        return why
+    if before.origin != base.origin:
+        return f"the accepted {previous.stage} and {record.stage} come from different runs"
+    if not (undisturbed(before) and undisturbed(base)):
+        return f"the accepted run has no undisturbed rounds of {previous.stage} and {record.stage}"
+    centres = baseline.noise.raw_centres if baseline.noise else {}
+    old, new = centres.get(previous.id, ()), centres.get(record.id, ())
+    if old and len(old) == len(new):
+        return [one - other for one, other in zip(old, new, strict=True)]
+    return [_gain(before, base)]
+
+
+def _gain(previous: StageRecord, record: StageRecord) -> float:
+    return centre(previous.rounds, SECONDS) - centre(record.rounds, SECONDS)
+
+
+def _paid(record: StageRecord, previous: StageRecord, gain: float) -> str:
+    return f"{record.stage} used to pay {math.exp(gain):.2f}x over {previous.stage}"
+
+
+METRICS: dict[str, Callable[[Case], Verdict | None]] = {
+    "fingerprint": fingerprint,
+    "latency": latency,
+    "first_call": first_call,
+    "memory": memory,
+    "ladder": ladder,
+}

@@ -1,0 +1,139 @@
+"""How much fresh processes of one machine differ: measured over runs of the same code, or declared wide."""
+
+from __future__ import annotations
+
+import math
+from statistics import variance
+from typing import TYPE_CHECKING
+
+from fastdiff.judge.estimates import CANARY, SECONDS, centre, logarithm
+from fastdiff.recipes import unknown
+from fastdiff.record.run import MEASURED, Noise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fastdiff.record.run import Run, StageRecord
+
+FEWEST_RUNS = 3
+"""Two runs give a standard deviation that is off by a factor of two as often as not."""
+
+MACHINES_SD = 0.15
+"""How much a stage's gain on the one before differs between machines of one kind: declared, not measured.
+Wide enough that other caches, cores or clocks, which favour one stage more than another, are no news."""
+
+DECLARED = {
+    "cpu": Noise(
+        trials=0,
+        latency_sd=0.04,  # measured once: 0.028 on two shared cores; another machine may have worse neighbours
+        latency_raw_sd=0.12,  # measured there: 0.07 to 0.10, once 0.13
+        ladder_sd=0.06,  # not measured: two stages of one process share most of the machine's mood, not all of it
+        first_call_sd=0.15,  # not measured: compilation reads the disk and starts processes, so wider than a call
+    ),
+    "cuda": Noise(
+        trials=0,
+        latency_sd=0.015,  # a GPU has no canary; the same as in seconds
+        latency_raw_sd=0.015,  # not measured here: clocks differ by a percent or two between processes
+        ladder_sd=0.015,  # not measured here: both stages ran on the same warm GPU, which is no worse than the above
+        first_call_sd=0.15,  # not measured here: compilation happens on the CPU
+    ),
+}
+
+
+def declared(kind: str) -> Noise:
+    """The budget where nothing was measured: wide on purpose, so that it rather says AMBIGUOUS than SLOW."""
+    if kind not in DECLARED:
+        raise ValueError(unknown("kind of device", kind, DECLARED))
+    return DECLARED[kind]
+
+
+def freedom(noise: Noise) -> float:
+    """Degrees of freedom of the standard deviations; a declared budget is taken as known.
+
+    Every stage adds its own trials. Where the stages of a process go up and down together this is too many, and the
+    intervals a little too narrow; the band around SAME is many times wider than that.
+    """
+    if not noise.trials:
+        return math.inf
+    return max(noise.trials - 1, sum(len(trials) - 1 for trials in noise.raw_centres.values()))
+
+
+def measured(runs: Sequence[Run]) -> Noise:
+    """The noise of at least three runs, each a fresh process, of the same code on the same machine.
+
+    A stage counts if every run measured it. What no stage can tell (first calls where the cache was never in the
+    same state twice, the canary on a GPU) is taken from the declared budget.
+    """
+    _require_alike(runs)
+    trials = {record.id: [run.stage(record.id) for run in runs] for record in runs[0].stages}
+    stages = {id_: [one for one in records if one and _usable(one)] for id_, records in trials.items()}
+    stages = {id_: records for id_, records in stages.items() if len(records) == len(runs)}
+    if not stages:
+        raise ValueError("no stage was measured undisturbed in all of these runs; leave out the runs that failed.")
+    for id_, records in stages.items():
+        if any((one.request, one.recipe) != (records[0].request, records[0].recipe) for one in records):
+            raise ValueError(f"{id_} has another request or recipe in some of these runs; give runs of the same work.")
+
+    raw = {id_: tuple(centre(one.rounds, SECONDS) for one in records) for id_, records in stages.items()}
+    with_canary = {id_: records for id_, records in stages.items() if all(map(_has_canary, records))}
+    centres = {id_: tuple(centre(one.rounds, CANARY) for one in records) for id_, records in with_canary.items()}
+    wide = declared(runs[0].device.kind)
+    return Noise(
+        trials=len(runs),
+        latency_sd=_pooled(centres.values(), wide.latency_sd),
+        latency_raw_sd=_pooled(raw.values(), wide.latency_raw_sd),
+        ladder_sd=_pooled(_gains(stages, raw), wide.ladder_sd),
+        first_call_sd=_pooled(_first_calls(stages), wide.first_call_sd),
+        centres=centres,
+        raw_centres=raw,
+    )
+
+
+def _require_alike(runs: Sequence[Run]) -> None:
+    if len(runs) < FEWEST_RUNS:
+        raise ValueError(f"{len(runs)} runs were given; noise needs at least {FEWEST_RUNS}, each a fresh process.")
+    for place, run in enumerate(runs):
+        if run in runs[:place]:
+            raise ValueError(f"the run of {run.started} is given twice; give runs of fresh processes.")
+        for what, value, first in (
+            ("device", run.device.slug, runs[0].device.slug),
+            ("canary", run.canary, runs[0].canary),
+            ("versions", run.environment.get("versions"), runs[0].environment.get("versions")),
+            ("stages", sorted(run.expected), sorted(runs[0].expected)),
+        ):
+            if value != first:
+                raise ValueError(
+                    f"{what} of the run of {run.started}: {value}, of the first one: {first}; give runs that are alike."
+                )
+
+
+def _usable(record: StageRecord) -> bool:
+    return record.state == MEASURED and not record.injected and any(not one.void for one in record.rounds)
+
+
+def _has_canary(record: StageRecord) -> bool:
+    return all(one.canary_s is not None for one in record.rounds if not one.void)
+
+
+def _gains(stages: dict[str, list[StageRecord]], raw: dict[str, tuple[float, ...]]) -> Iterable[list[float]]:
+    """Of each stage on the one that it follows, run by run."""
+    for id_, records in stages.items():
+        before = raw.get(f"{records[0].model}-{records[0].follows}")
+        if before:
+            yield [old - new for old, new in zip(before, raw[id_], strict=True)]
+
+
+def _first_calls(stages: dict[str, list[StageRecord]]) -> Iterable[list[float]]:
+    """Apart by the state of the compile cache: cold and warm differ by minutes, and that is no noise."""
+    for id_, records in stages.items():
+        for cache in sorted({one.cache for one in records}):
+            calls = [one.first_call_s for one in records if one.cache == cache and one.first_call_s is not None]
+            yield [logarithm(call, f"the first call of {id_}") for call in calls]
+
+
+def _pooled(groups: Iterable[Sequence[float]], otherwise: float) -> float:
+    """Root mean square of the groups' standard deviations; a group of one value says nothing."""
+    spread = [(len(group) - 1, variance(group)) for group in groups if len(group) > 1]
+    if not spread:
+        return otherwise
+    return math.sqrt(sum(weight * square for weight, square in spread) / sum(weight for weight, _ in spread))

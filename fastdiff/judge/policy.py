@@ -1,0 +1,116 @@
+"""What counts as a difference: the bands of each metric and the confidence of the whole suite, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from fastdiff.recipes import RecipeError, unknown
+
+BANDS = ("latency", "ladder", "first_call", "memory")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A band of 0.15 means: up to 15 % more (or the inverse of it) is the same."""
+
+    latency: float
+    ladder: float
+    """Of a stage's gain on the stage that it follows."""
+    first_call: float
+    memory: float
+    confidence: float = 0.95
+    """That a suite without any change beyond its bands raises no alarm at all: one false alarm in twenty nights is
+    the most that people put up with before they stop reading."""
+    void_share: float = 0.5
+    """A stage with a larger share of disturbed rounds is VOID: what is left was chosen by the disturbance."""
+    minimum_rounds: int = 3
+    """Undisturbed ones; a median of fewer is one sample or the middle of two."""
+
+    def __post_init__(self) -> None:
+        for name in BANDS:
+            _require(name, getattr(self, name), above=0, up_to=1, example="0.10, which means 10 %")
+        _require("confidence", self.confidence, above=0.5, up_to=0.9999, example="0.95")
+        _require("void_share", self.void_share, above=0, up_to=1, example="0.5")
+        rounds = self.minimum_rounds
+        if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
+            raise RecipeError(f"policy: minimum_rounds is {rounds!r}; give a whole number above zero.")
+
+    def configured(self, table: Mapping[str, Any], model: str, stage: str) -> Policy:
+        """This policy with `[tool.fastdiff.policy]` over it; a model's table wins, and a stage's in it wins again."""
+        of_model = _table(table, model)
+        of_stage = _table(of_model, stage)
+        changes = _numbers(table) | _numbers(of_model) | _numbers(of_stage)
+        return replace(self, **changes)
+
+
+def default(kind: str) -> Policy:
+    if kind not in DEFAULTS:
+        raise RecipeError(unknown("kind of device", kind, DEFAULTS))
+    return DEFAULTS[kind]
+
+
+def check(table: object, models: Collection[str], stages: Collection[str]) -> None:
+    """Reads the whole of `[tool.fastdiff.policy]` for its errors, which `configured` only meets where it looks."""
+    if not isinstance(table, Mapping):
+        raise RecipeError(f"policy is {table!r}; give a table.")
+    CPU.configured(table, "", "")
+    for model in _tables(table, "model or number", models):
+        CPU.configured(table, model, "")
+        for stage in _tables(table[model], "stage or number", stages):
+            CPU.configured(table, model, stage)
+            _tables(table[model][stage], "number", ())
+
+
+def _tables(table: Mapping[str, Any], kind: str, known: Collection[str]) -> list[str]:
+    """The names in a table that are tables themselves."""
+    found = [name for name in table if _is_table(table, name)]
+    for name in found:
+        if name not in known:
+            raise RecipeError(f"policy: {unknown(kind, name, [*known, *_names()])}")
+    return found
+
+
+def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return table[name] if name in table and _is_table(table, name) else {}
+
+
+def _numbers(table: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table says itself; tables in it belong to models and stages."""
+    numbers = {name.replace("-", "_"): value for name, value in table.items() if not _is_table(table, name)}
+    for name in numbers:
+        if name not in _names():
+            raise RecipeError(f"policy: {unknown('number', name, _names())}")
+    return numbers
+
+
+def _is_table(table: Mapping[str, Any], name: str) -> bool:
+    """A table under a number's name is a wrong number."""
+    return isinstance(table[name], Mapping) and name.replace("-", "_") not in _names()
+
+
+def _names() -> list[str]:
+    return [field.name for field in fields(Policy)]
+
+
+def _require(name: str, value: object, *, above: float, up_to: float, example: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= up_to:
+        raise RecipeError(
+            f"policy: {name} is {value!r}; give a number above {above:g} up to {up_to:g}, such as {example}."
+        )
+
+
+CPU = Policy(
+    latency=0.15,  # five times the 2.8 % by which fresh processes were seen to differ
+    ladder=0.15,  # as latency: a rung of the ladder is two latencies of one process
+    first_call=0.50,  # compilation on two shared cores; a cache that is lost costs far more than half
+    memory=0.01,  # live tensors are exact; 1 % lets a small buffer pass
+)
+CUDA = Policy(
+    latency=0.05,  # three times the declared noise; what is smaller only paired runs can see
+    ladder=0.05,  # as latency
+    first_call=0.30,  # a GPU's host is mostly less crowded than a shared CPU
+    memory=0.02,  # the caching allocator rounds block sizes
+)
+DEFAULTS = {"cpu": CPU, "cuda": CUDA}

@@ -1,0 +1,96 @@
+"""The words of a verdict, and the one place where an interval and a band become one of them.
+
+SAME       the whole interval lies inside the band: positive evidence, not the lack of an alarm
+SLOW, FAST the interval lies beyond the band, even with the confidence of the whole suite
+MORE, LESS the same of memory
+AMBIGUOUS  neither: more trials would tell
+VOID       the machine disturbed the measurement
+MISSING    asked for and not measured
+NEW        measured, and nothing accepted is comparable
+CHANGED    the countable facts differ, or the stage is broken
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastdiff.judge.estimates import Estimate
+
+SAME, SLOW, FAST, MORE, LESS = "SAME", "SLOW", "FAST", "MORE", "LESS"
+AMBIGUOUS, VOID, MISSING, NEW, CHANGED = "AMBIGUOUS", "VOID", "MISSING", "NEW", "CHANGED"
+
+FAILING = frozenset({SLOW, MORE, CHANGED})
+MOST_TRIALS = 20
+"""Whoever needs more trials than this should measure pairs that take turns instead: they differ far less."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A decision with its reason."""
+
+    word: str
+    reason: str
+    estimate: Estimate | None = None
+    next: str = ""
+    """The command to type; `{run}` in it stands for the path of the run's file."""
+    details: tuple[str, ...] = ()
+    """Where the difference comes from, one sentence each, the most important first."""
+    excused: bool = False
+    """A change that other versions of the libraries explain; it fails in strict mode only."""
+
+
+def fails(verdict: Verdict, strict: bool) -> bool:
+    """Strict mode is for CI: there everything that is not SAME wants a person's decision."""
+    if strict:
+        return verdict.word != SAME
+    return verdict.word in FAILING and not verdict.excused
+
+
+def decide(estimate: Estimate, band: float, words: tuple[str, str] = (SLOW, FAST)) -> Verdict:
+    """The band is [1 / (1 + band), 1 + band], so that swapping baseline and candidate swaps SLOW and FAST."""
+    lower, upper = 1 / (1 + band), 1 + band
+    told = f"±{100 * band:g} %"
+    more, less = words
+    if estimate.alarm_low > upper:
+        return Verdict(more, f"{estimate} is beyond the band of {told}", estimate)
+    if estimate.alarm_high < lower:
+        return Verdict(less, f"{estimate} is beyond the band of {told}: accept it, or explain it", estimate)
+    if lower <= estimate.low and estimate.high <= upper:
+        return Verdict(SAME, f"{estimate} is inside the band of {told}", estimate)
+    needed = trials_needed(estimate, band)
+    settle = (
+        f"more than {MOST_TRIALS} further fresh processes on each side"
+        if needed is None
+        else f"{needed} further fresh {'process' if needed == 1 else 'processes'} on each side"
+    )
+    reason = f"{estimate} is neither surely inside nor surely beyond the band of {told}; {settle} would settle it"
+    return Verdict(AMBIGUOUS, reason, estimate)
+
+
+def trials_needed(estimate: Estimate, band: float) -> int | None:
+    """Further trials of each side until the interval fits, if the ratio stays; None where it is more than the cap."""
+    edge, at = math.log1p(band), abs(math.log(estimate.ratio))
+    reach = estimate.high if at <= edge else estimate.alarm_high
+    now = math.log(reach / estimate.ratio) / math.sqrt(1 + 1 / estimate.trials)
+    for further in range(1, MOST_TRIALS + 1):
+        if now * math.sqrt(1 / (1 + further) + 1 / (estimate.trials + further)) <= abs(edge - at):
+            return further
+    return None
+
+
+# -- the next command -------------------------------------------------------------------------------------------------
+
+ACCEPT = 'fastdiff accept {run} --reason "..."'
+MORE_ROUNDS = 21
+"""Three times the default: enough for a median that half of the rounds may leave."""
+
+
+def look_again(model: str, *stages: str) -> str:
+    """Measures only these stages, longer."""
+    return (
+        f"pytest perf_tests --benchmark-compare --fastdiff-model {model} --fastdiff-stage {','.join(stages)} "
+        f"--fastdiff-rounds {MORE_ROUNDS}"
+    )

@@ -1,0 +1,277 @@
+"""The arithmetic under the verdicts: what holds for all numbers, and what the shipped policy does with noise."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from fastdiff.judge import noise, policy, verdicts
+from fastdiff.judge.estimates import CANARY, SECONDS, Estimate, centre, estimate, exact
+from fastdiff.judge.gate import comparisons_of
+from fastdiff.record.run import Device, Noise, Round, Run, StageRecord
+
+SECONDS_OF_A_CALL = st.floats(1e-3, 1e3)
+WALLS = st.lists(SECONDS_OF_A_CALL, min_size=1, max_size=9)
+CENTRES = st.floats(-5, 5)
+TRIALS = st.lists(CENTRES, min_size=1, max_size=12)
+SDS = st.floats(1e-4, 0.3)
+BANDS = st.floats(0.01, 0.5)
+COMPARISONS = st.integers(1, 60)
+unhurried = settings(deadline=None)
+"""A busy machine is no failure."""
+
+
+def rounds(*walls: float, canary_s: float | None = None) -> tuple[Round, ...]:
+    return tuple(Round(wall, canary_s) for wall in walls)
+
+
+# -- a trial's centre -------------------------------------------------------------------------------------------------
+
+
+@unhurried
+@given(WALLS, st.floats(1e-2, 1e2))
+def test_a_slower_machine_moves_the_centre_by_its_factor(walls: list[float], factor: float) -> None:
+    slower = rounds(*(factor * wall for wall in walls))
+    assert centre(slower, SECONDS) == pytest.approx(centre(rounds(*walls), SECONDS) + math.log(factor), abs=1e-9)
+
+
+@unhurried
+@given(WALLS, SECONDS_OF_A_CALL, st.floats(1e-2, 1e2))
+def test_in_the_canarys_unit_the_machines_speed_is_gone(walls: list[float], canary: float, factor: float) -> None:
+    slower = rounds(*(factor * wall for wall in walls), canary_s=factor * canary)
+    assert centre(slower, CANARY) == pytest.approx(centre(rounds(*walls, canary_s=canary), CANARY), abs=1e-9)
+
+
+def test_each_round_is_divided_by_the_canary_beside_it() -> None:
+    taken = (Round(1.0, 0.1), Round(2.0, 0.2), Round(9.0, 0.9))
+    assert centre(taken, CANARY) == pytest.approx(math.log(10))
+
+
+def test_disturbed_rounds_do_not_count() -> None:
+    taken = (*rounds(1.0, 2.0, 4.0), Round(99.0, void="steal"), Round(0.0, void="steal"))
+    assert centre(taken, SECONDS) == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("wall", [0.0, -1.0, math.nan, math.inf])
+def test_what_is_no_time_is_refused(wall: float) -> None:
+    with pytest.raises(ValueError, match=r"the time of a round is .*; it must be a finite number above zero"):
+        centre(rounds(1.0, wall, 1.0), SECONDS)
+
+
+@pytest.mark.parametrize("canary", [None, 0.0, math.nan])
+def test_a_missing_canary_is_refused_in_its_unit(canary: float | None) -> None:
+    with pytest.raises(ValueError, match="the canary's time beside a round is"):
+        centre(rounds(1.0, canary_s=canary), CANARY)
+
+
+def test_nothing_to_take_a_centre_of_is_refused() -> None:
+    with pytest.raises(ValueError, match="no undisturbed round"):
+        centre((Round(1.0, void="steal"),), SECONDS)
+    with pytest.raises(ValueError, match="the unit is 'ms'"):
+        centre(rounds(1.0), "ms")
+
+
+# -- the interval -----------------------------------------------------------------------------------------------------
+
+
+@unhurried
+@given(CENTRES, TRIALS, SDS, COMPARISONS, CENTRES)
+def test_only_the_difference_counts(one: float, many: list[float], sd: float, looks: int, shift: float) -> None:
+    here = estimate(one, many, sd, comparisons=looks)
+    there = estimate(one + shift, [centre + shift for centre in many], sd, comparisons=looks)
+    assert there.ratio == pytest.approx(here.ratio)
+    assert there.low == pytest.approx(here.low)
+
+
+@unhurried
+@given(CENTRES, CENTRES, SDS)
+def test_swapping_the_sides_inverts_everything(one: float, other: float, sd: float) -> None:
+    there, back = estimate(one, [other], sd), estimate(other, [one], sd)
+    assert back.ratio == pytest.approx(1 / there.ratio)
+    assert back.low == pytest.approx(1 / there.high)
+    assert back.alarm_high == pytest.approx(1 / there.alarm_low)
+
+
+@unhurried
+@given(CENTRES, TRIALS, SDS, st.floats(1, 3), COMPARISONS, st.integers(3, 100))
+def test_doubt_widens(one: float, many: list[float], sd: float, more: float, looks: int, freedom: int) -> None:
+    """More noise, more comparisons, fewer degrees of freedom, fewer trials: the interval never gets narrower."""
+    found = estimate(one, many, sd, comparisons=looks, freedom=freedom)
+    assert found.alarm_low <= found.low < found.ratio < found.high <= found.alarm_high
+    for wider in (
+        estimate(one, many, sd * more, comparisons=looks, freedom=freedom),
+        estimate(one, many, sd, comparisons=looks + 1, freedom=freedom),
+        estimate(one, many, sd, comparisons=looks, freedom=freedom - 1),
+        estimate(one, [float(np.mean(many))], sd, comparisons=looks, freedom=freedom),
+    ):
+        rounding = 1 - 1e-9
+        assert wider.alarm_high / wider.ratio >= rounding * found.alarm_high / found.ratio
+        assert wider.high / wider.ratio >= rounding * found.high / found.ratio
+
+
+def test_the_interval_is_the_textbooks() -> None:
+    """One trial against ten with a known deviation: the quantile 1.645 times 0.028 times sqrt(1 + 1/10)."""
+    found = estimate(0.0, [0.0] * 10, 0.028)
+    assert math.log(found.high) == pytest.approx(1.6449 * 0.028 * math.sqrt(1.1), rel=1e-4)
+    together = estimate(0.0, [0.0] * 10, 0.028, comparisons=18, freedom=9)
+    assert math.log(together.alarm_high) == pytest.approx(3.6050 * 0.028 * math.sqrt(1.1), rel=1e-3)
+
+
+def test_impossible_noise_and_no_baseline_are_refused() -> None:
+    for sd in (-0.1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="the noise between processes is"):
+            estimate(0.0, [0.0], sd)
+    with pytest.raises(ValueError, match="the baseline has no trial"):
+        estimate(0.0, [], 0.1)
+
+
+def test_how_it_reads() -> None:
+    assert str(Estimate(1.051, 1.012, 1.091, 0.98, 1.12, 10)) == "+5.1 % (+1.2 % .. +9.1 %)"
+    assert str(Estimate(0.97, 0.94, 1.0, 0.9, 1.1, 1)) == "-3.0 % (-6.0 % .. +0.0 %)"
+    assert str(exact(120, 100, "bytes")) == "+20.0 %"
+    with pytest.raises(ValueError, match="the baseline's value of bytes is 0"):
+        exact(120, 0, "bytes")
+
+
+# -- the verdict ------------------------------------------------------------------------------------------------------
+
+
+@unhurried
+@given(CENTRES, TRIALS, SDS, BANDS, COMPARISONS)
+def test_every_verdict_means_what_it_says(one: float, many: list[float], sd: float, band: float, looks: int) -> None:
+    found = estimate(one, many, sd, comparisons=looks)
+    word = verdicts.decide(found, band).word
+    inside = 1 / (1 + band) <= found.low and found.high <= 1 + band
+    assert (word == "SAME") == inside
+    assert (word == "SLOW") == (found.alarm_low > 1 + band)
+    assert (word == "FAST") == (found.alarm_high < 1 / (1 + band))
+
+
+@unhurried
+@given(CENTRES, CENTRES, SDS, BANDS)
+def test_swapping_the_sides_swaps_slow_and_fast(one: float, other: float, sd: float, band: float) -> None:
+    there, back = estimate(one, [other], sd), estimate(other, [one], sd)
+    edges = [abs(math.log(bound)) for bound in (there.low, there.high, there.alarm_low, there.alarm_high)]
+    assume(all(abs(edge - math.log1p(band)) > 1e-9 for edge in edges))
+    swapped = {"SLOW": "FAST", "FAST": "SLOW"}
+    word = verdicts.decide(there, band).word
+    assert verdicts.decide(back, band).word == swapped.get(word, word)
+
+
+@unhurried
+@given(st.floats(-0.6, 0.6), st.integers(1, 12), st.floats(0.005, 0.1), BANDS, COMPARISONS)
+def test_the_trials_that_are_asked_for_would_settle_it(
+    middle: float, count: int, sd: float, band: float, looks: int
+) -> None:
+    found = estimate(middle, [0.0] * count, sd, comparisons=looks)
+    verdict = verdicts.decide(found, band)
+    assume(verdict.word == "AMBIGUOUS")
+    needed = verdicts.trials_needed(found, band)
+    # The mean of n + 1 candidates against m + n trials, as one comparison with the deviation that they have.
+    for further in range(1, verdicts.MOST_TRIALS + 1):
+        shrunk = sd * math.sqrt((1 / (1 + further) + 1 / (count + further)) / 2)
+        settled = verdicts.decide(estimate(middle, [0.0], shrunk, comparisons=looks), band).word != "AMBIGUOUS"
+        assert settled == (needed is not None and further >= needed)
+    told = "more than 20 further" if needed is None else f"{needed} further fresh process"
+    assert told in verdict.reason
+
+
+def test_torch_and_pytest_stay_outside() -> None:
+    loaded = "import sys, fastdiff.judge.gate, fastdiff.judge.policy; print({'torch', 'pytest'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+# -- the shipped policy under noise -----------------------------------------------------------------------------------
+
+STAGES, BASELINE_TRIALS, ROUNDS = 6, 10, 7
+SUITES = 400
+BETWEEN, WITHIN = 0.027, 0.015
+"""So that medians of seven rounds differ by 2.8 % between processes, as measured in the canary's unit."""
+
+
+def median_centres(random: np.random.Generator, trials: int, shared: float = 0.0) -> np.ndarray:
+    """Of `trials` processes, the centre of each stage; `shared` is the part of the variance that stages share."""
+    process = math.sqrt(shared) * random.normal(0, BETWEEN, (trials, 1))
+    own = math.sqrt(1 - shared) * random.normal(0, BETWEEN, (trials, STAGES))
+    within = random.normal(0, WITHIN, (trials, STAGES, ROUNDS))
+    return np.median((process + own)[..., None] + within, axis=-1)
+
+
+def budget(centres: np.ndarray) -> Noise:
+    """The room's own arithmetic over runs that have these centres."""
+    device = Device("box", "cpu", "a box")
+    runs = [
+        Run(
+            device,
+            f"night {night}",
+            canary="c",
+            stages=tuple(
+                StageRecord("m", f"s{i}", None, state="measured", rounds=rounds(math.exp(c), canary_s=1.0))
+                for i, c in enumerate(row)
+            ),
+        )
+        for night, row in enumerate(centres)
+    ]
+    return noise.measured(runs)
+
+
+def words(random: np.random.Generator, change: float, *, shared: float = 0.0) -> list[str]:
+    """The latency verdicts of one suite in which every stage changed by `change`."""
+    accepted = budget(median_centres(random, BASELINE_TRIALS, shared))
+    tonight = median_centres(random, 1, shared)[0] + math.log1p(change)
+    return [
+        verdicts.decide(
+            estimate(
+                float(one),
+                accepted.centres[f"m-s{i}"],
+                accepted.latency_sd,
+                freedom=noise.freedom(accepted),
+                confidence=policy.CPU.confidence,
+                comparisons=comparisons_of(STAGES),
+            ),
+            policy.CPU.latency,
+        ).word
+        for i, one in enumerate(tonight)
+    ]
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    return np.random.default_rng(20261120)
+
+
+def test_the_noise_of_the_simulation_is_the_measured_one(random: np.random.Generator) -> None:
+    assert budget(median_centres(random, 500)).latency_sd == pytest.approx(0.028, abs=0.001)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5])
+def test_clean_suites_raise_no_alarm_and_are_mostly_same(random: np.random.Generator, shared: float) -> None:
+    suites = [words(random, 0.0, shared=shared) for _ in range(SUITES)]
+    assert sum("SLOW" in suite or "FAST" in suite for suite in suites) == 0
+    assert np.mean([set(suite) == {"SAME"} for suite in suites]) >= 0.95
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5])
+def test_the_promise_holds_even_where_every_stage_lies_on_the_edge(random: np.random.Generator, shared: float) -> None:
+    """The hardest case of "no change beyond the band": each alarm is false, and each stage has its chance of one."""
+    suites = [words(random, policy.CPU.latency, shared=shared) for _ in range(SUITES)]
+    assert np.mean(["SLOW" in suite for suite in suites]) <= 0.05
+
+
+def test_what_is_found(random: np.random.Generator) -> None:
+    found = {
+        change: float(np.mean([word == "SLOW" for _ in range(SUITES // 4) for word in words(random, change)]))
+        for change in (0.10, 0.20, 0.30, 0.50)
+    }
+    print({f"+{change:.0%}": f"{power:.1%}" for change, power in found.items()})
+    assert found[0.10] == 0
+    assert found[0.30] >= 0.85
+    assert found[0.50] >= 0.999
+    assert found[0.10] < found[0.20] < found[0.30] <= found[0.50]

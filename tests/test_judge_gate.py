@@ -1,0 +1,414 @@
+"""The gate as tables: what differs between a run and its baseline, and the verdict, sentence and command it gets."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fastdiff.judge import noise, policy
+from fastdiff.judge.gate import Judgement, comparisons_of, judge_run
+from fastdiff.judge.verdicts import Verdict, fails
+from fastdiff.record.run import Acceptance, Baseline, Components, Device, Memory, Round, Run, StageRecord
+
+BOX, OTHER = Device("box", "cpu", "a box"), Device("other", "cpu", "another box")
+ENVIRONMENT = {"versions": {"torch": "2.13.0", "diffusers": "0.42.1", "numpy": "2.4"}}
+FACTS = {"flops": 1000, "breaks": 0, "recompiles": 0, "kernels": ["flash x 32", "gemm x 4"]}
+ACCEPT = 'fastdiff accept {run} --reason "..."'
+LOOK = "pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage "
+CANARY_S = 0.1
+
+
+def timed(seconds: float, *, canary: float | None = CANARY_S, void: int = 0) -> tuple[Round, ...]:
+    wobbles = (0.98, 0.99, 1.0, 1.0, 1.0, 1.01, 1.02)
+    return tuple(Round(seconds * w, canary, void="steal 30 %" if n < void else "") for n, w in enumerate(wobbles))
+
+
+def stage(name: str, follows: str | None, seconds: float) -> StageRecord:
+    return StageRecord(
+        "m",
+        name,
+        follows,
+        recipe={"dtype": "bfloat16", "compile": {"flags": ("a", "b")}},
+        request={"steps": 8, "size": 256},
+        state="measured",
+        first_call_s=2.0,
+        cache="cold",
+        rounds=timed(seconds),
+        components=Components(0.02 * seconds, (0.08 * seconds,) * 10, 0.15 * seconds, 0.03 * seconds),
+        memory=Memory(20_000_000, "denoising"),
+        fingerprint=FACTS,
+    )
+
+
+BF16, SDPA = stage("bf16", None, 1.4), stage("sdpa", "bf16", 1.0)
+RUN = Run(BOX, "tonight", ENVIRONMENT, "product", ("m-bf16", "m-sdpa"), (BF16, SDPA), complete=True)
+
+
+def nights(run: Run, count: int = 10) -> list[Run]:
+    """Runs that differ by 2.8 % in seconds, by 2 % beside the canary."""
+    scatter = random.Random(7)
+
+    def again(record: StageRecord, machine: float) -> StageRecord:
+        own = math.exp(scatter.gauss(0, 0.02))
+        rounds = tuple(replace(r, wall_s=r.wall_s * own * machine, canary_s=CANARY_S * machine) for r in record.rounds)
+        return replace(record, rounds=rounds, first_call_s=2.0 * own)
+
+    found = []
+    for night in range(count):
+        machine = math.exp(scatter.gauss(0, 0.02))
+        found.append(replace(run, started=f"{night}", stages=tuple(again(one, machine) for one in run.stages)))
+    return found
+
+
+ACCEPTED = Baseline(RUN, Acceptance("me", "then", "first", "run.json"), noise.measured(nights(RUN)))
+
+
+def tonight(run: Run = RUN, **changes: Any) -> Run:
+    """The run with the stage sdpa changed."""
+    return replace(run, stages=(BF16, replace(SDPA, **changes)))
+
+
+def judge(run: Run, baseline: Baseline | None = ACCEPTED, **more: Any) -> dict[str, Verdict]:
+    """Verdicts by `stage metric`."""
+    judged = judge_run(run, baseline, lambda model, stage: policy.CPU, **more)
+    found = {f"{one.stage.removeprefix('m-')} {one.metric}": one.verdict for one in judged}
+    assert len(found) == len(judged)
+    return found
+
+
+def words(verdicts: dict[str, Verdict]) -> dict[str, str]:
+    """Without what is the same."""
+    return {name: verdict.word for name, verdict in verdicts.items() if verdict.word != "SAME"}
+
+
+def test_a_clean_run_is_the_same_in_everything() -> None:
+    found = judge(tonight())
+    assert words(found) == {}
+    metrics = ("fingerprint", "latency", "first_call", "memory")
+    assert set(found) == {"sdpa ladder", *(f"{name} {metric}" for name in ("bf16", "sdpa") for metric in metrics)}
+    assert not any(fails(verdict, strict=True) or verdict.next for verdict in found.values())
+
+
+# -- one change, one table line: what it is, the verdicts, a part of the first one's sentence, its command ------------
+
+FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
+    "slower by 50 %": (
+        {"rounds": timed(1.5)},
+        {"latency": "SLOW", "ladder": "SLOW"},
+        "is beyond the band of ±15 % (in the canary's unit)",
+        LOOK + "sdpa --fastdiff-rounds 21",
+    ),
+    "slower by 50 % with the machine": ({"rounds": timed(1.5, canary=1.5 * CANARY_S)}, {"ladder": "SLOW"}, "", ""),
+    "faster": ({"rounds": timed(0.6)}, {"latency": "FAST", "ladder": "FAST"}, "accept it, or explain it", ACCEPT),
+    "at the edge of the band": (
+        {"rounds": timed(1.15)},
+        {"latency": "AMBIGUOUS", "ladder": "AMBIGUOUS"},
+        "neither surely inside nor surely beyond the band of ±15 %; more than 20 further fresh processes on each side",
+        LOOK + "sdpa --fastdiff-rounds 21",
+    ),
+    "four of seven rounds disturbed": (
+        {"rounds": timed(1.5, void=4)},
+        {"latency": "VOID", "ladder": "VOID"},
+        "4 of 7 rounds of m-sdpa were disturbed, mostly: steal 30 %",
+        LOOK + "sdpa --fastdiff-rounds 21",
+    ),
+    "three of seven rounds disturbed": ({"rounds": timed(1.0, void=3)}, {}, "", ""),
+    "two rounds": (
+        {"rounds": timed(1.0)[:2]},
+        {"latency": "VOID", "ladder": "VOID"},
+        "m-sdpa was timed 2 times; at least 3 rounds are needed",
+        LOOK,
+    ),
+    "first call": (
+        {"first_call_s": 6.0},
+        {"first_call": "SLOW"},
+        "is beyond the band of ±50 % (2 s -> 6 s, compile cache cold)",
+        LOOK,
+    ),
+    "memory": (
+        {"memory": Memory(24_000_000, "decode")},
+        {"memory": "MORE"},
+        "needs 20.0 % more memory (20.00 MB -> 24.00 MB, peak in decode, before in denoising); the band is ±1 %",
+        LOOK,
+    ),
+    "less memory": ({"memory": Memory(19_000_000, "denoising")}, {"memory": "LESS"}, "needs 5.0 % less", ACCEPT),
+    "a little memory": ({"memory": Memory(20_100_000, "denoising")}, {}, "", ""),
+    "memory measured otherwise": (
+        {"memory": Memory(20_000_000, "denoising", measure="cuda allocator")},
+        {"memory": "NEW"},
+        "the accepted run has no memory measured as cuda allocator",
+        ACCEPT,
+    ),
+    "facts": (
+        {"fingerprint": {**FACTS, "flops": 1001, "kernels": ["math x 32", "gemm x 4"]}},
+        {"fingerprint": "CHANGED"},
+        "flops: 1000 -> 1001, kernels: flash x 32 -> math x 32, with the same versions of the libraries",
+        ACCEPT,
+    ),
+    "a fact more, a fact less": (
+        {"fingerprint": {"graphs": 0, "breaks": 0, "recompiles": 0, "kernels": ("flash x 32", "gemm x 4")}},
+        {"fingerprint": "CHANGED"},
+        "flops: 1000 -> nothing, graphs: nothing -> 0, with",
+        ACCEPT,
+    ),
+    "many facts": (
+        {"fingerprint": FACTS | {f"fact{n}": 1 for n in range(7)}},
+        {"fingerprint": "CHANGED"},
+        "fact4: nothing -> 1 and 2 more, with",
+        ACCEPT,
+    ),
+    "graph break": (
+        {"fingerprint": FACTS | {"breaks": 2, "break_reasons": ["print", "item"]}},
+        {"fingerprint": "CHANGED"},
+        "m-sdpa is broken: the graph broke 2 times (print; item)",
+        LOOK,
+    ),
+    "recompile": (
+        {"fingerprint": FACTS | {"recompiles": 1}},
+        {"fingerprint": "CHANGED"},
+        "m-sdpa is broken: 1 graphs were compiled after the first call",
+        LOOK,
+    ),
+    "unapplied": (
+        {"unapplied": ("quantize: no layer.",), "fingerprint": {}},
+        {"fingerprint": "CHANGED"},
+        "m-sdpa is broken: quantize: no layer.",
+        LOOK,
+    ),
+    "another request": (
+        {"request": {"steps": 4, "size": 256}, "rounds": timed(9.0)},
+        {"fingerprint": "NEW", "latency": "NEW", "first_call": "NEW", "memory": "NEW"},
+        "the request is not the accepted one (steps: 8 -> 4)",
+        ACCEPT,
+    ),
+    "another recipe": (
+        {"recipe": {"dtype": "bfloat16", "compile": {"flags": ["a"]}}},
+        {"fingerprint": "NEW", "latency": "NEW", "first_call": "NEW", "memory": "NEW"},
+        "the recipe is not the accepted one (compile.flags: b -> nothing)",
+        ACCEPT,
+    ),
+    "failed": (
+        {"state": "failed", "reason": "out of memory", "rounds": ()},
+        {"stage": "MISSING"},
+        "m-sdpa is failed: out of memory",
+        "pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage sdpa",
+    ),
+    "not timed": ({"rounds": ()}, {"stage": "MISSING"}, "m-sdpa was not timed", "pytest perf_tests"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_change_of_one_stage(fault: str) -> None:
+    changes, expected, sentence, command = FAULTS[fault]
+    found = judge(tonight(**changes))
+    assert words(found) == {f"sdpa {metric}": word for metric, word in expected.items()}
+    for metric in [*expected][:1]:
+        assert sentence in found[f"sdpa {metric}"].reason
+        if sentence:
+            assert found[f"sdpa {metric}"].next.startswith(command)
+
+
+def test_every_verdict_that_is_not_same_has_a_command() -> None:
+    for changes, *_ in FAULTS.values():
+        for baseline in (ACCEPTED, None):
+            for verdict in judge(tonight(**changes), baseline).values():
+                assert bool(verdict.next) == (verdict.word != "SAME")
+
+
+def test_a_file_of_json_changes_nothing() -> None:
+    """There tuples have become lists."""
+    plain = [replace(one, recipe=json.loads(json.dumps(one.recipe))) for one in RUN.stages]
+    assert words(judge(RUN, replace(ACCEPTED, run=replace(RUN, stages=tuple(plain))))) == {}
+
+
+# -- latency ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("canary", "of_round"), [("another product", CANARY_S), ("", CANARY_S), ("product", None)], ids=str
+)
+def test_without_the_same_canary_seconds_are_compared(canary: str, of_round: float | None) -> None:
+    run = replace(tonight(rounds=timed(1.9, canary=of_round)), canary=canary)
+    verdict = judge(run)["sdpa latency"]
+    assert verdict.word == "SLOW"
+    assert "(in seconds)" in verdict.reason
+    # The canary says that the machine is slower as well, and nobody listens to it.
+    along = replace(tonight(rounds=timed(1.9, canary=1.9 * CANARY_S)), canary=canary)
+    assert (judge(along)["sdpa latency"].word == "SLOW") == (canary != "product")
+
+
+def test_the_accepted_trials_count_not_the_accepted_run_alone() -> None:
+    lucky = replace(ACCEPTED, run=tonight(rounds=timed(0.5)))
+    assert judge(RUN, lucky)["sdpa latency"].word == "SAME"
+    assert ACCEPTED.noise is not None
+    alone = replace(lucky, noise=replace(ACCEPTED.noise, centres={}, raw_centres={}))
+    assert judge(RUN, alone)["sdpa latency"].word == "SLOW"
+
+
+def test_declared_noise_is_named_where_it_is_too_wide() -> None:
+    verdict = judge(tonight(rounds=timed(1.12)), replace(ACCEPTED, noise=None))["sdpa latency"]
+    assert verdict.word == "AMBIGUOUS"
+    assert "the noise is declared, not measured on this machine" in verdict.reason
+    assert "declared" not in judge(tonight(rounds=timed(1.15)))["sdpa latency"].reason
+
+
+def test_more_stages_need_a_clearer_case() -> None:
+    run = tonight(rounds=timed(1.24))
+    assert judge(run)["sdpa latency"].word == "SLOW"
+    crowd = replace(run, expected=tuple(f"m-{n}" for n in range(300)))
+    assert judge(crowd)["sdpa latency"].word == "AMBIGUOUS"
+    assert comparisons_of(6) == 18
+
+
+def test_first_calls_of_other_cache_states_are_not_compared() -> None:
+    assert "sdpa first_call" not in judge(tonight(cache="warm", first_call_s=0.01))
+
+
+# -- the ladder -------------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_gain_is_told_as_one() -> None:
+    verdict = judge(tonight(rounds=timed(1.37)))["sdpa ladder"]
+    assert verdict.word == "SLOW"
+    assert verdict.reason.startswith("sdpa used to pay 1.40x over bf16 and now pays 1.02x: +37.")
+    assert verdict.next.startswith(LOOK + "bf16,sdpa ")
+
+
+def test_the_ladder_needs_no_canary_and_no_equal_speed() -> None:
+    slower = tuple(replace(one, rounds=timed(3 * one.rounds[3].wall_s, canary=None)) for one in RUN.stages)
+    assert judge(replace(RUN, stages=slower))["sdpa ladder"].word == "SAME"
+
+
+def test_without_the_stage_before_there_is_no_ladder() -> None:
+    alone = replace(RUN, stages=(SDPA,), expected=("m-sdpa",))
+    assert "sdpa ladder" not in judge(alone)
+    assert words(judge(alone)) == {}
+
+
+def test_parts_of_different_runs_have_no_accepted_gain() -> None:
+    parts = (BF16, replace(SDPA, origin="later.json"))
+    verdict = judge(RUN, replace(ACCEPTED, run=replace(RUN, stages=parts)))["sdpa ladder"]
+    assert (verdict.word, verdict.reason) == ("NEW", "the accepted bf16 and sdpa come from different runs")
+
+
+ELSEWHERE = replace(ACCEPTED, run=replace(RUN, device=OTHER))
+
+
+def test_another_machines_ladder_raises_a_question_at_most() -> None:
+    verdict = judge(tonight(rounds=timed(9.0)), None, elsewhere=ELSEWHERE)["sdpa ladder"]
+    assert verdict.word == "AMBIGUOUS"
+    assert "used to pay 1.40x over bf16 on another box and pays 0.16x here" in verdict.reason
+    assert not fails(verdict, strict=False)
+    assert judge(tonight(rounds=timed(1.37)), None, elsewhere=ELSEWHERE)["sdpa ladder"].word == "NEW"
+    assert judge(tonight(rounds=timed(9.0)), ACCEPTED, elsewhere=ELSEWHERE)["sdpa ladder"].word == "SLOW"
+
+
+# -- without a baseline -----------------------------------------------------------------------------------------------
+
+
+def test_without_a_baseline_everything_is_new_and_nothing_fails() -> None:
+    found = judge(RUN, None)
+    assert set(words(found).values()) == {"NEW"}
+    assert len(found) == 8
+    assert found["sdpa latency"].reason == "no run of a box was accepted yet"
+    assert not any(fails(verdict, strict=False) for verdict in found.values())
+    assert all(fails(verdict, strict=True) for verdict in found.values())
+
+
+def test_a_broken_stage_needs_no_baseline_to_fail() -> None:
+    verdict = judge(tonight(fingerprint=FACTS | {"breaks": 1}), None)["sdpa fingerprint"]
+    assert verdict.word == "CHANGED"
+    assert fails(verdict, strict=False)
+
+
+def test_another_device_is_never_compared() -> None:
+    found = judge(tonight(rounds=timed(9.0)), ELSEWHERE)
+    assert set(words(found).values()) == {"NEW"}
+    assert found["sdpa latency"].reason == "the accepted run is of another box, this one of a box"
+
+
+def test_what_was_asked_for_and_is_not_there_is_missing() -> None:
+    found = judge(replace(RUN, expected=("m-bf16", "m-sdpa", "m-int8")))
+    assert words(found) == {"int8 stage": "MISSING"}
+    assert found["int8 stage"].reason == "m-int8 was asked for and not measured"
+    assert found["int8 stage"].next == "pytest perf_tests --benchmark-compare -k m-int8"
+    narrowed = replace(RUN, expected=("m-bf16",), stages=(BF16,))
+    assert words(judge(narrowed)) == {}, "what was not asked for is not missing"
+
+
+# -- versions and failing ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("library", "excused"), [("torch", True), ("triton", True), ("numpy", False)])
+def test_other_versions_excuse_other_facts(library: str, excused: bool) -> None:
+    versions = {**ENVIRONMENT["versions"], library: "9.9"}
+    run = replace(tonight(fingerprint=FACTS | {"flops": 1001}), environment={"versions": versions})
+    verdict = judge(run)["sdpa fingerprint"]
+    assert verdict.word == "CHANGED"
+    assert fails(verdict, strict=False) != excused
+    assert fails(verdict, strict=True)
+    assert (f"{library}: {ENVIRONMENT['versions'].get(library, 'nothing')} -> 9.9" in verdict.reason) == excused
+
+
+def test_other_versions_excuse_no_graph_break() -> None:
+    run = replace(tonight(fingerprint=FACTS | {"breaks": 1}), environment={"versions": {"torch": "9.9"}})
+    assert fails(judge(run)["sdpa fingerprint"], strict=False)
+
+
+FAILING = {"SAME": "", "FAST": "strict", "LESS": "strict", "AMBIGUOUS": "strict", "VOID": "strict"}
+FAILING |= {"MISSING": "strict", "NEW": "strict", "SLOW": "always", "MORE": "always", "CHANGED": "always"}
+
+
+@pytest.mark.parametrize(("word", "when"), FAILING.items())
+def test_which_words_fail(word: str, when: str) -> None:
+    assert fails(Verdict(word, ""), strict=True) == (when != "")
+    assert fails(Verdict(word, ""), strict=False) == (when == "always")
+
+
+# -- the explanation --------------------------------------------------------------------------------------------------
+
+
+def test_a_slow_verdict_says_where_and_what_else_changed() -> None:
+    slower = replace(SDPA.components, decode_s=0.22, rest_s=0.45)  # type: ignore[type-var]
+    run = replace(
+        tonight(rounds=timed(1.5), components=slower, first_call_s=2.4, fingerprint=FACTS | {"flops": 1001}),
+        environment={"versions": {**ENVIRONMENT["versions"], "numpy": "2.5"}},
+    )
+    verdict = judge(run)["sdpa latency"]
+    assert verdict.reason.endswith("; rest 0.03 s -> 0.45 s: 86 % of the growth")
+    assert verdict.details == (
+        "rest 0.03 s -> 0.45 s: 86 % of the growth",
+        "decode 0.15 s -> 0.22 s: 14 % of the growth",
+        "steady state 1 s -> 1.5 s, first call 2 s -> 2.4 s",
+        "fingerprint: flops: 1000 -> 1001",
+        "versions: numpy: 2.4 -> 2.5",
+    )
+
+
+def test_the_median_step_stands_for_all_steps() -> None:
+    slower = replace(SDPA.components, steps_s=(0.12,) * 9 + (9.0,))  # type: ignore[type-var]
+    reason = judge(tonight(rounds=timed(1.5), components=slower))["sdpa latency"].reason
+    assert reason.endswith("denoising 0.8 s -> 1.2 s: 100 % of the growth")
+
+
+def test_a_gpus_verdict_tells_host_from_device() -> None:
+    def on_gpu(wall: float) -> tuple[Round, ...]:
+        return tuple(replace(one, device_s=0.8) for one in timed(wall, canary=None))
+
+    accepted = replace(ACCEPTED, run=tonight(rounds=on_gpu(1.0)), noise=None)
+    verdict = judge(tonight(rounds=on_gpu(1.9)), accepted)["sdpa latency"]
+    assert "the GPU's work 0.8 s -> 0.8 s, the host gap 0.2 s -> 1.1 s" in verdict.details
+
+
+def test_a_judgement_is_ready_for_json() -> None:
+    slow = tonight(rounds=timed(1.5))
+    for one in judge_run(slow, ACCEPTED, lambda model, stage: policy.CPU):
+        written = one.as_dict()
+        assert json.loads(json.dumps(written, allow_nan=False)) == written
+        assert (written["stage"], written["metric"], written["word"]) == (one.stage, one.metric, one.verdict.word)
+    assert Judgement("m-a", "stage", Verdict("MISSING", "why")).as_dict()["estimate"] is None

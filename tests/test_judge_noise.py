@@ -1,0 +1,134 @@
+"""The noise budget: what is computed from runs, and which runs are refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from statistics import stdev
+from typing import Any
+
+import pytest
+
+from fastdiff.judge import noise
+from fastdiff.record.run import Device, Round, Run, StageRecord
+
+BOX = Device("box", "cpu", "a box")
+SECONDS = {"fp32": (2.0, 2.2, 2.1, 1.9), "bf16": (1.0, 1.2, 1.0, 1.1)}
+CANARIES = (0.10, 0.11, 0.10, 0.09)
+
+
+def stage(name: str, night: int, **changes: Any) -> StageRecord:
+    taken = tuple(Round(wall_s=SECONDS[name][night] * wobble, canary_s=CANARIES[night]) for wobble in (0.9, 1, 1.1))
+    follows = {"fp32": None, "bf16": "fp32"}[name]
+    record = StageRecord("m", name, follows, request={"steps": 8}, state="measured", rounds=taken, first_call_s=3.0)
+    return replace(record, **changes)
+
+
+def run(night: int, **changes: Any) -> Run:
+    stages = tuple(stage(name, night) for name in SECONDS)
+    environment = {"versions": {"torch": "2.13.0"}}
+    known = Run(BOX, f"night {night}", environment, "product", ("m-fp32", "m-bf16"), stages, complete=True)
+    return replace(known, **changes)
+
+
+RUNS = [run(night) for night in range(4)]
+
+
+def with_stage(night: int, **changes: Any) -> Run:
+    """A run whose second stage differs."""
+    return run(night, stages=(stage("fp32", night), stage("bf16", night, **changes)))
+
+
+def pooled(*groups: list[float]) -> float:
+    return math.sqrt(sum(stdev(group) ** 2 for group in groups) / len(groups))
+
+
+def logs(name: str) -> list[float]:
+    return [math.log(seconds) for seconds in SECONDS[name]]
+
+
+def test_standard_deviations_are_pooled_over_stages() -> None:
+    found = noise.measured(RUNS)
+    assert found.trials == 4
+    assert found.latency_raw_sd == pytest.approx(pooled(logs("fp32"), logs("bf16")))
+    in_canaries = [[one - math.log(c) for one, c in zip(logs(name), CANARIES, strict=True)] for name in SECONDS]
+    assert found.latency_sd == pytest.approx(pooled(*in_canaries))
+    assert found.centres["m-bf16"] == pytest.approx(in_canaries[1])
+    assert found.raw_centres["m-fp32"] == pytest.approx(logs("fp32"))
+    gains = [old - new for old, new in zip(logs("fp32"), logs("bf16"), strict=True)]
+    assert found.ladder_sd == pytest.approx(stdev(gains))
+    assert noise.freedom(found) == 6
+
+
+def test_first_calls_count_within_one_state_of_the_cache() -> None:
+    """Cold ones take a hundred times as long, and that is no noise."""
+    calls = [("cold", 100.0), ("warm", 1.0), ("cold", 110.0), ("warm", 1.3)]
+    runs = [with_stage(night, cache=cache, first_call_s=s) for night, (cache, s) in enumerate(calls)]
+    apart = [stdev(map(math.log, pair)) ** 2 for pair in ((100.0, 110.0), (1.0, 1.3))]
+    # fp32's four first calls are equal: three degrees of freedom without any scatter.
+    assert noise.measured(runs).first_call_sd == pytest.approx(math.sqrt(sum(apart) / (1 + 1 + 3)))
+
+
+def test_what_no_stage_tells_comes_from_the_declared_budget() -> None:
+    bare = [replace(one, wall_s=0.5 + 0.1 * n, canary_s=None) for n, one in enumerate(RUNS[0].stages[0].rounds)]
+    runs = [run(n, canary="", stages=(stage("fp32", n, rounds=(bare[n],), first_call_s=None),)) for n in range(3)]
+    found, wide = noise.measured(runs), noise.declared("cpu")
+    assert found.centres == {}
+    assert found.latency_sd == wide.latency_sd
+    assert found.ladder_sd == wide.ladder_sd
+    assert found.first_call_sd == wide.first_call_sd
+    assert found.latency_raw_sd != wide.latency_raw_sd
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"state": "failed"},
+        {"state": "incomplete"},
+        {"rounds": (Round(1.0, 0.1, void="steal"),)},
+        {"rounds": ()},
+        {"injected": "slow:30%"},
+    ],
+)
+def test_a_stage_that_one_run_did_not_measure_is_left_out(spoiled: dict[str, Any]) -> None:
+    found = noise.measured([*RUNS[:3], with_stage(3, **spoiled)])
+    assert set(found.raw_centres) == {"m-fp32"}
+    assert found.latency_raw_sd == pytest.approx(stdev(logs("fp32")))
+
+
+def test_a_stage_that_is_absent_from_one_run_is_left_out() -> None:
+    for order in ([run(0, stages=(stage("fp32", 0),)), *RUNS[1:]], [*RUNS[:3], run(3, stages=(stage("fp32", 3),))]):
+        assert set(noise.measured(order).raw_centres) == {"m-fp32"}
+
+
+REFUSED = [
+    (RUNS[:2], "2 runs were given; noise needs at least 3"),
+    ([RUNS[0], RUNS[1], RUNS[0]], "the run of night 0 is given twice"),
+    ([*RUNS[:3], run(3, device=replace(BOX, slug="other"))], "device of the run of night 3: other, of the first one"),
+    ([*RUNS[:3], run(3, canary="other")], "canary of the run of night 3: other"),
+    ([*RUNS[:3], run(3, environment={"versions": {"torch": "2.14.0"}})], "versions of the run of night 3"),
+    ([*RUNS[:3], run(3, expected=("m-fp32",))], "stages of the run of night 3"),
+    ([*RUNS[:3], with_stage(3, request={"steps": 9})], "m-bf16 has another request or recipe"),
+    ([*RUNS[:3], with_stage(3, recipe={"dtype": "float16"})], "m-bf16 has another request or recipe"),
+    ([run(night, stages=()) for night in range(3)], "no stage was measured undisturbed in all of these runs"),
+]
+
+
+@pytest.mark.parametrize(("runs", "sentence"), REFUSED, ids=[sentence for _, sentence in REFUSED])
+def test_runs_that_are_not_alike_are_refused(runs: list[Run], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        noise.measured(runs)
+
+
+def test_the_declared_budget_is_wider_than_what_was_measured() -> None:
+    cpu = noise.declared("cpu")
+    assert cpu.latency_sd > 0.028
+    assert cpu.latency_raw_sd > 0.10
+    assert noise.freedom(cpu) == math.inf
+    with pytest.raises(ValueError, match="no kind of device is called 'cud'; did you mean 'cuda'"):
+        noise.declared("cud")
+
+
+def test_a_budget_without_its_trials_keeps_few_degrees_of_freedom() -> None:
+    """As when an accepted part has replaced the stages that it was measured on."""
+    assert noise.freedom(replace(noise.measured(RUNS), raw_centres={})) == 3

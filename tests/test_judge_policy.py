@@ -1,0 +1,70 @@
+"""The policy's numbers: which one wins, and what a wrong one is answered with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fastdiff.judge import policy
+from fastdiff.recipes import RecipeError
+
+TABLE = {
+    "latency": 0.10,
+    "first-call": 0.4,
+    "sdxl": {"latency": 0.05, "int8": {"latency": 0.08, "minimum_rounds": 5}},
+}
+
+
+def test_the_nearest_table_wins() -> None:
+    def latency(model: str, stage: str) -> float:
+        return policy.CPU.configured(TABLE, model, stage).latency
+
+    assert policy.CPU.latency == 0.15
+    assert (latency("shapes", "int8"), latency("sdxl", "sdpa"), latency("sdxl", "int8")) == (0.10, 0.05, 0.08)
+    found = policy.CPU.configured(TABLE, "sdxl", "int8")
+    assert found == replace(policy.CPU, latency=0.08, first_call=0.4, minimum_rounds=5)
+    assert policy.CUDA.configured({}, "sdxl", "int8") == policy.CUDA
+
+
+def test_a_gpus_bands_are_narrower() -> None:
+    assert policy.default("cpu") == policy.CPU
+    assert policy.default("cuda").latency < policy.default("cpu").latency
+    with pytest.raises(RecipeError, match="no kind of device is called 'mps'"):
+        policy.default("mps")
+
+
+WRONG: list[tuple[Any, str]] = [
+    ({"latency": "5%"}, "latency is '5%'; give a number above 0 up to 1, such as 0.10, which means 10 %"),
+    ({"latency": 5}, "latency is 5; give a number above 0 up to 1"),
+    ({"memory": 0}, "memory is 0; give a number above 0"),
+    ({"memory": -0.1}, "memory is -0.1"),
+    ({"ladder": True}, "ladder is True"),
+    ({"first_call": float("nan")}, "first_call is nan"),
+    ({"confidence": 95}, "confidence is 95; give a number above 0.5"),
+    ({"void_share": 2}, "void_share is 2"),
+    ({"minimum_rounds": 2.5}, "minimum_rounds is 2.5; give a whole number above zero"),
+    ({"minimum_rounds": 0}, "minimum_rounds is 0"),
+    ({"latencies": 0.1}, "no number is called 'latencies'; did you mean 'latency'"),
+    ({"sdxl": {"latancy": 0.1}}, "no number is called 'latancy'; did you mean 'latency'"),
+    ({"sdxl": {"int8": {"latency": "5%"}}}, "latency is '5%'"),
+    ({"sdlx": {"latency": 0.1}}, "no model or number is called 'sdlx'; did you mean 'sdxl'"),
+    ({"sdxl": {"int4": {"latency": 0.1}}}, "no stage or number is called 'int4'; did you mean 'int8'"),
+    ({"sdxl": {"int8": {"latency": {}}}}, "latency is {}; give a number"),
+    ({"first-call": {"int8": 0.1}}, "first_call is {'int8': 0.1}; give a number"),
+    ({"sdxl": {"int8": {"more": {}}}}, "no number is called 'more'"),
+    (0.1, "policy is 0.1; give a table"),
+]
+
+
+@pytest.mark.parametrize(("table", "sentence"), WRONG, ids=[sentence for _, sentence in WRONG])
+def test_a_wrong_table(table: Any, sentence: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        policy.check(table, ["shapes", "sdxl"], ["sdpa", "int8"])
+    assert sentence in str(error.value)
+
+
+def test_a_right_table() -> None:
+    policy.check(TABLE, ["shapes", "sdxl"], ["sdpa", "int8"])
+    policy.check({}, [], [])
