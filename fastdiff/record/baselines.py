@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from fastdiff.record.checks import RecordError
+from fastdiff.record.files import read_baseline
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fastdiff.record.run import Baseline
+
 FOLDER = "baselines"
+NUMBERED = re.compile(r"([0-9]{4,})_.+")
 
 
 def folder_of(root: Path, slug: str) -> Path:
@@ -15,6 +23,41 @@ def folder_of(root: Path, slug: str) -> Path:
     return root / FOLDER / slug
 
 
+def devices(root: Path) -> list[Path]:
+    """The folders of all devices."""
+    return sorted(folder for folder in (root / FOLDER).glob("*") if folder.is_dir())
+
+
 def accepted(folder: Path) -> list[Path]:
-    """Oldest first: the four digits in front of the name count the acceptances."""
-    return sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.json"))
+    """Oldest first: the digits in front of the name count the acceptances, and may be more than four."""
+    found = [path for path in folder.glob("*.json") if NUMBERED.fullmatch(path.name) and path.is_file()]
+    return sorted(found, key=lambda path: (_number(path), path.name))
+
+
+def newest(folder: Path) -> Baseline | None:
+    """What a run of this device is compared with. A broken file is an error; an older one would stand in silently."""
+    paths = accepted(folder)
+    return read_baseline(paths[-1]) if paths else None
+
+
+def of_kind(root: Path, kind: str, but: str) -> Baseline | None:
+    """The newest baseline of another device of this kind than `but`: ratios of stages survive a change of machine."""
+    found = []
+    for folder in devices(root):
+        # It is an extra: a broken file of a foreign device does not stop the work on this one.
+        with suppress(RecordError):
+            baseline = newest(folder)
+            if baseline and baseline.run.device.kind == kind and folder.name != but:
+                found.append(baseline)
+    return max(found, key=lambda baseline: baseline.acceptance.when, default=None)
+
+
+def next_path(folder: Path, name: str) -> Path:
+    """Pictures without a run, left by a crash, count too: they never become those of another baseline."""
+    taken = [path for path in folder.glob("*") if path.suffix == ".json" or path.is_dir()]
+    numbers = [_number(path) for path in taken if NUMBERED.fullmatch(path.name)]
+    return folder / f"{max(numbers, default=0) + 1:04}_{name}.json"
+
+
+def _number(path: Path) -> int:
+    return int(path.name.partition("_")[0])

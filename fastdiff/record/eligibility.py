@@ -1,0 +1,50 @@
+"""What speaks against accepting a run. Everything is told at once, so that nobody mends one thing after another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastdiff.record.run import MEASURED, Run, StageRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+VOID_SHARE = 0.5
+"""Where the machine disturbed more rounds than it left alone, the median is one of a disturbed machine."""
+
+
+def objections(run: Run, ids: Collection[str] = ()) -> list[str]:
+    """Sentences, none where the run may be accepted; with `ids` only these stages count."""
+    if ids:
+        return [sentence for id_ in ids if (stage := run.stage(id_)) for sentence in _against(stage)]
+    found = []
+    if not run.complete:
+        found.append(f"the session did not come to its end ({run.outcome or 'no outcome'})")
+    if not run.stages:
+        found.append("it holds no stage")
+    found += [f"{id_} was asked for and is not there" for id_ in run.expected if run.stage(id_) is None]
+    return found + [sentence for stage in run.stages for sentence in _against(stage)]
+
+
+def injected(run: Run, ids: Collection[str] = ()) -> list[str]:
+    """Faults that were put in on purpose: no force makes them the normal state of the machine."""
+    stages = [stage for stage in run.stages if not ids or stage.id in ids]
+    return [f"{stage.id} was measured with the injected fault {stage.injected}" for stage in stages if stage.injected]
+
+
+def _against(stage: StageRecord) -> list[str]:
+    if stage.state != MEASURED:
+        return [f"{stage.id} is {stage.state}" + (f": {stage.reason}" if stage.reason else "")]
+    found = []
+    if not stage.rounds:
+        found.append("has no timed round")
+    voids = [r.void for r in stage.rounds if r.void]
+    if len(voids) > VOID_SHARE * len(stage.rounds):
+        found.append(f"has {len(voids)} void rounds of {len(stage.rounds)} ({voids[0]})")
+    if stage.quality is None:
+        found.append("was not compared with the reference's pictures")
+    elif not stage.quality.passed:
+        found.append(f"draws other pictures than the reference ({stage.quality.reason or 'quality not passed'})")
+    found += [f"was not applied: {sentence}" for sentence in stage.unapplied]
+    found += [f"left a global switch changed: {leak}" for leak in stage.leaks]
+    return [f"{stage.id} {sentence}" for sentence in found]

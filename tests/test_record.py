@@ -1,0 +1,433 @@
+"""What is written can be read, also by pytest-benchmark; what strangers write is refused in one sentence."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastdiff.record import files
+from fastdiff.record.baselines import accepted, folder_of, newest, next_path, of_kind
+from fastdiff.record.checks import RecordError
+from fastdiff.record.files import (
+    next_run_path,
+    read,
+    read_baseline,
+    read_benchmarks,
+    runs,
+    write,
+    write_baseline,
+)
+from fastdiff.record.run import (
+    MEASURED,
+    STATES,
+    Acceptance,
+    Baseline,
+    Components,
+    Device,
+    Memory,
+    Noise,
+    Quality,
+    Round,
+    Run,
+    StageRecord,
+    WarmUp,
+)
+
+DEVICE = Device("small-cpu-2-cores", "cpu", "Small CPU, 2 cores")
+TIMES = (0.40, 0.41, 0.42, 0.43, 0.44)
+
+
+def a_stage(name: str = "int8", factor: float = 1.0, **changed: Any) -> StageRecord:
+    """A stage that may be accepted, `factor` times as slow as it was."""
+    rounds = tuple(Round(wall_s=time * factor, canary_s=0.01, telemetry={"steal": 0.0}) for time in TIMES)
+    measured: dict[str, Any] = {
+        "follows": None if name == "fp32" else "fp32",
+        "recipe": {"dtype": "bfloat16", "compile": None},
+        "state": MEASURED,
+        "first_call_s": 2.5,
+        "warm_up": WarmUp(3, 1.2, True),
+        "rounds": rounds,
+        "components": Components(0.01, (0.1, 0.1), 0.1, 0.0),
+        "memory": Memory(50_640_000, "decode", {"decode": 50_640_000}),
+        "fingerprint": {"graphs": 2, "kernels": ["mm", "conv"]},
+        "quality": Quality("fp32", 0.999, 0.99, None, True),
+    }
+    return StageRecord("shapes", name, **(measured | changed))
+
+
+def a_run(*stages: StageRecord, **changed: Any) -> Run:
+    stages = stages or (a_stage("fp32", 2.0), a_stage())
+    known: dict[str, Any] = {
+        "environment": {"versions": {"torch": "2.13.0"}},
+        "canary": "numpy 2.3, OpenBLAS, 512",
+        "expected": tuple(stage.id for stage in stages),
+        "stages": stages,
+        "complete": True,
+        "outcome": "passed",
+        "made_by": "0.1",
+    }
+    return Run(DEVICE, "2026-11-20T15:52:23+00:00", **(known | changed))
+
+
+def benchmarks_of(run: Run) -> dict[str, Any]:
+    """pytest-benchmark's part of a run, with its every key."""
+    return {
+        "machine_info": {"node": "n", "machine": "x86_64", "cpu": {"brand_raw": "Small CPU"}},
+        "commit_info": {"id": "unknown", "dirty": False, "project": "p", "branch": "main"},
+        "benchmarks": [_benchmark(stage) for stage in run.stages],
+        "datetime": "2026-11-20T15:52:23.000000+00:00",
+        "version": "5.3.1",
+    }
+
+
+def _benchmark(stage: StageRecord) -> dict[str, Any]:
+    data = [r.wall_s for r in stage.rounds] or [0.4]
+    numbers = dict.fromkeys(("min", "max", "mean", "median", "q1", "q3", "ld15iqr", "hd15iqr"), data[0])
+    counts = {"stddev": 0.01, "iqr": 0.02, "iqr_outliers": 0, "stddev_outliers": 1, "outliers": "1;0", "ops": 2.4}
+    name = f"test_latency[{stage.id}]"
+    return {
+        "group": stage.model,
+        "name": name,
+        "fullname": f"perf_tests/test_latency.py::{name}",
+        "params": {"stage": "UNSERIALIZABLE[...]"},
+        "param": stage.id,
+        "extra_info": {},
+        "options": {"timer": "perf_counter"},
+        "stats": {**numbers, **counts, "total": sum(data), "rounds": len(data), "iterations": 1, "data": data},
+    }
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A run file as a session leaves it."""
+    path = tmp_path / "runs" / "20261120T155223Z.json"
+    write(path, benchmarks_of(a_run()), a_run())
+    return path
+
+
+def refused(path: Path, reader: Callable[[Path], object] = read) -> str:
+    """The sentence, after a look at what all of them have."""
+    with pytest.raises(RecordError) as error:
+        reader(path)
+    said = str(error.value)
+    assert str(path) in said
+    assert "\n" not in said
+    return said
+
+
+# -- round trip -------------------------------------------------------------------------------------------------------
+
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,20}", fullmatch=True)
+COUNTS = st.integers(0, 2**62)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+TIMES_S = st.floats(0, 1e6)
+WORK_S = st.floats(0, 1e6, exclude_min=True)
+TEXTS = st.text(max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=5,
+)
+TABLES = st.dictionaries(TEXTS, JSON, max_size=3)
+
+
+def tuples(entries: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(entries, max_size=3).map(tuple)
+
+
+ROUNDS = st.builds(
+    Round, WORK_S, st.none() | WORK_S, st.none() | TIMES_S, TEXTS, st.dictionaries(TEXTS, NUMBERS, max_size=2)
+)
+STAGES = st.builds(
+    StageRecord,
+    model=NAMES,
+    stage=NAMES,
+    follows=st.none() | NAMES,
+    recipe=TABLES,
+    request=TABLES,
+    state=st.sampled_from(STATES),
+    reason=TEXTS,
+    load_s=st.none() | TIMES_S,
+    first_call_s=st.none() | WORK_S,
+    warm_up=st.none() | st.builds(WarmUp, COUNTS, TIMES_S, st.booleans()),
+    rounds=tuples(ROUNDS),
+    components=st.none() | st.builds(Components, TIMES_S, tuples(TIMES_S), TIMES_S, TIMES_S),
+    memory=st.none()
+    | st.builds(Memory, COUNTS, TEXTS, st.dictionaries(TEXTS, COUNTS, max_size=2), TEXTS, st.none() | COUNTS),
+    fingerprint=TABLES,
+    quality=st.none() | st.builds(Quality, NAMES, NUMBERS, NUMBERS, st.none() | NUMBERS, st.booleans(), TEXTS),
+    unapplied=tuples(TEXTS),
+    leaks=tuples(TEXTS),
+    injected=TEXTS,
+    origin=TEXTS,
+)
+RUNS = st.builds(
+    Run,
+    device=st.builds(Device, NAMES, TEXTS, TEXTS),
+    started=TEXTS,
+    environment=TABLES,
+    canary=TEXTS,
+    expected=tuples(TEXTS),
+    stages=st.lists(STAGES, max_size=3, unique_by=lambda stage: stage.id).map(tuple),
+    complete=st.booleans(),
+    outcome=TEXTS,
+    judgements=tuples(TABLES),
+    made_by=TEXTS,
+    schema=st.just(1),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(run=RUNS)
+def test_every_run_comes_back_as_it_was(run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("runs") / "run.json"
+    write(path, {}, run)
+    assert read(path) == run
+
+
+def test_a_baseline_comes_back_as_it_was(tmp_path: Path) -> None:
+    acceptance = Acceptance("A <a@b>", "2026-11-20T16:00:00+00:00", "first", "r.json", ("shapes-int8",), ("a leak",))
+    noise = Noise(10, 0.028, 0.1, 0.03, 0.1, {"shapes-int8": (1.0, 1.1)}, {"shapes-int8": (-0.9, -0.8)})
+    for found in (noise, None):
+        baseline = Baseline(a_run(), acceptance, found, f"{found is None}.json")
+        write_baseline(tmp_path / baseline.name, benchmarks_of(a_run()), baseline)
+        assert read_baseline(tmp_path / baseline.name) == baseline
+        assert read(tmp_path / baseline.name) == baseline.run
+
+
+def test_pytest_benchmarks_part_comes_back_as_it_was(path: Path) -> None:
+    assert read_benchmarks(path) == benchmarks_of(a_run())
+
+
+def test_pytest_benchmark_can_compare_the_files(path: Path) -> None:
+    other = path.with_name("other.json")
+    write(other, benchmarks_of(a_run()), a_run())
+    command = [str(Path(sys.executable).with_name("pytest-benchmark")), "compare", str(path), str(other)]
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Failed to load" not in done.stdout + done.stderr
+    assert done.stdout.count("test_latency[shapes-int8]") == 2
+
+
+def test_the_parameters_of_a_test_may_be_any_objects(tmp_path: Path) -> None:
+    write(tmp_path / "run.json", {"benchmarks": [{"params": {"stage": DEVICE}, "stats": {}}]}, a_run())
+    assert "Small CPU" in read_benchmarks(tmp_path / "run.json")["benchmarks"][0]["params"]["stage"]
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_leaves_the_old_file_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RecordError, match=r"cannot be written \(No space left on device\); the file that was .* whole"):
+        write(path, {}, a_run(outcome="slow"))
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_interruption_leaves_nothing_half_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(path.with_name("new.json"), {}, a_run())
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file where the folder should be")
+    with pytest.raises(RecordError, match=r"runs/run\.json cannot be written .*; no part of it was left behind"):
+        write(tmp_path / "runs" / "run.json", {}, a_run())
+
+
+def test_a_baseline_is_never_overwritten(tmp_path: Path) -> None:
+    baseline = Baseline(a_run(), Acceptance("a", "now", "why", "r.json"))
+    write_baseline(tmp_path / "0001_x.json", {}, baseline)
+    with pytest.raises(RecordError, match="File exists"):
+        write_baseline(tmp_path / "0001_x.json", {}, baseline)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["0001_x.json"]
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+    broken = a_run(a_stage(quality=Quality("fp32", float("nan"), 0.9, None, False)))
+    with pytest.raises(RecordError, match=r"fastdiff\.stages\[0\]\.quality\.ssim is NaN; expected a finite number"):
+        write(tmp_path / "run.json", {}, broken)
+    with pytest.raises(RecordError, match=r"pytest-benchmark's part is no JSON: .*nan"):
+        write(tmp_path / "run.json", {"extra": float("nan")}, a_run())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_session_has_a_file_of_its_own(tmp_path: Path) -> None:
+    names = []
+    for _ in range(3):
+        path = next_run_path(tmp_path, "2026-11-20T16:52:23+01:00")
+        write(path, {}, a_run())
+        names.append(path.relative_to(tmp_path).as_posix())
+    assert names == [f"runs/20261120T155223Z{count}.json" for count in ("", "-2", "-3")]
+    assert [path.name for path in runs(tmp_path)] == [Path(name).name for name in names]
+
+
+# -- strangers' files -------------------------------------------------------------------------------------------------
+
+BROKEN = [
+    (("stages", 1, "rounds", 0, "wall_s"), "fast", 'rounds[0].wall_s is "fast"; expected a finite number'),
+    (("stages", 1, "rounds", 0, "wall_s"), True, "rounds[0].wall_s is true; expected a finite number"),
+    (("stages", 1, "rounds", 0, "wall_s"), float("nan"), "rounds[0].wall_s is NaN; expected a finite number"),
+    (("stages", 1, "rounds", 0, "wall_s"), float("inf"), "rounds[0].wall_s is Infinity; expected a finite number"),
+    (("stages", 1, "rounds", 0, "wall_s"), 10**400, "expected a finite number"),
+    (("stages", 1, "rounds", 0, "wall_s"), 0.0, "rounds[0].wall_s is 0.0; expected a number above zero"),
+    (("stages", 1, "rounds", 0, "wall_s"), -0.4, "rounds[0].wall_s is -0.4; expected a number above zero"),
+    (("stages", 1, "rounds", 0, "canary_s"), 0, "canary_s is 0.0; expected a number above zero"),
+    (("stages", 1, "rounds", 0, "telemetry", "steal"), None, "telemetry.steal is null; expected a finite number"),
+    (("stages", 1, "first_call_s"), 0, "first_call_s is 0.0; expected a number above zero"),
+    (("stages", 1, "load_s"), -1, "load_s is -1.0; expected a number that is not negative"),
+    (("stages", 1, "components", "steps_s", 1), -1, "steps_s[1] is -1.0; expected a number that is not negative"),
+    (("stages", 1, "warm_up", "calls"), -1, "calls is -1; expected a whole number that is not negative"),
+    (("stages", 1, "warm_up", "settled"), "yes", 'settled is "yes"; expected true or false'),
+    (("stages", 1, "memory", "peak_bytes"), 1.5, "peak_bytes is 1.5; expected a whole number"),
+    (("stages", 1, "memory", "peaks", "decode"), -1, "peaks.decode is -1; expected a whole number"),
+    (("stages", 1, "fingerprint", "flops"), float("inf"), "fingerprint.flops is Infinity; expected a finite number"),
+    (("stages", 1, "fingerprint"), [], "stages[1].fingerprint is []; expected an object"),
+    (("stages", 1, "state"), "done", 'state is "done"; expected one of measured, incomplete, failed, skipped'),
+    (("stages", 1, "stage"), "fp32", "fastdiff.stages holds shapes-fp32 more than once"),
+    (("stages", 1, "stage"), "../../etc", 'stages[1].stage is "../../etc"; expected a name of letters'),
+    (("stages", 1, "stage"), "int8\n", "expected a name of letters"),
+    (("stages", 1, "model"), "", 'model is ""; expected a name of letters'),
+    (("stages", 1, "quality", "reference"), "/etc/passwd", "expected a name of letters"),
+    (("device", "slug"), "..", 'device.slug is ".."; expected a name of letters'),
+    (("device",), "an H200", 'fastdiff.device is "an H200"; expected an object'),
+    (("outcome",), 1, "fastdiff.outcome is 1; expected a text"),
+    (("stages", 1, "model"), "x" * 101, "expected a name of letters"),
+    (("stages",), {"a": 1}, "fastdiff.stages is {"),
+    (("stages",), "x" * 1000, 'fastdiff.stages is "xxxxx'),
+    (("schema",), 2, "schema 2, and this one reads up to 1; upgrade fastdiff"),
+    (("schema",), "new", 'fastdiff.schema is "new"; expected a whole number'),
+]
+
+
+@pytest.mark.parametrize(("keys", "value", "sentence"), BROKEN)
+def test_a_wrong_value_is_named_with_its_place(path: Path, keys: tuple[Any, ...], value: object, sentence: str) -> None:
+    whole = json.loads(path.read_text())
+    place = whole["fastdiff"]
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    path.write_text(json.dumps(whole))
+    said = refused(path)
+    assert sentence in said
+    assert len(said) < 300
+
+
+CONTENTS = [
+    (b"", "this is not whole JSON"),
+    (b'{"fastdiff": {"devi', "this is not whole JSON"),
+    (b"[]", "the file is []; expected an object"),
+    (b'{"benchmarks": []}', "is a pytest-benchmark file without fastdiff's key"),
+    (b'{"fastdiff": {}}', "fastdiff.device is missing"),
+    (b'{"fastdiff": null}', "fastdiff is null; expected an object"),
+    (b'{"fastdiff": ' + b"[" * 100_000, "nested too deeply"),
+    (b'{"fastdiff": ' + b"9" * 5000 + b"}", "this is not whole JSON"),
+    (b"\xff\xfe\x00", "this is not UTF-8 text"),
+]
+
+
+@pytest.mark.parametrize(("content", "sentence"), CONTENTS)
+def test_a_file_of_another_kind_is_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_bytes(content)
+    assert sentence in refused(path)
+
+
+def test_a_huge_file_is_not_even_opened(path: Path) -> None:
+    os.truncate(path, files.LARGEST_BYTES + 1)  # takes no room on the disk
+    assert "67,108,865 bytes; a run file has at most 67,108,864" in refused(path)
+
+
+def test_folders_pipes_and_closed_files_are_named(path: Path) -> None:
+    assert "is a folder or a device" in refused(path.parent)
+    os.mkfifo(path.with_name("pipe"))
+    assert "is a folder or a device" in refused(path.with_name("pipe"))
+
+
+def test_a_missing_file_is_answered_with_the_nearest(path: Path) -> None:
+    assert refused(path.with_name("20261120T155224Z.json")).endswith(f"did you mean {path}?")
+    assert "`fastdiff runs` lists" in refused(path.parent / "nowhere" / "x.json")
+
+
+def test_unknown_keys_are_a_newer_fastdiffs(path: Path) -> None:
+    whole = json.loads(path.read_text())
+    whole["fastdiff"]["mood"] = whole["fastdiff"]["stages"][0]["mood"] = "good"
+    path.write_text(json.dumps(whole))
+    assert read(path) == a_run()
+
+
+def test_a_run_is_no_baseline(path: Path) -> None:
+    assert "is a run that nobody accepted; do: fastdiff accept" in refused(path, read_baseline)
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ({"benchmarks": {}}, "benchmarks is {}; expected a list"),
+        ({"benchmarks": [1]}, "benchmarks[0] is 1; expected an object"),
+        ({"benchmarks": [{}]}, "benchmarks[0].stats is null; expected an object"),
+        ({"benchmarks": [], "x": [float("nan")]}, "the file.x[0] is NaN; expected a finite number"),
+    ],
+)
+def test_pytest_benchmarks_part_is_checked_too(path: Path, part: dict[str, Any], sentence: str) -> None:
+    path.write_text(json.dumps(part))
+    assert sentence in refused(path, read_benchmarks)
+
+
+# -- baselines --------------------------------------------------------------------------------------------------------
+
+
+def keep(folder: Path, name: str, when: str = "now", run: Run | None = None) -> None:
+    write_baseline(folder / name, {}, Baseline(run or a_run(), Acceptance("a", when, name, "r.json")))
+
+
+def test_the_highest_number_is_the_newest(tmp_path: Path) -> None:
+    assert newest(tmp_path / "nowhere") is None
+    for name in ("9999_a.json", "10000_b.json", "0002_c.json"):
+        keep(tmp_path, name)
+    for stranger in ("0003.json", "x_y.json", "99999_z.txt", "-001_a.json", "log.jsonl"):
+        (tmp_path / stranger).write_text("not a baseline")
+    (tmp_path / "20000_folder.json").mkdir()
+    assert [path.name for path in accepted(tmp_path)] == ["0002_c.json", "9999_a.json", "10000_b.json"]
+    baseline = newest(tmp_path)
+    assert baseline is not None
+    assert (baseline.name, baseline.acceptance.reason) == ("10000_b.json", "10000_b.json")
+    assert next_path(tmp_path, "d").name == "20001_d.json"
+
+
+def test_no_older_baseline_stands_in_for_a_broken_one(tmp_path: Path) -> None:
+    keep(tmp_path, "0001_a.json")
+    (tmp_path / "0002_b.json").write_text("{")
+    with pytest.raises(RecordError, match=r"0002_b\.json: this is not whole JSON"):
+        newest(tmp_path)
+
+
+def test_another_device_of_the_kind(tmp_path: Path) -> None:
+    assert of_kind(tmp_path, "cpu", "mine") is None
+    for slug, kind, when in (("mine", "cpu", "4"), ("old", "cpu", "1"), ("new", "cpu", "2"), ("gpu", "cuda", "3")):
+        keep(folder_of(tmp_path, slug), "0001_a.json", when, replace(a_run(), device=Device(slug, kind, slug)))
+    (folder_of(tmp_path, "broken")).mkdir()
+    (folder_of(tmp_path, "broken") / "0001_a.json").write_text("{")
+    found = of_kind(tmp_path, "cpu", but="mine")
+    assert found is not None
+    assert found.run.device.slug == "new"
