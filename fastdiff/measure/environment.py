@@ -1,4 +1,7 @@
-"""On what a run was made: the device's identity, found without torch, and the versions of the libraries."""
+"""On what a run was made: the device's identity, and apart from it what may change from one night to the next.
+
+Found without torch; only what torch alone knows is left out where nobody has imported it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,20 @@ import importlib.metadata
 import os
 import platform
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 LIBRARIES = ("torch", "triton", "diffusers", "transformers", "torchao", "accelerate", "numpy", "pytest-benchmark")
+
+VARIABLES = re.compile("(PY)?TORCH|CUDA|NVIDIA_TF32_OVERRIDE$|(OMP|MKL|OPENBLAS|KMP|GOMP)_")
+"""Beginnings of the names of environment variables that change how fast something runs, or what it computes."""
+
+GIT_PATIENCE_S = 10
+"""A repository on a slow disk must not hold up a session for the sake of a note."""
 
 
 def device_kind() -> str:
@@ -26,7 +40,7 @@ def device_name(device: str) -> str:
     if kind == "cuda":
         names = _gpu_names()
         return names[int(index or 0)] if len(names) > int(index or 0) else "unknown GPU"
-    return f"{_cpu_brand()}, {_cores()} cores"
+    return f"{_cpu_brand()}, {len(usable_cores())} cores"
 
 
 def device_slug(device: str) -> str:
@@ -42,6 +56,38 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
+def environment(device: str, folder: Path | None = None) -> dict[str, Any]:
+    """Everything volatile, without private paths, because runs are committed as baselines.
+
+    `folder` is where the code under test lies: the present one where none is named.
+    """
+    torch = sys.modules.get("torch")
+    found = {
+        "versions": versions(),
+        "torch_git": torch.version.git_version if torch else None,
+        "cuda": torch.version.cuda if torch else None,
+        "driver": _driver() if device.startswith("cuda") else None,
+        "os": platform.platform(),
+        "variables": _variables(),
+        "commit": _commit(folder or Path.cwd()),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def usable_cores() -> set[int]:
+    """The cores that this process may use, which a container or taskset can make fewer than there are."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def visible(gpus: list[T]) -> list[T]:
+    """The driver shows every GPU; CUDA shows those that CUDA_VISIBLE_DEVICES lists, in that order."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return gpus
+    places = [int(place) if place.strip().isdigit() else -1 for place in listed.split(",")]
+    return [gpus[place] for place in places if 0 <= place < len(gpus)]
+
+
 def _gpu_names() -> list[str]:
     import pynvml
 
@@ -52,18 +98,9 @@ def _gpu_names() -> list[str]:
     try:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
         names = [pynvml.nvmlDeviceGetName(handle) for handle in handles]
-        return _visible([name.decode() if isinstance(name, bytes) else name for name in names])
+        return visible([name.decode() if isinstance(name, bytes) else name for name in names])
     finally:
         pynvml.nvmlShutdown()
-
-
-def _visible(names: list[str]) -> list[str]:
-    """The driver shows every GPU; CUDA shows those that CUDA_VISIBLE_DEVICES lists, in that order."""
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if listed is None:
-        return names
-    places = [int(place) if place.strip().isdigit() else -1 for place in listed.split(",")]
-    return [names[place] for place in places if 0 <= place < len(names)]
 
 
 def _cpu_brand() -> str:
@@ -75,6 +112,37 @@ def _cpu_brand() -> str:
     return platform.processor() or platform.machine() or "unknown CPU"
 
 
-def _cores() -> int:
-    """The cores that this process may use, which a container or taskset can make fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _driver() -> str | None:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        version = pynvml.nvmlSystemGetDriverVersion()
+        return version.decode() if isinstance(version, bytes) else version
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _variables() -> dict[str, str]:
+    """Of a value that names a folder only that there is one."""
+    found = {name: value for name, value in sorted(os.environ.items()) if VARIABLES.match(name)}
+    return {name: "(a path)" if "/" in value or "\\" in value else value for name, value in found.items()}
+
+
+def _commit(folder: Path) -> dict[str, Any]:
+    """Where the code under test stands; empty outside of a git repository."""
+    asked = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    try:
+        told = subprocess.run(asked, cwd=folder, capture_output=True, text=True, timeout=GIT_PATIENCE_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    lines = told.stdout.splitlines()
+    header = dict(line.removeprefix("# branch.").split(maxsplit=1) for line in lines if line.startswith("# branch."))
+    return {
+        "id": header.get("oid", ""),
+        "branch": header.get("head", ""),
+        "dirty": any(not line.startswith("#") for line in lines),
+    }

@@ -54,8 +54,19 @@ class Fingerprint:
     recompiles: int = 0
     """Graphs that were compiled after the first call."""
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    def flat(self) -> dict[str, Any]:
+        """Names and values, without what depends on the state of the compile cache."""
+        counted = asdict(self.compilation)
+        del counted["cache_hits"], counted["cache_misses"]
+        counted["break_reasons"] = list(counted["break_reasons"])
+        return {**_flat(asdict(self.structure)), **counted, "recompiles": self.recompiles}
+
+
+def _flat(facts: dict[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in facts.items():
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+    return flat
 
 
 def structure(built: Built) -> Structure:

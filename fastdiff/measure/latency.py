@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import time
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.record.run import WarmUp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CAP_CALLS = 6
+"""A stage that still gets faster after as many calls has a trouble that more calls do not mend."""
+
+CAP_S = 20.0
+"""A full-size model takes minutes for a call on a CPU, and every stage of a ladder warms up."""
+
+TOLERANCE = 0.05
+"""Calls of one process scatter by a few percent on shared cores; what caches and clocks still gain is more."""
+
+STEADY_CALLS = 1
+"""A stage was called, drawn with and counted before: this is the check that it was enough, and costs every stage."""
 
 
 def synchronised_clock() -> float:
@@ -14,3 +33,59 @@ def synchronised_clock() -> float:
         for index in range(torch.cuda.device_count()):
             torch.cuda.synchronize(index)
     return time.perf_counter()
+
+
+def settle(
+    call: Callable[[], object],
+    clock: Callable[[], float] = synchronised_clock,
+    cap_calls: int = CAP_CALLS,
+    cap_s: float = CAP_S,
+    tolerance: float = TOLERANCE,
+    fastest: float = math.inf,
+) -> WarmUp:
+    """Repeats `call` until it is no longer getting faster: the last does not beat the fastest one before it.
+
+    `fastest` is that of calls that were made already, in seconds. A slow call unsettles nothing: on shared cores it is
+    a neighbour, and waiting for a calm minute would be a choice of samples.
+    """
+    began = clock()
+    steady, calls, now = 0, 0, began
+    while steady < STEADY_CALLS and calls < cap_calls and now - began < cap_s:
+        last = now
+        call()
+        now = clock()
+        calls += 1
+        steady = steady + 1 if now - last > fastest * (1 - tolerance) else 0
+        fastest = min(fastest, now - last)
+    return WarmUp(calls=calls, seconds=now - began, settled=steady >= STEADY_CALLS)
+
+
+class DeviceTimer:
+    """`with DeviceTimer() as timer: call()`, then `timer.seconds`: from the GPU's first work to its last.
+
+    None where no GPU is in use. Gaps in which the GPU waited for the host in between are in it: wall time minus this
+    is what the host does alone before the first kernel and after the last one.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        self._began: Any = None
+
+    def __enter__(self) -> DeviceTimer:
+        self._began = self._event()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ended = self._event()
+        if self._began is not None and ended is not None:
+            ended.synchronize()
+            self.seconds = self._began.elapsed_time(ended) / 1000
+
+    def _event(self) -> Any:
+        from fastdiff.models.libraries import torch
+
+        if not torch.cuda.is_initialized():
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import math
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.measure import fingerprint, proof
+from fastdiff.measure import components, counts, fingerprint, memory, proof
+from fastdiff.measure.canary import time_canary
 from fastdiff.measure.fingerprint import Fingerprint
-from fastdiff.measure.latency import synchronised_clock
+from fastdiff.measure.latency import settle, synchronised_clock
+from fastdiff.measure.telemetry import Watch
 from fastdiff.models.libraries import torch
 from fastdiff.optimize import build
 from fastdiff.quality.metrics import likeness
+from fastdiff.quality.parity import shortfall
+from fastdiff.record.run import Quality, Round, StageRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
 
     from fastdiff.models import Model, Request
     from fastdiff.optimize import Built
     from fastdiff.quality.metrics import Likeness
     from fastdiff.recipes import ImageBudget, Recipe, Stage
+    from fastdiff.record.run import Components, Memory, WarmUp
+
+FEW_STEPS = 2
+"""For passes that are slow: neither the peak of memory nor the counts of a step depend on how often it is repeated."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +59,27 @@ class LiveStage:
             raise
         self.compilation = fingerprint.Compilation()
         self.first_call_s = 0.0
-        self.likeness: Likeness | None = None
-        self._images: np.ndarray | None = None
+        self.quality: Quality | None = None
+        self.injected = ""
+        """The faults that were put in on purpose."""
+        self.warm_up: WarmUp | None = None
+        self.components: Components | None = None
+        self.memory_found: Memory | None = None
+        self.drawn: np.ndarray | None = None
+        self._drawing_s = math.inf
+        self._counts: dict[str, Any] | None = None
+        self._readings: list[Round] = []
+        self._watch = Watch(device)
+        self._canary_s: float | None = None
 
     @property
     def id(self) -> str:
         return f"{self.model.name}-{self.stage.name}"
+
+    def claim(self, stage: Stage) -> None:
+        """Passes for another stage than was built, as a stage does that silently was not applied."""
+        self.stage = stage
+        self.built.recipe = stage.recipe.on(torch.device(self.device).type)
 
     @property
     def budget(self) -> ImageBudget:
@@ -80,6 +108,71 @@ class LiveStage:
         """What is timed: one whole call, from the prompt to finished pictures."""
         return self.call()
 
+    # -- around the timed calls ---------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Calls until samples agree, so that the timed ones are of the steady state."""
+        self.warm_up = settle(self.generate, fastest=self._drawing_s)
+
+    def before_round(self) -> None:
+        if self._canary_s is None:
+            self._canary_s = self._time_canary()
+        self._watch.before()
+
+    def after_round(self) -> None:
+        """The canary after this round is also the one before the next."""
+        reading = self._watch.after()
+        before, self._canary_s = self._canary_s, self._time_canary()
+        canary = (before + self._canary_s) / 2 if before and self._canary_s else None
+        self._readings.append(Round(1.0, canary, void=reading.void, telemetry=reading.telemetry))
+
+    def _time_canary(self) -> float | None:
+        return time_canary() if self.device == "cpu" else None
+
+    def _rounds(self, samples_s: tuple[float, ...]) -> tuple[Round, ...]:
+        """The timed calls with what was seen around each; a suite that did not look has its samples alone."""
+        if len(self._readings) < len(samples_s):
+            return tuple(Round(sample) for sample in samples_s)
+        return tuple(replace(seen, wall_s=sample) for sample, seen in zip(samples_s, self._readings, strict=False))
+
+    # -- passes of their own, which never disturb the timed calls -----------------------------------------------------
+
+    def count(self) -> None:
+        """FLOPs, operators and attention kernels of one call without compiled code."""
+        steps = self.request.steps
+        if self._counts is None:
+            with self._few_steps():
+                self._counts = counts.count(self.built, self.generate, steps) | counts.inductor()
+
+    def take_apart(self) -> None:
+        if self.components is None:
+            self.components = components.measure(self.built, self.generate)
+
+    @property
+    def memory(self) -> Memory:
+        """The peak of one call, with fewer steps; measured when it is asked for, and once."""
+        if self.memory_found is None:
+            self.memory_found = self.measure_memory()
+        return self.memory_found
+
+    def measure_memory(self) -> Memory:
+        with self._few_steps():
+            return memory.measure(self.built, self.generate)
+
+    @contextmanager
+    def _few_steps(self) -> Iterator[None]:
+        whole = self.request
+        self.request = whole.changed(steps=min(whole.steps, FEW_STEPS))
+        try:
+            yield
+        finally:
+            self.request = whole
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fingerprint, flat, with everything that was counted so far."""
+        return self.fingerprint.flat() | (self._counts or {})
+
     def first_call(self) -> float:
         """Compiles, if there is something to compile; seconds that never mix with the steady state's."""
         began = synchronised_clock()
@@ -97,9 +190,11 @@ class LiveStage:
     @property
     def images(self) -> np.ndarray:
         """Pictures as floats from 0 to 1, drawn in the steady state: the first call may take another path."""
-        if self._images is None:
-            self._images = self.call(output="np")
-        return self._images
+        if self.drawn is None:
+            began = synchronised_clock()
+            self.drawn = self.call(output="np")
+            self._drawing_s = synchronised_clock() - began
+        return self.drawn
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -116,12 +211,46 @@ class LiveStage:
     def unapplied(self) -> list[str]:
         return proof.unapplied(self.recipe, self.fingerprint)
 
+    def record(self, samples_s: tuple[float, ...] = ()) -> StageRecord:
+        """What is known by now, as it is kept; `samples_s` are the timed calls."""
+        return StageRecord(
+            self.model.name,
+            self.stage.name,
+            self.stage.follows,
+            recipe=_plain(self.recipe),
+            request=_plain(self.request),
+            load_s=self.load_s,
+            first_call_s=self.first_call_s or None,
+            cache=self.compilation.cache,
+            warm_up=self.warm_up,
+            rounds=self._rounds(samples_s),
+            components=self.components,
+            memory=self.memory_found,
+            fingerprint=self.facts,
+            quality=self.quality,
+            unapplied=tuple(self.unapplied),
+            injected=self.injected,
+        )
+
     def likeness_to(self, reference: Reference) -> Likeness:
         """The reference stage is compared with a second drawing of its own: it must at least be like itself."""
         images = self.call(output="np") if reference.stage == self.stage.name else self.images
-        self.likeness = likeness(images, reference.images)
-        return self.likeness
+        found = likeness(images, reference.images)
+        if not math.isfinite(found.ssim):
+            return found  # the judgement over pictures says so, and a file cannot hold it
+        wrong = shortfall(found, self.budget)
+        psnr = found.psnr_db if found.psnr_db != float("inf") else None
+        self.quality = Quality(
+            reference.stage, found.ssim, found.worst_tile, psnr, passed=not wrong, reason=wrong or ""
+        )
+        return found
 
     def close(self) -> list[str]:
         """Ends the stage; names the global switches that it left changed."""
         return self.built.close()
+
+
+def _plain(data: Any) -> dict[str, Any]:
+    """As it comes back from a file, where a tuple is a list: what is kept and what is compared must be alike."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(data)))
+    return plain

@@ -3,6 +3,8 @@
 KNOWN_LOG_NOISE = {
     # torchao looks for CUDA kernels that a CPU build, or another Python, cannot load; nothing of ours uses them.
     "torchao": r"Failed to load .*\.so|Skipping import of cpp extensions",
+    # torchao has kernels of its own for GPUs, and says on a CPU that triton is not there.
+    "torchao.kernel.intmm": r"Detected no triton",
     # torchao registers its enums the old way with newer torch.
     "torch.utils._pytree": r"is now natively supported by torch\.compile as an opaque value type",
     # diffusers looks for tensor classes that today's torchao has renamed; needed for checkpoints that were saved

@@ -28,6 +28,9 @@ def forget() -> None:
     """Drops every compiled graph and counter, so that one stage's never shows up in another's."""
     import torch._dynamo
     from torch._dynamo.utils import counters
+    from torch._inductor import metrics
 
     torch._dynamo.reset()
     counters.clear()
+    metrics.reset()
+    metrics.generated_cpp_vec_kernel_count = 0  # which torch's own reset forgets

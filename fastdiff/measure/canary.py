@@ -1,0 +1,54 @@
+"""The canary: a fixed matrix product of NumPy's, timed beside the calls to know how fast the machine is right now.
+
+A stage's latency on shared cores follows it closely (correlation 0.96). Memory copies, plain Python and a small torch
+convolution were tried too, and follow nothing. It does not need torch, so a change of torch cannot change it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+
+import numpy as np
+
+from fastdiff.measure.environment import usable_cores
+
+SIZE = 768
+"""Three such matrices are 7 MB: they stay in the caches of a server's core, and arithmetic decides, not memory."""
+
+PRODUCTS = 20
+"""About 0.1 s on two cores: long against the scheduler's slices, short against a call of the embedded model (0.4 s)."""
+
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+"""Whichever is set limits the threads of the BLAS; the particular ones come before the general one."""
+
+
+def identity() -> str:
+    """What was timed. Latencies in the canary's unit compare only where it is the same."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return (
+        f"numpy {np.__version__}, {blas['name']} {blas['version']}, "
+        f"{SIZE}x{SIZE} float32, {PRODUCTS} products, {_threads()} threads"
+    )
+
+
+def time_canary() -> float:
+    """Seconds of wall time."""
+    matrix = _matrix()
+    result = matrix
+    began = time.perf_counter()
+    for _ in range(PRODUCTS):
+        result = result @ matrix
+    return time.perf_counter() - began
+
+
+@functools.cache
+def _matrix() -> np.ndarray:
+    """Scaled so that its powers neither vanish nor overflow: numbers near zero are slow on some processors."""
+    return np.random.default_rng(0).standard_normal((SIZE, SIZE), dtype=np.float32) / np.float32(SIZE**0.5)
+
+
+def _threads() -> str:
+    asked = [os.environ[name] for name in THREAD_VARIABLES if os.environ.get(name)]
+    return asked[0] if asked else str(len(usable_cores()))

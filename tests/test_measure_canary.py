@@ -1,0 +1,50 @@
+"""The canary: named so that two of a name are the same work, and independent of torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastdiff.measure import canary
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_identity_names_library_size_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in canary.THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(canary, "usable_cores", lambda: {0, 1, 5})
+    first = canary.identity()
+    assert first.startswith(f"numpy {np.__version__}, ")
+    assert first.endswith(f"768x768 float32, {canary.PRODUCTS} products, 3 threads")
+    assert canary.identity() == first
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert canary.identity().endswith("7 threads")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    assert canary.identity().endswith("1 threads")
+
+
+def test_work_is_always_the_same_and_stays_finite() -> None:
+    matrix = canary._matrix()
+    assert matrix.shape == (768, 768)
+    assert matrix.dtype == np.float32
+    canary._matrix.cache_clear()
+    assert np.array_equal(canary._matrix(), matrix)
+    last = np.linalg.matrix_power(matrix, canary.PRODUCTS + 1)
+    assert 1e-3 < np.abs(last).max() < 1e3
+
+
+def test_time_is_that_of_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    once = min(canary.time_canary() for _ in range(3))
+    assert 0 < once < 60
+    monkeypatch.setattr(canary, "PRODUCTS", 10 * canary.PRODUCTS)
+    assert canary.time_canary() > 3 * once
+
+
+def test_torch_is_not_needed() -> None:
+    code = "import sys; from fastdiff.measure.canary import *; time_canary(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,165 @@
+"""Counts repeat exactly, from call to call and from process to process, and counting leaves compiled code alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fastdiff.measure import components, counts, memory
+from fastdiff.measure.live import LiveStage
+from fastdiff.models.libraries import torch
+from fastdiff.recipes import LADDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastdiff.models import Model
+
+PROCESSES = 3
+
+COUNT = """
+import json, sys
+from fastdiff.measure import counts, memory
+from fastdiff.measure.live import LiveStage
+from fastdiff.models import Model, Request
+from fastdiff.recipes import LADDER
+model = Model("tiny", "StableDiffusionXLPipeline", sys.argv[1], Request("a red circle", steps=2, size=64, guidance=4.0))
+live = LiveStage(model, LADDER["sdpa"], "cpu", model.request, rounds=1)
+live.first_call()
+found = counts.count(live.built, live.generate, 2) | counts.inductor() | memory.measure(live.built, live.generate).peaks
+live.close()
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def live(tiny: Model) -> Iterator[LiveStage]:
+    stage = LiveStage(tiny, LADDER["sdpa"], "cpu", tiny.request, rounds=1)
+    stage.first_call()
+    yield stage
+    stage.close()
+
+
+def test_fresh_processes_count_the_same(tiny: Model) -> None:
+    """Hashes differ from process to process, as they do from night to night."""
+    found = []
+    for number in range(PROCESSES):
+        environment = os.environ | {"PYTHONHASHSEED": str(number)}
+        asked = [sys.executable, "-c", COUNT, tiny.source]
+        told = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True).stdout
+        found.append(json.loads(told.splitlines()[-1]))
+    assert found == [found[0]] * PROCESSES
+    assert found[0]["flops"] > 1e9
+    assert found[0]["generated_kernels"] == 0
+
+
+def test_every_stage_does_the_same_arithmetic(tiny: Model) -> None:
+    """Fusing and int8 change how, not how much; compiled stages are counted without compiling anything."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("fp32", "sdpa", "int8"):
+        live = LiveStage(tiny, LADDER[name], "cpu", tiny.request, rounds=1)
+        found[name] = counts.count(live.built, live.generate, 2)
+        assert live.fingerprint.compilation.graphs == 0
+        live.close()
+    assert len({facts["flops"] for facts in found.values()}) == 1
+    assert len({facts["operators"] for facts in found.values()}) == len(found)
+    kernels = {name: int(facts["attention_kernels"][0].split(" x ")[1]) for name, facts in found.items()}
+    assert kernels["fp32"] < kernels["sdpa"] == kernels["int8"]
+    assert found["sdpa"]["attention_kernels"][0].startswith("_scaled_dot_product_flash_attention")
+
+
+def test_twice_the_steps_is_twice_the_denoising(live: LiveStage) -> None:
+    flops = []
+    for steps in (1, 2, 3):
+        live.request = live.request.changed(steps=steps)
+        flops.append(counts.count(live.built, live.generate, steps)["flops"])
+    assert flops[2] - flops[1] == flops[1] - flops[0] > flops[0] / 2
+
+
+def test_arithmetic_of_what_torch_has_no_formula_for() -> None:
+    nothing: Any = SimpleNamespace(step=print, decode=print)
+    pipeline = SimpleNamespace(encode_prompt=print, progress_bar=print, scheduler=nothing, vae=nothing)
+    built: Any = SimpleNamespace(device="cpu", pipeline=pipeline)
+    query, key = torch.zeros(1, 2, 16, 8), torch.zeros(1, 2, 32, 8)
+    attention = counts.count(built, lambda: torch.nn.functional.scaled_dot_product_attention(query, key, key), 1)
+    assert attention["flops"] == 2 * (2 * 2 * 16 * 8 * 32), "two products, two heads"
+    left, right = torch.zeros(32, 16, dtype=torch.int8), torch.zeros(16, 8, dtype=torch.int8)
+    assert counts.count(built, lambda: torch._int_mm(left, right), 1) == {
+        "flops": 2 * 32 * 16 * 8,
+        "flops_in_a_step": 0,
+        "operators": 1,
+        "operators_in_a_step": 0,
+        "attention_kernels": [],
+    }
+
+
+@pytest.mark.timeout(1800)
+def test_no_pass_disturbs_compiled_code(tiny: Model) -> None:
+    """The one test here that waits for a real compiler; the code is the same as in the tests of building."""
+    live = LiveStage(tiny, LADDER["compile"], "cpu", tiny.request, rounds=1)
+    live.first_call()
+    made = counts.inductor()
+    assert min(made.values()) > 0
+    compiled = live.built.denoiser._compiled_call_impl, live.built.pipeline.vae.decode
+    eager = counts.count(live.built, live.generate, 2)
+    parts = components.measure(live.built, live.generate)
+    peak = memory.measure(live.built, live.generate)
+    live.generate()
+    assert (live.built.denoiser._compiled_call_impl, live.built.pipeline.vae.decode) == compiled
+    assert live.unapplied == []
+    assert live.fingerprint.recompiles == 0
+    assert counts.inductor() == made
+    assert len(parts.steps_s) == tiny.request.steps
+    assert peak.peak_bytes > 0
+    live.close()
+    plain = LiveStage(tiny, LADDER["sdpa"], "cpu", tiny.request, rounds=1)
+    assert counts.count(plain.built, plain.generate, 2)["flops"] == eager["flops"]
+    plain.close()
+
+
+# -- the GPU, played --------------------------------------------------------------------------------------------------
+
+
+def wait(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+    """Lets a method wait for a GPU as torch reports it."""
+    original = getattr(owner, name)
+
+    def waiting(*args: Any, **kwargs: Any) -> Any:
+        if torch.cuda.get_sync_debug_mode():
+            warnings.warn("called a synchronizing CUDA operation (Triggered internally)", UserWarning, stacklevel=1)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, waiting)
+
+
+def test_waits_inside_the_loop_are_counted(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    mode = ["default"]
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0 if mode[-1] in ("default", 0) else 1)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", mode.append)
+    monkeypatch.setattr(counts, "_cuda_graphs", lambda built: 3)
+    for owner, name in [("text_encoder", "forward"), ("unet", "forward"), ("vae", "decode")]:
+        wait(monkeypatch, getattr(live.built.pipeline, owner), name)
+    built: Any = SimpleNamespace(pipeline=live.built.pipeline, device="cuda:0")
+    found = counts.count(built, live.generate, 2)
+    assert found["syncs_in_loop"] == live.request.steps
+    assert found["cuda_graphs"] == 3
+    assert mode == ["default", "warn", 0]
+
+
+def test_a_cpu_has_nothing_to_wait_for(live: LiveStage) -> None:
+    assert not {"syncs_in_loop", "cuda_graphs"} & set(counts.count(live.built, live.generate, 2))
+
+
+def test_two_steps_tell_what_more_of_them_do(live: LiveStage) -> None:
+    """The second step stands for the later ones; here all of them are counted."""
+    told = counts.count(live.built, live.generate, 5)
+    live.request = live.request.changed(steps=5)
+    assert told == counts.count(live.built, live.generate, 5)
+    assert told["flops_in_a_step"] < told["flops"] / 5

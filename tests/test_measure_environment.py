@@ -1,0 +1,96 @@
+"""What may change between nights is recorded, without private paths."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fastdiff.measure import environment as module
+from fastdiff.measure.environment import environment, visible
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ["-c", "user.name=n", "-c", "user.email=e"]
+    return subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "--quiet", "--initial-branch=night")
+    (tmp_path / "file").write_text("one")
+    git(tmp_path, "add", "file")
+    git(tmp_path, "commit", "--quiet", "--message=first")
+    return tmp_path
+
+
+def test_commit_of_the_code_under_test(repository: Path) -> None:
+    identity = git(repository, "rev-parse", "HEAD")
+    assert environment("cpu", repository)["commit"] == {"id": identity, "branch": "night", "dirty": False}
+    (repository / "another").write_text("untracked files change no measurement")
+    assert not environment("cpu", repository)["commit"]["dirty"]
+    (repository / "file").write_text("two")
+    assert environment("cpu", repository)["commit"]["dirty"]
+
+
+def test_outside_of_a_repository_and_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert environment("cpu", tmp_path)["commit"] == {}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert environment("cpu", tmp_path)["commit"] == {}
+
+
+def test_variables_that_matter_without_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {
+        "OMP_NUM_THREADS": "2",
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path),
+        "CUDA_HOME": "C:\\private\\cuda",
+        "NVIDIA_TF32_OVERRIDE": "0",
+    }
+    others = {"HF_TOKEN": "secret", "NVIDIA_VISIBLE_DEVICES": "all", "MY_OMP_TRICK": "1", "PATH": str(tmp_path)}
+    for name, value in (wanted | others).items():
+        monkeypatch.setenv(name, value)
+    found = environment("cpu")["variables"]
+    assert {name: found[name] for name in wanted} == wanted | {
+        "TORCHINDUCTOR_CACHE_DIR": "(a path)",
+        "CUDA_HOME": "(a path)",
+    }
+    assert not set(others) & set(found)
+    told = json.dumps(environment("cpu"))
+    assert str(tmp_path) not in told
+    assert "private" not in told
+
+
+def test_torch_is_described_but_not_imported() -> None:
+    code = (
+        "import json, sys; from fastdiff.measure.environment import environment; first = environment('cpu');"
+        "assert 'torch' not in sys.modules; import torch; print(json.dumps([first, environment('cpu')]))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    without, with_torch = json.loads(told)
+    assert "torch_git" not in without
+    assert len(with_torch.pop("torch_git")) == 40
+    with_torch.pop("cuda", None)
+    assert without == with_torch
+    assert {"python", "torch", "diffusers"} <= set(without["versions"])
+    assert without["os"]
+
+
+def test_the_driver_is_named_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_driver", lambda: "570.1")
+    assert environment("cuda:0")["driver"] == "570.1"
+    assert "driver" not in environment("cpu")
+
+
+def test_gpus_that_cuda_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible(["a", "b", "c"]) == ["a", "b", "c"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0")
+    assert visible([0, 1, 2]) == [2, 0]
