@@ -55,7 +55,7 @@ CATALOGUE = (
         "shapes",
         "StableDiffusionXLPipeline",
         str(SHAPES_FOLDER),
-        Request("a large red circle on a blue background", steps=8, size=256, guidance=4.0),
+        Request("a large red circle on a blue background", steps=8, size=256, guidance=2.0),
     ),
     Model(
         "sdxl",

@@ -37,8 +37,9 @@ ROUND_TRIP_TARGET_DB = 30.0
 ROUND_TRIP_PICTURES = 64
 ROUND_TRIP_PIXELS = 256
 
-GUIDANCE = 4.0
-"""What the suite asks for too: the scored pictures are of the kind that the stages draw."""
+GUIDANCE = 2.0
+"""What the suite asks for too: the scored pictures are of the kind that the stages draw. Stronger guidance overdoes the
+shape's colour: the same weights had 96.5 % of the colours right at 2, and 87.5 % at 4."""
 
 SHEET_COLUMNS = 8
 SHEET_PICTURES = 32

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
+import json
 import math
 import shutil
 import time
@@ -307,6 +308,11 @@ def export(folder: Path, vae: nn.Module, denoiser: Denoiser, target: Path) -> No
     # transformers writes its own single file; the two that the format is named for go beside it.
     for name, file in itertools.product(("tokenizer", "tokenizer_2"), ("vocab.json", "merges.txt")):
         shutil.copy(folder / "tokenizer" / file, target / name / file)
+    for config in target.glob("*/config.json"):
+        # A model that learnt on says where it was loaded from, which is nobody's business.
+        known = json.loads(config.read_text())
+        known.pop("_name_or_path", None)
+        config.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
     weights = sum(file.stat().st_size for file in target.rglob("*.safetensors"))
     print(f"{target}: {weights / 1e6:.1f} MB of weights")
 
