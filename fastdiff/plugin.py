@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fastdiff import hooks
-from fastdiff.settings import add_options, check, device_asked, is_asked, settings
+from fastdiff.measure.environment import device_name, device_slug
+from fastdiff.record import baselines
+from fastdiff.settings import add_options, check, device_asked, is_asked, project_folder, settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -21,10 +23,10 @@ if TYPE_CHECKING:
 REFUSED = pytest.StashKey[pytest.UsageError]()
 """What is wrong with a name or a ladder that only the collected conftests know."""
 SUITE = pytest.StashKey["Suite"]()
+COMPARING = pytest.StashKey[bool]()
+"""Whether `--benchmark-compare` was given: then verdicts decide."""
 DEFAULT_STORAGE = "file://./.benchmarks"
 """pytest-benchmark's own; any other value is somebody's wish and stays."""
-UNCOMPARED = pytest.StashKey[str]()
-"""Why no latency is compared, although a comparison was asked for."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,7 +74,7 @@ def reference(request: pytest.FixtureRequest, stage: LiveStage) -> Reference:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "stage" in metafunc.fixturenames:
+    if "stage" in metafunc.fixturenames and not names_stages_itself(metafunc):
         try:
             subjects = suite_of(metafunc.config).subjects
         except pytest.UsageError as error:
@@ -80,6 +82,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.config.stash[REFUSED] = error
             subjects = []
         metafunc.parametrize("stage", subjects, ids=[s.id for s in subjects], indirect=True, scope="session")
+
+
+def names_stages_itself(metafunc: pytest.Metafunc) -> bool:
+    """A suite may have a parameter of its own that happens to have this name."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    names = [mark.args[0] if mark.args else mark.kwargs.get("argnames", ()) for mark in marks]
+    return any("stage" in (name.replace(",", " ").split() if isinstance(name, str) else name) for name in names)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -111,34 +120,42 @@ def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
 # -- running ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> None:
-    """Nothing is timed or compared that was not proven to be applied."""
-    live = live_of(item)
-    if live is not None and {"benchmark", "reference"} & fixtures_of(item) and live.unapplied:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Nothing is timed or compared that was not proven to be applied; what a test measured is kept, then judged."""
+    subject, live = subject_of(item), live_of(item)
+    if subject is None or live is None:
+        return (yield)
+    if {"benchmark", "reference"} & fixtures_of(item) and live.unapplied:
         pytest.fail(f"not measured, because {live.id} was not applied: {live.unapplied[0]}", pytrace=False)
+    suite = suite_of(item.config)
+    benchmark = getattr(item, "funcargs", {}).get("benchmark")
+    try:
+        result = yield
+    except BaseException:
+        suite.record(subject, live, samples_of(benchmark), whole=False)
+        raise
+    suite.record(subject, live, samples_of(benchmark), whole=True)
+    if benchmark is not None:
+        benchmark.extra_info["fastdiff"] = {
+            "stage": live.id,
+            "load_s": live.load_s,
+            "first_call_s": live.first_call_s,
+            "cache": live.compilation.cache,
+        }
+    if failing := suite.judge(subject, timing=benchmark is not None):
+        pytest.fail("\n".join(failing), pytrace=False)
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     report = yield
     subject = subject_of(item)
-    if subject is not None:
-        suite = suite_of(item.config)
-        live = live_of(item)
-        if call.when == "call" and live is not None:
-            benchmark = getattr(item, "funcargs", {}).get("benchmark")
-            suite.record(subject, live, samples_of(benchmark))
-            if benchmark is not None:
-                benchmark.extra_info["fastdiff"] = {
-                    "load_s": live.load_s,
-                    "first_call_s": live.first_call_s,
-                    "cache": live.compilation.cache,
-                    "fingerprint": live.fingerprint.as_dict(),
-                }
-        if report.failed:
-            name = item.name.partition("[")[0]
-            suite.remark(subject, {"setup": "not built", "teardown": "left traces"}.get(call.when, f"{name} failed"))
+    if subject is not None and report.failed:
+        name = item.name.partition("[")[0]
+        remark = {"setup": "not built", "teardown": "left traces"}.get(call.when, f"{name} failed")
+        suite_of(item.config).remark(subject, remark)
     return report
 
 
@@ -146,9 +163,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     """A stage ends with its last test, not with the next one's first: what it leaked is its own failure."""
     result = yield
-    live = live_of(item)
-    if live is not None and item.nodeid == suite_of(item.config).last_tests.get(live.id) and (leaks := live.close()):
-        pytest.fail(f"{live.id} left global switches changed (they were put back): {'; '.join(leaks)}.", pytrace=False)
+    subject, live = subject_of(item), live_of(item)
+    suite = suite_of(item.config) if subject is not None else None
+    if subject is not None and suite is not None and item.nodeid == suite.last_tests.get(subject.id):
+        leaks = live.close() if live is not None else []
+        if live is not None:
+            suite.end(subject, live, leaks)
+        write_run(item.config)
+        if leaks:
+            pytest.fail(
+                f"{subject.id} left global switches changed (they were put back): {'; '.join(leaks)}.", pytrace=False
+            )
     return result
 
 
@@ -168,9 +193,21 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 # -- the end ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
+    """Names what was expected and did not come, decides what it means, and completes the run file."""
+    suite = session.config.stash.get(SUITE, None)
+    if suite is not None and suite.records:
+        interrupted = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if suite.finish(interrupted=interrupted) and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        write_run(session.config)
+    return (yield)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     suite = config.stash.get(SUITE, None)
-    if suite is None or not suite.rungs:
+    if suite is None or not suite.records:
         return
     from fastdiff.report import ladder
 
@@ -183,10 +220,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             for line in ladder.text(rungs):
                 terminalreporter.write_line(line)
             terminalreporter.write_line("")
-    if UNCOMPARED in config.stash:
-        terminalreporter.write_line(config.stash[UNCOMPARED])
+    if suite.comparing:
+        show_verdicts(terminalreporter, suite)
     if suite.cache_line:
         terminalreporter.write_line(suite.cache_line)
+    for line in suite.closing_lines:
+        terminalreporter.write_line(line)
     if suite.settings.markdown:
         lines = []
         for model in suite.models:
@@ -195,6 +234,36 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         target = config.invocation_params.dir / suite.settings.markdown
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def show_verdicts(terminalreporter: pytest.TerminalReporter, suite: Suite) -> None:
+    from fastdiff.report import verdicts
+
+    terminalreporter.section("fastdiff: verdicts", sep="=", bold=True)
+    terminalreporter.write_line(verdicts.against(suite.baseline, device_name(suite.device)))
+    terminalreporter.write_line("")
+    for line in verdicts.text(list(suite.judgements.values()), suite.shown_run_file):
+        terminalreporter.write_line(line)
+    terminalreporter.write_line("")
+
+
+# -- the comparison of pytest-benchmark -------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_benchmark_compare_machine_info(config: pytest.Config, machine_info: Any, compared_benchmark: Any) -> None:
+    """Another device is an error before any stage is built; everything smaller our own verdicts tell better."""
+    accepted = compared_benchmark.get("fastdiff")
+    if not isinstance(accepted, dict):
+        return
+    here = device_slug(device_asked(settings(config)))
+    there = accepted.get("device", {}).get("slug", "another device")
+    if here != there:
+        raise pytest.UsageError(
+            f"this is {here}, and the accepted run was made on {there}: times of two devices do not compare; "
+            "leave out --benchmark-storage, or name the folder of this device."
+        )
+    compared_benchmark["machine_info"] = machine_info
 
 
 # -- who is who -------------------------------------------------------------------------------------------------------
@@ -210,41 +279,60 @@ def suite_of(config: pytest.Config) -> Suite:
         from fastdiff.report.progress import Progress
         from fastdiff.suite import Suite
 
-        config.stash[SUITE] = Suite(config, Progress(terminal_of(config)))
+        config.stash[SUITE] = Suite(config, Progress(terminal_of(config)), comparing=config.stash[COMPARING])
     return config.stash[SUITE]
+
+
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """What pytest-benchmark writes for `--benchmark-json` or `--benchmark-save` is a whole run file, too."""
+    if suite := config.stash.get(SUITE, None):
+        output_json["fastdiff"] = suite.as_json()
 
 
 def point_at_baselines(config: pytest.Config) -> None:
     """Lets `--benchmark-compare` read this device's accepted runs, before pytest-benchmark looks for its own."""
-    from fastdiff.record.baselines import FOLDER
-
     options = config.option
     if path := getattr(options, "benchmark_json", None):
         Path(path.name if hasattr(path, "name") else path).parent.mkdir(parents=True, exist_ok=True)
-    if not getattr(options, "benchmark_compare", None) or not (config.rootpath / FOLDER).is_dir():
+    config.stash[COMPARING] = bool(getattr(options, "benchmark_compare", None))
+    if not config.stash[COMPARING] or not (project_folder(config) / baselines.FOLDER).is_dir():
         return
     if options.benchmark_storage != DEFAULT_STORAGE:
         return
-    from fastdiff.record.baselines import accepted, folder_of
-
     if options.benchmark_autosave or options.benchmark_save:
         raise pytest.UsageError(
             "--benchmark-save and --benchmark-autosave would write into baselines/, which only an accepted run enters; "
             "use --benchmark-json FILE."
         )
-    from fastdiff.measure.environment import device_slug
-
-    folder = folder_of(config.rootpath, device_slug(device_asked(settings(config))))
+    folder = baselines.folder_of(project_folder(config), device_slug(device_asked(settings(config))))
     options.benchmark_storage = f"file://{folder}"
-    if not accepted(folder):
-        options.benchmark_compare = None
-        shown = folder.relative_to(config.rootpath)
-        config.stash[UNCOMPARED] = f"latency: not compared, because {shown} holds no accepted run of this device yet"
+    if not baselines.accepted(folder):
+        options.benchmark_compare = None  # pytest-benchmark would warn where our verdicts say NEW
+
+
+def write_run(config: pytest.Config) -> None:
+    """After every stage, because a later one may take the whole process with it."""
+    suite, session = suite_of(config), getattr(config, "_benchmarksession", None)
+    part: dict[str, Any] = {}
+    if session is not None:
+        part = config.hook.pytest_benchmark_generate_json(
+            config=config,
+            benchmarks=session.benchmarks,
+            include_data=True,
+            machine_info=suite.machine_info(session.get_machine_info),
+            commit_info=suite.environment.get("commit", {}),
+        )
+    suite.write(part)
 
 
 def subject_of(item: pytest.Item) -> Subject | None:
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get("stage") if callspec is not None and SUITE in item.config.stash else None
+    if callspec is None or SUITE not in item.config.stash:
+        return None
+    from fastdiff.suite import Subject
+
+    named = callspec.params.get("stage")
+    return named if isinstance(named, Subject) else None
 
 
 def live_of(item: pytest.Item) -> LiveStage | None:

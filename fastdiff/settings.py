@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fastdiff.faults import FaultError, parse
 from fastdiff.recipes import LADDER, RecipeError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-DEFAULT_ROUNDS = 7
+    from fastdiff.faults import Fault
+
+DEFAULT_ROUNDS = 5
 """Enough for a median and quartiles; more rounds in one process say little about the next process."""
 
 
@@ -34,6 +37,13 @@ class Option:
     @property
     def ini(self) -> str:
         return f"fastdiff_{self.name}"
+
+
+def _yes_or_no(text: str) -> bool:
+    known = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if text.lower() not in known:
+        raise ValueError
+    return known[text.lower()]
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -65,6 +75,7 @@ def _device(text: str) -> str:
 
 
 EXPECTS: dict[Callable[[str], Any], str] = {
+    _yes_or_no: "true or false",
     _names: "a list of names, separated by commas",
     _count: "a whole number above zero",
     _side: "a multiple of 64",
@@ -86,6 +97,18 @@ OPTIONS = (
         Path,
     ),
     Option("markdown", "FILE", "Write the ladder as a markdown table to this file.", Path),
+    Option(
+        "strict",
+        "",
+        "For CI: what is new, missing, skipped, ambiguous, void or unexpectedly fast fails too.",
+        _yes_or_no,
+    ),
+    Option(
+        "inject",
+        "FAULTS",
+        "Put faults in on purpose, to see what the gate says, for instance slow:30%%@sdpa (README: Faults).",
+        parse,
+    ),
 )
 
 
@@ -100,13 +123,18 @@ class Settings:
     rounds: int = DEFAULT_ROUNDS
     cache: Path | None = None
     markdown: Path | None = None
+    strict: bool = False
+    inject: tuple[Fault, ...] = ()
 
 
 def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("fastdiff", "fastdiff: is the pipeline still fast, and is the picture still the same?")
     for option in OPTIONS:
-        group.addoption(option.flag, metavar=option.metavar, default=None, help=option.help)
-        parser.addini(option.ini, option.help, default="")
+        if option.read is _yes_or_no:
+            group.addoption(option.flag, action="store_const", const="true", default=None, help=option.help)
+        else:
+            group.addoption(option.flag, metavar=option.metavar, default=None, help=option.help)
+        parser.addini(option.ini, option.help.replace("%%", "%"), default="")
 
 
 def settings(config: pytest.Config) -> Settings:
@@ -117,6 +145,8 @@ def settings(config: pytest.Config) -> Settings:
             if text:
                 try:
                     asked[option.name] = option.read(text)
+                except FaultError as error:
+                    raise pytest.UsageError(f"{place}: {error}") from None
                 except ValueError:
                     wanted = EXPECTS.get(option.read, "another value")
                     raise pytest.UsageError(f"{place}: {text!r} is not {wanted}.") from None
@@ -139,18 +169,35 @@ def device_asked(asked: Settings) -> str:
     return device_kind()
 
 
+def project_folder(config: pytest.Config) -> Path:
+    """Where runs, baselines and compiled code are kept: the project, or, without one, where pytest was started."""
+    return config.rootpath if config.inipath else config.invocation_params.dir
+
+
 def configured_stages(config: pytest.Config) -> Mapping[str, Mapping[str, Any]]:
     """The tables `[tool.fastdiff.stages.NAME]` of the project's pyproject.toml."""
+    return _tables(config)["stages"]
+
+
+def configured_policy(config: pytest.Config) -> Mapping[str, Any]:
+    """The table `[tool.fastdiff.policy]`: what is allowed, for everything, a model, or a stage."""
+    return _tables(config)["policy"]
+
+
+def _tables(config: pytest.Config) -> dict[str, dict[str, Any]]:
     project = config.rootpath / "pyproject.toml"
+    known: dict[str, dict[str, Any]] = {"stages": {}, "policy": {}}
     if not project.is_file():
-        return {}
+        return known
     tables = tomllib.loads(project.read_text(encoding="utf-8")).get("tool", {}).get("fastdiff", {})
     if not isinstance(tables, dict) or not isinstance(tables.get("stages", {}), dict):
         raise pytest.UsageError("pyproject.toml: [tool.fastdiff.stages] must be a table of tables.")
-    for name in tables:
-        if name != "stages":
-            raise pytest.UsageError(f"pyproject.toml: [tool.fastdiff] {unknown('key', name, ['stages'])}")
-    return tables.get("stages", {})
+    for name, table in tables.items():
+        if name not in known:
+            raise pytest.UsageError(f"pyproject.toml: [tool.fastdiff] {unknown('key', name, known)}")
+        if not isinstance(table, dict):
+            raise pytest.UsageError(f"pyproject.toml: [tool.fastdiff.{name}] must be a table.")
+    return known | tables
 
 
 def check(config: pytest.Config) -> None:

@@ -4,5 +4,6 @@ from fastdiff.measure.proof import assert_steady
 
 
 def test_latency(stage, benchmark):
-    benchmark.pedantic(stage.generate, rounds=stage.rounds)
+    stage.settle()
+    benchmark.pedantic(stage.generate, setup=stage.before_round, teardown=stage.after_round, rounds=stage.rounds)
     assert_steady(stage.fingerprint)

@@ -15,7 +15,7 @@ from fastdiff.measure.environment import device_slug
 from fastdiff.models import CATALOGUE
 from fastdiff.recipes import LADDER
 
-COMMANDS = ("models", "ladder", "environment")
+COMMANDS = ("models", "ladder", "environment", "accept", "baselines", "runs")
 
 
 def fastdiff(*args: str) -> subprocess.CompletedProcess[str]:

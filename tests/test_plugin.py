@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fastdiff.record import files
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -75,7 +77,7 @@ class TestEagerStages:
 
     def test_everything_passes(self, result: subprocess.CompletedProcess[str]) -> None:
         assert result.returncode == 0, result.stdout
-        assert "9 passed" in result.stdout
+        assert "12 passed" in result.stdout
 
     def test_no_stage_is_built_twice(self, result: subprocess.CompletedProcess[str]) -> None:
         built = [line.split(":")[0] for line in result.stdout.splitlines() if ": built in" in line]
@@ -102,7 +104,30 @@ class TestEagerStages:
             assert len(benchmark["stats"]["data"]) == 2
             assert facts["first_call_s"] > 0
             assert facts["first_call_s"] not in benchmark["stats"]["data"]
-            assert facts["fingerprint"]["structure"]["attention_modules"] > 0
+            assert benchmark["name"] == f"test_latency[{facts['stage']}]"
+
+    def test_a_run_file_is_left(self, project: Path, result: subprocess.CompletedProcess[str]) -> None:
+        told = next(line for line in result.stdout.splitlines() if line.startswith("run file: "))
+        run = files.read(project / told.removeprefix("run file: "))
+        assert run.complete
+        assert run.outcome == "passed"
+        assert [stage.id for stage in run.stages] == ["twin-fp32", "twin-bf16", "twin-sdpa"]
+        for stage in run.stages:
+            assert stage.state == "measured"
+            assert len(stage.rounds) == 2
+            assert all(round_.canary_s for round_ in stage.rounds)
+            assert stage.components is not None
+            assert len(stage.components.steps_s) == 2
+            assert stage.memory is not None
+            assert stage.fingerprint["flops"] > 1e6
+            assert stage.quality is not None
+            assert stage.quality.passed
+            assert (project / told.removeprefix("run file: ")).with_suffix("").joinpath(f"{stage.id}.png").is_file()
+
+    def test_what_pytest_benchmark_writes_is_a_run_file_too(
+        self, project: Path, result: subprocess.CompletedProcess[str]
+    ) -> None:
+        assert files.read(project / "runs.json").complete
 
     def test_markdown_is_written(self, project: Path, result: subprocess.CompletedProcess[str]) -> None:
         title, _, *table = (project / "reports/ladder.md").read_text().rstrip().splitlines()
@@ -180,10 +205,10 @@ def pytest_collection_finish(session):
         assert result.returncode == 1, result.stdout
 
     def test_sound_stage_goes_on(self, result: subprocess.CompletedProcess[str]) -> None:
-        assert len(self.outcomes(result, "PASSED", "twin-fp32")) == 3
+        assert len(self.outcomes(result, "PASSED", "twin-fp32")) == 4
 
     def test_missing_weights_are_named(self, result: subprocess.CompletedProcess[str]) -> None:
-        assert len(self.outcomes(result, "ERROR", "lost-fp32")) == 3
+        assert len(self.outcomes(result, "ERROR", "lost-fp32")) == 4
         assert "it has no model_index.json" in result.stdout
 
     def test_device_that_cannot_is_skipped_with_the_reason(self, result: subprocess.CompletedProcess[str]) -> None:
@@ -215,7 +240,7 @@ def pytest_collection_finish(session):
 def test_reference_is_drawn_for_a_stage_that_runs_alone(project: Path) -> None:
     result = run(project, "-k", "sdpa")
     assert result.returncode == 0, result.stdout
-    assert "3 passed" in result.stdout
+    assert "4 passed" in result.stdout
     assert [line.split(":")[0] for line in result.stdout.splitlines() if ": built in" in line] == [
         "twin-fp32",
         "twin-sdpa",
@@ -233,7 +258,7 @@ def test_comparison_without_a_baseline_is_said_and_passes(project: Path, tmp_pat
     (compared / "baselines").mkdir()
     result = run(compared, "-k", "fp32 and latency", "--benchmark-compare")
     assert result.returncode == 0, result.stdout
-    assert "holds no accepted run of this device yet" in result.stdout
+    assert "no accepted run of" in result.stdout
     assert "Can't compare" not in result.stdout
 
 
@@ -271,6 +296,10 @@ def test_interrupt_leaves_what_was_measured(project: Path) -> None:
     assert process.returncode == 2, output
     assert "KeyboardInterrupt" in output
     assert "fastdiff: the ladder of twin" in output
+    run = files.read(max((project / "runs").glob("*.json"), key=lambda path: path.stat().st_mtime))
+    assert not run.complete
+    assert run.outcome == "interrupted"
+    assert run.stages[0].rounds, "what was timed before the interrupt is kept"
     assert output.count("\x1b[2K") == 0, "a pipe must not receive a terminal's codes"
 
 

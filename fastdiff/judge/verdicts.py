@@ -85,7 +85,7 @@ def trials_needed(estimate: Estimate, band: float) -> int | None:
 
 ACCEPT = 'fastdiff accept {run} --reason "..."'
 MORE_ROUNDS = 21
-"""Three times the default: enough for a median that half of the rounds may leave."""
+"""Four times the default: enough for a median that half of the rounds may leave."""
 
 
 def look_again(model: str, *stages: str) -> str:

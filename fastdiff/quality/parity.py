@@ -22,10 +22,15 @@ def assert_sound(images: np.ndarray) -> None:
 
 def assert_parity(found: Likeness, budget: ImageBudget) -> None:
     __tracebackhide__ = True
-    # Written as `not ... >=`, so that a likeness that is not a number fails too.
+    if wrong := shortfall(found, budget):
+        raise AssertionError(wrong)
+
+
+def shortfall(found: Likeness, budget: ImageBudget) -> str | None:
+    """Says in one sentence what the budget asks for and the picture does not have; None if nothing is."""
+    # Written as `not ... >=`, so that a likeness that is not a number falls short too.
     if not found.ssim >= budget.ssim:
-        raise AssertionError(f"{found}: the budget asks for an SSIM of at least {budget.ssim} ({budget.measured}).")
+        return f"{found}: the budget asks for an SSIM of at least {budget.ssim} ({budget.measured})."
     if not found.worst_tile >= budget.worst_tile:
-        raise AssertionError(
-            f"{found}: the budget asks for at least {budget.worst_tile} in the worst tile ({budget.measured})."
-        )
+        return f"{found}: the budget asks for at least {budget.worst_tile} in the worst tile ({budget.measured})."
+    return None

@@ -35,7 +35,7 @@ class Round:
     canary_s: float | None = None
     """Mean of the canary just before and just after the call; None where there is none, as on a GPU."""
     device_s: float | None = None
-    """Time that the GPU worked; wall time minus this is the host gap."""
+    """From the first to the last work of the GPU; wall time minus this is what the host does alone at both ends."""
     void: str = ""
     """Why the machine disturbed this round; empty where it did not."""
     telemetry: dict[str, float] = field(default_factory=dict)

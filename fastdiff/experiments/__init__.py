@@ -1,0 +1,1 @@
+"""What needs more than one process: trials, and what many of them show together."""

@@ -1,0 +1,167 @@
+"""How often is each rule right? `python -m fastdiff.experiments.power`, one table of false alarms and detections.
+
+Fresh processes measure one stage clean, and slowed down by known amounts. The same samples are given to three rules:
+fastdiff's gate, `--benchmark-compare-fail=mean:5%`, and a Mann-Whitney test of two runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+from scipy.stats import mannwhitneyu
+
+from fastdiff.experiments.trial import in_a_fresh_process
+from fastdiff.judge import gate
+from fastdiff.judge.noise import measured
+from fastdiff.judge.policy import default
+from fastdiff.judge.verdicts import FAST, SAME, SLOW
+from fastdiff.measure.canary import identity
+from fastdiff.measure.environment import device_kind, device_name, device_slug, environment
+from fastdiff.record.checks import shaped
+from fastdiff.record.run import MEASURED, Acceptance, Baseline, Device, Run, StageRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AMOUNTS = (3, 5, 10, 20, 30)
+"""Per cent that are put into every call."""
+SUITE_STAGES = 6
+"""The confidence of the gate is shared by a whole suite, as in `pytest perf_tests`, although one stage is measured."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """The same stage, measured in one process: clean, and with each amount."""
+
+    clean: StageRecord
+    faulty: dict[int, StageRecord]
+
+
+def collect(stage: str, rounds: int, baseline: int, processes: int, keep: Path | None) -> list[Process]:
+    """The first `baseline` processes are clean ones; what was measured is kept after each, and gone on from."""
+    found = _kept(keep)
+    while len(found) < baseline + processes:
+        amounts = AMOUNTS if len(found) >= baseline else ()
+        arguments = ["--stage", stage, "--rounds", str(rounds), "--inject", ""]
+        for amount in amounts:
+            arguments += ["--inject", f"slow:{amount}%"]
+        clean, *faulty = in_a_fresh_process(arguments)
+        found.append(Process(clean, dict(zip(amounts, faulty, strict=True))))
+        if keep:
+            with keep.open("a") as file:
+                whole = {"clean": asdict(clean), "faulty": {k: asdict(v) for k, v in found[-1].faulty.items()}}
+                file.write(json.dumps(whole) + "\n")
+        print(f"process {len(found)} of {baseline + processes}", flush=True)
+    return found
+
+
+def _kept(keep: Path | None) -> list[Process]:
+    if keep is None or not keep.exists():
+        return []
+    lines = [json.loads(line) for line in keep.read_text().splitlines()]
+    return [
+        Process(
+            shaped(StageRecord, line["clean"], str(keep)),
+            {int(k): shaped(StageRecord, v, str(keep)) for k, v in line["faulty"].items()},
+        )
+        for line in lines
+    ]
+
+
+def run_of(record: StageRecord, device: str) -> Run:
+    """As if a session of this one stage had measured it."""
+    return replace(
+        _empty_run(device), expected=(record.id,), stages=(replace(record, state=MEASURED, injected=""),), complete=True
+    )
+
+
+@cache
+def _empty_run(device: str) -> Run:
+    whose = Device(device_slug(device), device, device_name(device))
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return Run(whose, started, environment=environment(device), canary=identity() if device == "cpu" else "")
+
+
+def rules(trials: list[Process], device: str) -> dict[str, Callable[[StageRecord, int], str]]:
+    """Each rule says SLOW, FAST or something else about a record; the number is its place among the candidates."""
+    runs = [run_of(trial.clean, device) for trial in trials]
+    noise = measured(runs)
+    baseline = Baseline(runs[0], Acceptance("", "", "", ""), noise)
+    policy = default(runs[0].device.kind)
+
+    def ours(record: StageRecord, _: int) -> str:
+        run = run_of(record, device)
+        judged = gate.judge_stage(
+            run.stages[0],
+            None,
+            baseline,
+            policy,
+            gate.comparisons_of(SUITE_STAGES),
+            run.device,
+            run.canary,
+            run.environment,
+        )
+        return next(judgement.verdict.word for judgement in judged if judgement.metric == "latency")
+
+    def times(record: StageRecord) -> list[float]:
+        return [round_.wall_s for round_ in record.rounds]
+
+    # Two runs: a rule of two runs meets another earlier run every night.
+    def earlier(place: int) -> list[float]:
+        return times(trials[place % len(trials)].clean)
+
+    def mean_5(record: StageRecord, place: int) -> str:
+        ratio = fmean(times(record)) / fmean(earlier(place))
+        return SLOW if ratio > 1.05 else SAME
+
+    def mann_whitney(record: StageRecord, place: int) -> str:
+        now, before = times(record), earlier(place)
+        if mannwhitneyu(now, before).pvalue >= 0.05:
+            return SAME
+        return SLOW if median(now) > median(before) else FAST
+
+    return {"fastdiff": ours, "mean:5%": mean_5, "Mann-Whitney": mann_whitney}
+
+
+def table(processes: list[Process], baseline: int, device: str) -> list[str]:
+    trials, candidates = processes[:baseline], processes[baseline:]
+    columns = ["clean: SLOW or FAST", *(f"+{amount} %: SLOW" for amount in AMOUNTS)]
+    lines = ["| rule | " + " | ".join(columns) + " |", "| --- | " + " | ".join("---:" for _ in columns) + " |"]
+    for name, rule in rules(trials, device).items():
+        alarms = sum(rule(candidate.clean, place) in (SLOW, FAST) for place, candidate in enumerate(candidates))
+        cells = [f"{alarms} of {len(candidates)}"]
+        for amount in AMOUNTS:
+            hits = sum(rule(candidate.faulty[amount], place) == SLOW for place, candidate in enumerate(candidates))
+            cells.append(f"{hits} of {len(candidates)}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m fastdiff.experiments.power", description=__doc__)
+    parser.add_argument("--stage", default="bf16")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--baseline", type=int, default=10, help="clean processes that make the baseline and its noise")
+    parser.add_argument("--processes", type=int, default=20, help="processes that are compared with it")
+    parser.add_argument("--keep", type=Path, help="file for the samples; a second call goes on from it")
+    options = parser.parse_args()
+    device = device_kind()
+    processes = collect(options.stage, options.rounds, options.baseline, options.processes, options.keep)
+    noise = measured([run_of(process.clean, device) for process in processes[: options.baseline]])
+    print(f"\n{device_name(device)}, stage {options.stage}, {options.rounds} rounds a process")
+    print(
+        f"between {noise.trials} clean processes: latency ±{noise.latency_sd:.1%} in the canary's unit, "
+        f"±{noise.latency_raw_sd:.1%} in seconds\n"
+    )
+    print("\n".join(table(processes, options.baseline, device)))
+
+
+if __name__ == "__main__":
+    main()

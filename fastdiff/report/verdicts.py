@@ -1,0 +1,70 @@
+"""Verdicts for a terminal: one table, then a sentence and the next command for each that is not SAME."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastdiff.judge.gate import Judgement
+    from fastdiff.record.run import Baseline
+
+METRICS = ("latency", "first_call", "ladder", "memory", "fingerprint")
+NOT_JUDGED = "-"
+
+
+def text(judgements: Sequence[Judgement], run_file: str) -> list[str]:
+    """`run_file` is named in the commands that accept this run."""
+    return [*_table(judgements), *_sentences(judgements, run_file)]
+
+
+def against(baseline: Baseline | None, device: str) -> str:
+    """With what the run was compared."""
+    if baseline is None:
+        return f"no accepted run of {device} yet: times are NEW, and only structure, pictures and ladder are judged"
+    noise = f"noise measured over {baseline.noise.trials} trials" if baseline.noise else "noise declared, not measured"
+    accepted = baseline.acceptance
+    return f"against {baseline.name}, accepted {accepted.when[:10]} ({noise}): {accepted.reason}"
+
+
+def sentence(judgement: Judgement, run_file: str) -> str:
+    """Of a failure: what, why, where it comes from, and what to type."""
+    verdict = judgement.verdict
+    what = f"{judgement.stage}: {judgement.metric.replace('_', ' ')} is {verdict.word}: {verdict.reason}"
+    command = [f"next: {verdict.next.replace('{run}', run_file)}"] if verdict.next else []
+    return "\n".join([what, *(f"  {detail}" for detail in verdict.details), *command])
+
+
+def _table(judgements: Sequence[Judgement]) -> list[str]:
+    words = {(judgement.stage, judgement.metric): _cell(judgement) for judgement in judgements}
+    stages = list(dict.fromkeys(judgement.stage for judgement in judgements))
+    metrics = [metric for metric in METRICS if any(judged == metric for _, judged in words)]
+    rows = [("stage", *(metric.replace("_", " ") for metric in metrics))]
+    rows += [(stage, *(words.get((stage, metric), NOT_JUDGED) for metric in metrics)) for stage in stages]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+
+
+def _cell(judgement: Judgement) -> str:
+    estimate = judgement.verdict.estimate
+    return judgement.verdict.word + (f" {estimate}" if estimate is not None else "")
+
+
+def _sentences(judgements: Sequence[Judgement], run_file: str) -> list[str]:
+    """Stages that have the same to say, as all of a first run do, say it once."""
+    told: dict[tuple[str, str, str], list[str]] = {}
+    for judgement in judgements:
+        verdict = judgement.verdict
+        if verdict.word != "SAME":
+            told.setdefault((verdict.word, verdict.reason, verdict.next), []).append(
+                f"{judgement.stage} {judgement.metric.replace('_', ' ')}"
+            )
+    lines = []
+    for (word, reason, command), places in told.items():
+        where = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
+        lines += ["", f"{word}  {where}: {reason}"]
+        if command:
+            lines.append(f"{' ' * len(word)}  next: {command.replace('{run}', run_file)}")
+    return lines

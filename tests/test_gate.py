@@ -1,0 +1,256 @@
+"""The gate as CI meets it: sessions of its own against an accepted run, clean and with faults put in on purpose."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from fastdiff.models import Model
+
+SUITE = Path(__file__).parent.parent / "perf_tests"
+
+STAGES = ("fp32", "slow", "step", "first", "heavy", "lacking", "noisy", "holed", "blank", "leaky", "broken", "full")
+"""One stage for each fault, all of them the same cheap work, so that one session shows every fault."""
+
+CONFTEST = """
+import os
+from fastdiff.models import Model, Request
+from fastdiff.recipes import ladder, stage
+
+def pytest_configure():
+    # Whatever else runs on the machine of these tests is no neighbour here.
+    from fastdiff.measure import telemetry
+    if not os.environ.get("NEIGHBOURS_COUNT"):
+        telemetry.OTHERS_LIMIT = telemetry.STEAL_LIMIT = 2.0
+
+def pytest_fastdiff_models():
+    request = Request("a small red ring", steps=2, size=64, guidance=3.0)
+    return [Model("twin", "StableDiffusionXLPipeline", {folder!r}, request)]
+
+def pytest_fastdiff_ladder(ladder, model):
+    for name in {stages!r}[1:]:
+        ladder = ladder.extend(name, "the same with another attention", follows="fp32", attention="sdpa")
+    return ladder
+"""
+
+FAULTS = (
+    "slow:300%@slow",
+    "slow-step:300%@step",
+    "slow-first:900%@first",
+    "memory:+20%@heavy",
+    "unapplied@lacking",
+    "noise-image@noisy",
+    "black-tile@holed",
+    "nan@blank",
+    "leak-flag@leaky",
+    "crash@broken",
+    "oom@full",
+)
+"""Far above the noise of two crowded cores: what is tested is that each fault has its own sentence, not the limit."""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, tiny: Model) -> Path:
+    folder = tmp_path_factory.mktemp("gate")
+    shutil.copytree(SUITE, folder / "perf_tests", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "conftest.py").write_text(CONFTEST.format(folder=str(tiny.source), stages=STAGES))
+    # A call of the twin is shorter than what the gate's noise was measured on.
+    (folder / "pyproject.toml").write_text(
+        "[tool.pytest.ini_options]\nfastdiff_model = 'twin'\nfastdiff_rounds = '5'\n"
+        f"fastdiff_stage = '{','.join(STAGES)}'\n"
+        "[tool.fastdiff.policy]\nlatency = 0.9\nladder = 0.9\nfirst_call = 1.0\n"
+    )
+    return folder
+
+
+def session(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "perf_tests", "-p", "no:cacheprovider", "-rA", *arguments]
+    wide = os.environ | {"COLUMNS": "400"} | environment
+    return subprocess.run(command, cwd=project, env=wide, capture_output=True, text=True, timeout=900, check=False)
+
+
+def fastdiff(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from fastdiff.cli import app; app()", *arguments]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120, check=False)
+
+
+def newest_run(project: Path) -> dict[str, Any]:
+    return json.loads(max((project / "runs").glob("*.json"), key=os.path.getmtime).read_text())["fastdiff"]
+
+
+@pytest.fixture(scope="module")
+def first(project: Path) -> subprocess.CompletedProcess[str]:
+    """Nothing is accepted yet."""
+    return session(project, "--benchmark-compare")
+
+
+@pytest.fixture(scope="module")
+def accepted(project: Path, first: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    assert first.returncode == 0, first.stdout
+    run = max((project / "runs").glob("*.json"), key=os.path.getmtime)
+    done = fastdiff(project, "accept", str(run), "--reason", "the first run of this machine")
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def faulty(project: Path, accepted: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    return session(project, "--benchmark-compare", f"--fastdiff-inject={','.join(FAULTS)}", "--junitxml=junit.xml")
+
+
+def outcomes(result: subprocess.CompletedProcess[str], word: str, stage: str) -> list[str]:
+    return [line for line in result.stdout.splitlines() if line.startswith(f"{word} ") and f"[twin-{stage}]" in line]
+
+
+def test_a_first_run_is_new_and_passes(first: subprocess.CompletedProcess[str]) -> None:
+    assert first.returncode == 0, first.stdout
+    assert "NEW" in first.stdout
+    assert "fastdiff accept runs/" in first.stdout, "the next command is named"
+    assert "FAILED" not in first.stdout
+
+
+def test_a_clean_run_fires_nothing(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:
+    clean = session(project, "--benchmark-compare")
+    assert clean.returncode == 0, clean.stdout
+    assert "SAME" in clean.stdout
+    words = {judgement["word"] for judgement in newest_run(project)["judgements"]}
+    assert not words & {"SLOW", "FAST", "MORE", "LESS", "CHANGED", "MISSING", "NEW"}, clean.stdout
+
+
+@pytest.mark.parametrize(
+    ("stage", "test", "sentence"),
+    [
+        ("slow", "test_latency", "latency is SLOW"),
+        ("step", "test_latency", "latency is SLOW"),
+        ("first", "test_latency", "first call is SLOW"),
+        ("heavy", "test_memory", "memory is MORE"),
+        ("lacking", "test_applied", "attention: sdpa was not applied"),
+        ("noisy", "test_parity", "the budget asks for"),
+        ("holed", "test_parity", "the budget asks for"),
+        ("blank", "test_parity", "values that are not numbers"),
+    ],
+)
+def test_each_fault_fails_its_test_with_its_sentence(
+    faulty: subprocess.CompletedProcess[str], stage: str, test: str, sentence: str
+) -> None:
+    failed = outcomes(faulty, "FAILED", stage)
+    assert any(test in line and sentence in line for line in failed), "\n".join(failed) or faulty.stdout
+
+
+@pytest.mark.parametrize(
+    ("stage", "sentence"),
+    [
+        ("leaky", "left global switches changed"),
+        ("broken", "this crash was asked for"),
+        ("full", "does not fit into memory"),
+    ],
+)
+def test_faults_of_building_and_ending_are_errors(
+    faulty: subprocess.CompletedProcess[str], stage: str, sentence: str
+) -> None:
+    assert outcomes(faulty, "ERROR", stage), faulty.stdout
+    assert sentence in faulty.stdout
+
+
+def test_the_component_is_named(faulty: subprocess.CompletedProcess[str]) -> None:
+    lines = faulty.stdout.splitlines()
+    slow = [line for line in lines if line.lstrip().startswith("decode ")]
+    steps = [line for line in lines if line.lstrip().startswith("denoising ")]
+    assert slow, "the decoder was slowed down, and nothing says so"
+    assert steps, "the steps were slowed down, and nothing says so"
+
+
+def test_faults_leave_the_sound_stage_alone(faulty: subprocess.CompletedProcess[str]) -> None:
+    assert not outcomes(faulty, "FAILED", "fp32"), faulty.stdout
+    assert len(outcomes(faulty, "PASSED", "fp32")) == 4
+
+
+def test_faults_end_with_exit_code_1_and_junit_failures(
+    project: Path, faulty: subprocess.CompletedProcess[str]
+) -> None:
+    assert faulty.returncode == 1
+    assert (project / "junit.xml").read_text().count("<failure") >= 8
+
+
+def test_a_run_with_faults_is_never_accepted(project: Path, faulty: subprocess.CompletedProcess[str]) -> None:
+    run = max((project / "runs").glob("*.json"), key=os.path.getmtime)
+    for force in ((), ("--force",)):
+        done = fastdiff(project, "accept", str(run), "--reason", "it looks fine", *force)
+        assert done.returncode == 1
+        assert "put in on purpose" in done.stderr or "injected" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_strict_fails_on_what_is_new(project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "fresh"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("baselines", "runs"))
+    result = session(copy, "--benchmark-compare", "--fastdiff-strict", "--fastdiff-stage=fp32")
+    assert result.returncode == 1
+    assert "latency is NEW" in result.stdout
+
+
+def test_another_device_is_an_error_before_anything_is_built(
+    project: Path, accepted: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "moved"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("runs"))
+    baseline = next((copy / "baselines").glob("*/0001_*.json"))
+    whole = json.loads(baseline.read_text())
+    whole["fastdiff"]["device"]["slug"] = "another-machine"
+    baseline.write_text(json.dumps(whole))
+    result = session(copy, "--benchmark-compare")
+    assert result.returncode == 4
+    assert "times of two devices do not compare" in result.stderr
+    assert "built in" not in result.stdout
+
+
+def test_a_busy_neighbour_makes_the_measurement_void_and_not_slow(
+    project: Path, accepted: subprocess.CompletedProcess[str]
+) -> None:
+    """With more steps than a short call has, because the system counts its time in coarse ticks."""
+    arguments = ("--fastdiff-stage=fp32", "--fastdiff-steps=12", "-k", "latency", "--fastdiff-inject=steal")
+    result = session(project, "--benchmark-compare", *arguments, NEIGHBOURS_COUNT="1")
+    judged = {judgement["metric"]: judgement for judgement in newest_run(project)["judgements"]}
+    assert judged["latency"]["word"] == "VOID", result.stdout
+    assert "other processes used" in judged["latency"]["reason"]
+    assert result.returncode == 0, "a disturbed measurement is no regression"
+    strict = session(project, "--benchmark-compare", "--fastdiff-strict", *arguments, NEIGHBOURS_COUNT="1")
+    assert strict.returncode == 1
+
+
+def test_a_broken_graph_and_a_second_compilation_fail(project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "compiled"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("baselines", "runs"))
+    (copy / "conftest.py").write_text(
+        (copy / "conftest.py")
+        .read_text()
+        .replace(
+            "    return ladder",
+            "    for name in ('breaking', 'again'):\n"
+            "        from fastdiff.recipes import Compile\n"
+            "        ladder = ladder.extend(name, 'compiled', follows='bf16', attention='sdpa', compile=Compile(),\n"
+            "            channels_last=True)\n"
+            "    return ladder",
+        )
+    )
+    faults = "graph-break@breaking,recompile@again"
+    result = session(
+        copy,
+        "--benchmark-compare",
+        "-k",
+        "applied or latency",
+        "--fastdiff-stage=breaking,again",
+        f"--fastdiff-inject={faults}",
+    )
+    assert result.returncode == 1
+    assert any("the graph broke" in line for line in outcomes(result, "ERROR", "breaking")), result.stdout
+    failed = outcomes(result, "FAILED", "again")
+    assert any("compiled after the first call" in line or "recompile" in line for line in failed), result.stdout
