@@ -120,8 +120,18 @@ class ImageBudget:
                 raise RecipeError(f"budget: {name} is {value!r}; give a number from 0 to 1.")
 
 
-LOSSLESS = ImageBudget(ssim=0.97, worst_tile=0.85, measured="not measured yet")
-QUANTIZED = ImageBudget(ssim=0.95, worst_tile=0.75, measured="not measured yet")
+LOSSLESS = ImageBudget(
+    ssim=0.97,
+    worst_tile=0.85,
+    measured="the embedded model stayed above 0.9978 and 0.9957 in 12 requests; full-size models were not measured",
+)
+QUANTIZED = ImageBudget(
+    ssim=0.95,
+    worst_tile=0.75,
+    measured="the embedded model stayed above 0.9978 and 0.9946 in 12 requests; full-size models were not measured",
+)
+"""Wide against what was measured on a CPU, because a larger picture has more detail to lose; far from the 0.01 of a
+tile with a hole in it."""
 
 
 @dataclass(frozen=True)
