@@ -185,8 +185,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     if SUITE in item.config.stash and reporter is not None:
         for line in suite_of(item.config).progress.take_lines():
             if reporter.verbosity >= 0:
-                reporter.ensure_newline()
-                reporter.write_line(line)
+                reporter.write_ensure_prefix(line)  # the next test begins the next line
     return result
 
 
