@@ -62,7 +62,7 @@ class Fault:
     """None puts it into every stage that can have it."""
 
     def __str__(self) -> str:
-        amount = f":{self.share:.4g}" if self.share else ""
+        amount = f":{100 * self.share:.4g}%" if self.share else ""
         return f"{self.name}{amount}" + (f"@{self.stage}" if self.stage else "")
 
     def concerns(self, stage: Stage) -> bool:
@@ -129,6 +129,8 @@ def _impossible(fault: Fault, live: LiveStage) -> str | None:
         return f"{live.stage.name} is not compiled."
     if fault.name == "sync" and not live.device.startswith("cuda"):
         return f"there is no GPU to wait for on {live.device}."
+    if fault.name == "steal" and live.device.startswith("cuda"):
+        return "a neighbour on the CPU does not show in a GPU's telemetry."
     return None
 
 

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from fastdiff.measure.live import LiveStage, Reference
     from fastdiff.suite import Subject, Suite
 
+
+class Judged(pytest.fail.Exception):
+    """A verdict failed a test. What the test measured is whole, and somebody may accept it."""
+
+
 REFUSED = pytest.StashKey[pytest.UsageError]()
 """What is wrong with a name or a ladder that only the collected conftests know."""
 SUITE = pytest.StashKey["Suite"]()
@@ -111,6 +116,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         suite.reference_wanted = any("reference" in fixtures_of(item) for item in session.items)
         subjects = [(subject_of(item), item.nodeid) for item in session.items]
         suite.last_tests = {subject.id: nodeid for subject, nodeid in subjects if subject is not None}
+        suite.ledger.expected = tuple(suite.last_tests)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
@@ -130,12 +136,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         pytest.fail(f"not measured, because {live.id} was not applied: {live.unapplied[0]}", pytrace=False)
     suite = suite_of(item.config)
     benchmark = getattr(item, "funcargs", {}).get("benchmark")
+    live.forget_rounds()
     try:
         result = yield
     except BaseException:
-        suite.record(subject, live, samples_of(benchmark), whole=False)
+        suite.record(live, samples_of(benchmark), whole=False)
         raise
-    suite.record(subject, live, samples_of(benchmark), whole=True)
+    suite.record(live, samples_of(benchmark), whole=True)
     if benchmark is not None:
         benchmark.extra_info["fastdiff"] = {
             "stage": live.id,
@@ -143,8 +150,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
             "first_call_s": live.first_call_s,
             "cache": live.compilation.cache,
         }
-    if failing := suite.judge(subject, timing=benchmark is not None):
-        pytest.fail("\n".join(failing), pytrace=False)
+    if failing := suite.ledger.judge(subject.id, timing=benchmark is not None):
+        suite.remark(subject, failing[0].verdict.word, state=None)
+        raise Judged(suite.ledger.sentences(failing), pytrace=False)
     return result
 
 
@@ -152,7 +160,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     report = yield
     subject = subject_of(item)
-    if subject is not None and report.failed:
+    judged = call.excinfo is not None and call.excinfo.errisinstance(Judged)
+    if subject is not None and report.failed and not judged:
         name = item.name.partition("[")[0]
         remark = {"setup": "not built", "teardown": "left traces"}.get(call.when, f"{name} failed")
         suite_of(item.config).remark(subject, remark)
@@ -162,18 +171,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     """A stage ends with its last test, not with the next one's first: what it leaked is its own failure."""
-    result = yield
-    subject, live = subject_of(item), live_of(item)
-    suite = suite_of(item.config) if subject is not None else None
-    if subject is not None and suite is not None and item.nodeid == suite.last_tests.get(subject.id):
-        leaks = live.close() if live is not None else []
-        if live is not None:
-            suite.end(subject, live, leaks)
-        write_run(item.config)
-        if leaks:
-            pytest.fail(
-                f"{subject.id} left global switches changed (they were put back): {'; '.join(leaks)}.", pytrace=False
-            )
+    leaks = []
+    try:
+        result = yield
+    finally:
+        subject = subject_of(item)
+        if subject is not None and item.nodeid == suite_of(item.config).last_tests.get(subject.id):
+            leaks = suite_of(item.config).end(subject)
+            write_run(item.config)
+    if subject is not None and leaks:
+        told = "; ".join(leaks)
+        pytest.fail(f"{subject.id} left global switches changed (they were put back): {told}.", pytrace=False)
     return result
 
 
@@ -196,9 +204,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
     """Names what was expected and did not come, decides what it means, and completes the run file."""
     suite = session.config.stash.get(SUITE, None)
-    if suite is not None and suite.records:
-        interrupted = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        if suite.finish(interrupted=interrupted) and exitstatus == pytest.ExitCode.OK:
+    ran = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not session.config.option.collectonly
+    if suite is not None and (suite.ledger.records or (ran and suite.comparing)):
+        interrupted = not ran or bool(session.shouldstop or session.shouldfail)
+        if suite.ledger.finish(interrupted=interrupted) and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         write_run(session.config)
     return (yield)
@@ -206,7 +215,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     suite = config.stash.get(SUITE, None)
-    if suite is None or not suite.records:
+    if suite is None or not (suite.ledger.records or suite.ledger.judgements):
         return
     from fastdiff.report import ladder
 
@@ -223,7 +232,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         show_verdicts(terminalreporter, suite)
     if suite.cache_line:
         terminalreporter.write_line(suite.cache_line)
-    for line in suite.closing_lines:
+    for line in suite.ledger.closing_lines:
         terminalreporter.write_line(line)
     if suite.settings.markdown:
         lines = []
@@ -239,9 +248,9 @@ def show_verdicts(terminalreporter: pytest.TerminalReporter, suite: Suite) -> No
     from fastdiff.report import verdicts
 
     terminalreporter.section("fastdiff: verdicts", sep="=", bold=True)
-    terminalreporter.write_line(verdicts.against(suite.baseline, device_name(suite.device)))
+    terminalreporter.write_line(verdicts.against(suite.ledger.baseline, device_name(suite.device)))
     terminalreporter.write_line("")
-    for line in verdicts.text(list(suite.judgements.values()), suite.shown_run_file):
+    for line in verdicts.text(list(suite.ledger.judgements.values()), suite.ledger.shown_file):
         terminalreporter.write_line(line)
     terminalreporter.write_line("")
 
@@ -285,7 +294,7 @@ def suite_of(config: pytest.Config) -> Suite:
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
     """What pytest-benchmark writes for `--benchmark-json` or `--benchmark-save` is a whole run file, too."""
     if suite := config.stash.get(SUITE, None):
-        output_json["fastdiff"] = suite.as_json()
+        output_json["fastdiff"] = suite.ledger.as_json()
 
 
 def point_at_baselines(config: pytest.Config) -> None:
@@ -303,25 +312,32 @@ def point_at_baselines(config: pytest.Config) -> None:
             "--benchmark-save and --benchmark-autosave would write into baselines/, which only an accepted run enters; "
             "use --benchmark-json FILE."
         )
-    folder = baselines.folder_of(project_folder(config), device_slug(device_asked(settings(config))))
+    from fastdiff.ledger import compared_with
+
+    device = device_asked(settings(config))
+    folder = baselines.folder_of(project_folder(config), device_slug(device))
     options.benchmark_storage = f"file://{folder}"
-    if not baselines.accepted(folder):
+    # Read here as well, because pytest-benchmark reads next, and with less care.
+    if compared_with(config, device) is None:
         options.benchmark_compare = None  # pytest-benchmark would warn where our verdicts say NEW
 
 
 def write_run(config: pytest.Config) -> None:
-    """After every stage, because a later one may take the whole process with it."""
     suite, session = suite_of(config), getattr(config, "_benchmarksession", None)
-    part: dict[str, Any] = {}
-    if session is not None:
-        part = config.hook.pytest_benchmark_generate_json(
+
+    def benchmarks() -> dict[str, Any]:
+        if session is None:
+            return {}
+        part: dict[str, Any] = config.hook.pytest_benchmark_generate_json(
             config=config,
-            benchmarks=session.benchmarks,
+            benchmarks=[one for one in session.benchmarks if one],  # one that was stopped before its first round is not
             include_data=True,
-            machine_info=suite.machine_info(session.get_machine_info),
-            commit_info=suite.environment.get("commit", {}),
+            machine_info=suite.ledger.machine_info(session.get_machine_info),
+            commit_info=suite.ledger.run().environment.get("commit", {}),
         )
-    suite.write(part)
+        return part
+
+    suite.ledger.write(benchmarks)
 
 
 def subject_of(item: pytest.Item) -> Subject | None:

@@ -19,7 +19,7 @@ def records() -> list[StageRecord]:
 
 def test_a_trial_measures_clean_and_with_faults(records: list[StageRecord]) -> None:
     clean, slow = records
-    assert (clean.injected, slow.injected) == ("", "slow:1")
+    assert (clean.injected, slow.injected) == ("", "slow:100%")
     assert all(round_.canary_s for record in records for round_ in record.rounds)
     ratio = min(round_.wall_s for round_ in slow.rounds) / min(round_.wall_s for round_ in clean.rounds)
     assert 1.5 < ratio < 3
@@ -39,9 +39,9 @@ def made_up(random: np.random.Generator, factor: float = 1.0) -> StageRecord:
 
 def test_the_table_counts_alarms_and_detections() -> None:
     random = np.random.default_rng(0)
-    baseline = [power.Process(made_up(random), {}) for _ in range(10)]
+    baseline = [power.Trial(made_up(random), {}) for _ in range(10)]
     candidates = [
-        power.Process(made_up(random), {amount: made_up(random, 1 + amount / 100) for amount in power.AMOUNTS})
+        power.Trial(made_up(random), {amount: made_up(random, 1 + amount / 100) for amount in power.AMOUNTS})
         for _ in range(20)
     ]
     title, _, ours, mean_5, mann_whitney = power.table([*baseline, *candidates], 10, "cpu")
@@ -62,9 +62,11 @@ def test_samples_are_kept_and_gone_on_from(tmp_path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(power, "in_a_fresh_process", measured)
     keep = tmp_path / "samples.jsonl"
-    first = power.collect("sdpa", 5, 1, 1, keep)
+    first = power.collect("sdpa", 5, 1, 1, "cpu", keep)
     assert len(asked) == 2
-    again = power.collect("sdpa", 5, 1, 2, keep)
+    again = power.collect("sdpa", 5, 1, 2, "cpu", keep)
     assert len(asked) == 3, "what was measured is not measured again"
     assert again[:2] == first
-    assert [len(process.faulty) for process in again] == [0, len(power.AMOUNTS), len(power.AMOUNTS)]
+    assert [len(trial.faulty) for trial in again] == [0, len(power.AMOUNTS), len(power.AMOUNTS)]
+    with pytest.raises(SystemExit, match="another stage"):
+        power.collect("bf16", 5, 1, 2, "cpu", keep)

@@ -82,8 +82,13 @@ def fastdiff(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120, check=False)
 
 
+def run_files(project: Path) -> list[str]:
+    """Oldest first."""
+    return [str(path) for path in sorted((project / "runs").glob("*.json"), key=os.path.getmtime)]
+
+
 def newest_run(project: Path) -> dict[str, Any]:
-    return json.loads(max((project / "runs").glob("*.json"), key=os.path.getmtime).read_text())["fastdiff"]
+    return json.loads(Path(run_files(project)[-1]).read_text())["fastdiff"]
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +100,7 @@ def first(project: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def accepted(project: Path, first: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
     assert first.returncode == 0, first.stdout
-    run = max((project / "runs").glob("*.json"), key=os.path.getmtime)
-    done = fastdiff(project, "accept", str(run), "--reason", "the first run of this machine")
+    done = fastdiff(project, "accept", run_files(project)[-1], "--reason", "the first run of this machine")
     assert done.returncode == 0, done.stderr
     return done
 
@@ -181,12 +185,63 @@ def test_faults_end_with_exit_code_1_and_junit_failures(
 
 
 def test_a_run_with_faults_is_never_accepted(project: Path, faulty: subprocess.CompletedProcess[str]) -> None:
-    run = max((project / "runs").glob("*.json"), key=os.path.getmtime)
+    run = run_files(project)[-1]
     for force in ((), ("--force",)):
-        done = fastdiff(project, "accept", str(run), "--reason", "it looks fine", *force)
+        done = fastdiff(project, "accept", run, "--reason", "it looks fine", *force)
         assert done.returncode == 1
         assert "put in on purpose" in done.stderr or "injected" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_slow_run_may_be_accepted(project: Path, accepted: subprocess.CompletedProcess[str], tmp_path: Path) -> None:
+    """Its verdict failed a test, but what it measured is whole: that is what accepting is for."""
+    copy = tmp_path / "slower"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("runs"))
+    baseline = next((copy / "baselines").glob("*/0001_*.json"))
+    whole = json.loads(baseline.read_text())
+    for stage in whole["fastdiff"]["stages"]:
+        for one in stage["rounds"]:
+            one["wall_s"] /= 10
+    baseline.write_text(json.dumps(whole))
+    result = session(copy, "--benchmark-compare", "--fastdiff-stage=fp32")
+    assert result.returncode == 1
+    assert any("latency is SLOW" in line for line in outcomes(result, "FAILED", "fp32")), result.stdout
+    run = newest_run(copy)
+    assert run["outcome"] == "slow"
+    assert run["stages"][0]["state"] == "measured"
+    done = fastdiff(copy, "accept", run_files(copy)[-1], "--only", "fp32", "--reason", "a slower machine")
+    assert done.returncode == 0, done.stderr
+    assert session(copy, "--benchmark-compare", "--fastdiff-stage=fp32").returncode == 0
+
+
+def test_benchmarks_alone_are_a_whole_session(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:
+    result = session(project, "--benchmark-compare", "--benchmark-only", "--fastdiff-stage=fp32")
+    assert result.returncode == 0, result.stdout
+    assert newest_run(project)["stages"][0]["state"] == "measured"
+    assert "MISSING" not in result.stdout
+
+
+def test_strict_is_not_green_when_nothing_was_timed(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:
+    arguments = ("--benchmark-compare", "--benchmark-skip", "-k", "latency", "--fastdiff-stage=fp32")
+    assert session(project, *arguments).returncode == 0
+    strict = session(project, *arguments, "--fastdiff-strict")
+    assert strict.returncode == 1, strict.stdout
+    assert "MISSING" in strict.stdout
+
+
+def test_an_unknown_number_of_a_baseline_is_an_error(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:
+    result = session(project, "--benchmark-compare=0815", "--fastdiff-stage=fp32")
+    assert result.returncode == 4
+    assert "names no accepted run; there are: 0001_twin.json" in result.stderr
+
+
+def test_a_project_that_cannot_be_written_still_measures(project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "full"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("runs", "baselines"))
+    (copy / "runs").write_text("no folder")
+    result = session(copy, "--fastdiff-stage=fp32")
+    assert result.returncode == 0, result.stdout
+    assert "cannot be written" in result.stdout
 
 
 def test_strict_fails_on_what_is_new(project: Path, tmp_path: Path) -> None:

@@ -303,6 +303,34 @@ def test_interrupt_leaves_what_was_measured(project: Path) -> None:
     assert output.count("\x1b[2K") == 0, "a pipe must not receive a terminal's codes"
 
 
+def test_interrupt_before_the_first_sample_leaves_a_run_file(project: Path, tmp_path: Path) -> None:
+    """pytest-benchmark cannot tell of a benchmark without a sample."""
+    interrupted = with_conftest(
+        project,
+        tmp_path,
+        "from fastdiff.measure import live\n"
+        "def stop(self):\n    raise KeyboardInterrupt\n"
+        "def pytest_collection_finish(session):\n    live.LiveStage.before_round = stop\n",
+    )
+    result = run(interrupted, "--fastdiff-stage=fp32")
+    assert result.returncode == 2, result.stdout
+    assert "INTERNALERROR" not in result.stdout
+    kept = files.read(next((interrupted / "runs").glob("*.json")))
+    assert (kept.outcome, kept.complete, kept.stages[0].rounds) == ("interrupted", False, ())
+    assert kept.stages[0].first_call_s
+
+
+def test_a_name_that_is_no_file_name_is_refused(project: Path, tmp_path: Path) -> None:
+    named = with_conftest(
+        project,
+        tmp_path,
+        "def pytest_fastdiff_ladder(ladder, model):\n    return ladder.extend('a/b', 'nothing', dtype='bfloat16')\n",
+    )
+    result = run(named)
+    assert result.returncode == 4
+    assert "'a/b' is no name for a model or a stage" in result.stderr
+
+
 def _lines_until(process: subprocess.Popen[str], word: str) -> Iterator[str]:
     """Reads characters, because the line that announces a test is finished only after it."""
     assert process.stdout is not None

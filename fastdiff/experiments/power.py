@@ -37,42 +37,46 @@ SUITE_STAGES = 6
 
 
 @dataclass(frozen=True)
-class Process:
-    """The same stage, measured in one process: clean, and with each amount."""
+class Trial:
+    """The same stage, measured in one fresh process: clean, and with each amount."""
 
     clean: StageRecord
     faulty: dict[int, StageRecord]
 
 
-def collect(stage: str, rounds: int, baseline: int, processes: int, keep: Path | None) -> list[Process]:
-    """The first `baseline` processes are clean ones; what was measured is kept after each, and gone on from."""
-    found = _kept(keep)
-    while len(found) < baseline + processes:
+def collect(stage: str, rounds: int, baseline: int, candidates: int, device: str, keep: Path | None) -> list[Trial]:
+    """The first `baseline` trials are clean ones; what was measured is kept after each, and gone on from."""
+    found = _kept(keep, stage, rounds)
+    while len(found) < baseline + candidates:
         amounts = AMOUNTS if len(found) >= baseline else ()
-        arguments = ["--stage", stage, "--rounds", str(rounds), "--inject", ""]
+        arguments = ["--stage", stage, "--rounds", str(rounds), "--device", device, "--inject", ""]
         for amount in amounts:
             arguments += ["--inject", f"slow:{amount}%"]
         clean, *faulty = in_a_fresh_process(arguments)
-        found.append(Process(clean, dict(zip(amounts, faulty, strict=True))))
+        found.append(Trial(clean, dict(zip(amounts, faulty, strict=True))))
         if keep:
             with keep.open("a") as file:
                 whole = {"clean": asdict(clean), "faulty": {k: asdict(v) for k, v in found[-1].faulty.items()}}
                 file.write(json.dumps(whole) + "\n")
-        print(f"process {len(found)} of {baseline + processes}", flush=True)
+        print(f"trial {len(found)} of {baseline + candidates}", flush=True)
     return found
 
 
-def _kept(keep: Path | None) -> list[Process]:
+def _kept(keep: Path | None, stage: str, rounds: int) -> list[Trial]:
     if keep is None or not keep.exists():
         return []
     lines = [json.loads(line) for line in keep.read_text().splitlines()]
-    return [
-        Process(
+    kept = [
+        Trial(
             shaped(StageRecord, line["clean"], str(keep)),
             {int(k): shaped(StageRecord, v, str(keep)) for k, v in line["faulty"].items()},
         )
         for line in lines
     ]
+    for trial in kept:
+        if (trial.clean.stage, len(trial.clean.rounds)) != (stage, rounds):
+            raise SystemExit(f"{keep} holds trials of another stage or number of rounds; name another file.")
+    return kept
 
 
 def run_of(record: StageRecord, device: str) -> Run:
@@ -89,7 +93,7 @@ def _empty_run(device: str) -> Run:
     return Run(whose, started, environment=environment(device), canary=identity() if device == "cpu" else "")
 
 
-def rules(trials: list[Process], device: str) -> dict[str, Callable[[StageRecord, int], str]]:
+def rules(trials: list[Trial], device: str) -> dict[str, Callable[[StageRecord, int], str]]:
     """Each rule says SLOW, FAST or something else about a record; the number is its place among the candidates."""
     runs = [run_of(trial.clean, device) for trial in trials]
     noise = measured(runs)
@@ -130,11 +134,11 @@ def rules(trials: list[Process], device: str) -> dict[str, Callable[[StageRecord
     return {"fastdiff": ours, "mean:5%": mean_5, "Mann-Whitney": mann_whitney}
 
 
-def table(processes: list[Process], baseline: int, device: str) -> list[str]:
-    trials, candidates = processes[:baseline], processes[baseline:]
+def table(trials: list[Trial], baseline: int, device: str) -> list[str]:
+    accepted, candidates = trials[:baseline], trials[baseline:]
     columns = ["clean: SLOW or FAST", *(f"+{amount} %: SLOW" for amount in AMOUNTS)]
     lines = ["| rule | " + " | ".join(columns) + " |", "| --- | " + " | ".join("---:" for _ in columns) + " |"]
-    for name, rule in rules(trials, device).items():
+    for name, rule in rules(accepted, device).items():
         alarms = sum(rule(candidate.clean, place) in (SLOW, FAST) for place, candidate in enumerate(candidates))
         cells = [f"{alarms} of {len(candidates)}"]
         for amount in AMOUNTS:
@@ -147,20 +151,20 @@ def table(processes: list[Process], baseline: int, device: str) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m fastdiff.experiments.power", description=__doc__)
     parser.add_argument("--stage", default="bf16")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--baseline", type=int, default=10, help="clean processes that make the baseline and its noise")
-    parser.add_argument("--processes", type=int, default=20, help="processes that are compared with it")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--baseline", type=int, default=10, help="clean trials that make the baseline and its noise")
+    parser.add_argument("--candidates", type=int, default=20, help="trials that are compared with it")
     parser.add_argument("--keep", type=Path, help="file for the samples; a second call goes on from it")
     options = parser.parse_args()
     device = device_kind()
-    processes = collect(options.stage, options.rounds, options.baseline, options.processes, options.keep)
-    noise = measured([run_of(process.clean, device) for process in processes[: options.baseline]])
-    print(f"\n{device_name(device)}, stage {options.stage}, {options.rounds} rounds a process")
+    trials = collect(options.stage, options.rounds, options.baseline, options.candidates, device, options.keep)
+    noise = measured([run_of(trial.clean, device) for trial in trials[: options.baseline]])
+    print(f"\n{device_name(device)}, stage {options.stage}, {options.rounds} rounds a trial")
     print(
-        f"between {noise.trials} clean processes: latency ±{noise.latency_sd:.1%} in the canary's unit, "
+        f"between {noise.trials} clean trials: latency ±{noise.latency_sd:.1%} in the canary's unit, "
         f"±{noise.latency_raw_sd:.1%} in seconds\n"
     )
-    print("\n".join(table(processes, options.baseline, device)))
+    print("\n".join(table(trials, options.baseline, device)))
 
 
 if __name__ == "__main__":

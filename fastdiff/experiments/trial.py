@@ -1,6 +1,6 @@
-"""One trial: a fresh process that builds stages, measures their latency, and prints one line of JSON for each.
+"""One trial: a fresh process that builds a stage, measures its latency, and prints a line of JSON.
 
-`python -m fastdiff.experiments.trial --stage bf16 --rounds 7`; the caller reads standard output. Several
+`python -m fastdiff.experiments.trial --stage bf16 --rounds 5`; the caller reads standard output. Several
 `--inject` measure the same stage once for each fault, in one process; an empty one is a clean measurement.
 """
 
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--model", default="shapes")
     parser.add_argument("--stage", required=True)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--inject", action="append", help="a fault; given several times, each is measured apart")
     options = parser.parse_args()
 

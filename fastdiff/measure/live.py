@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.measure import components, counts, fingerprint, memory, proof
 from fastdiff.measure.canary import time_canary
 from fastdiff.measure.fingerprint import Fingerprint
-from fastdiff.measure.latency import settle, synchronised_clock
+from fastdiff.measure.latency import DeviceTimer, settle, synchronised_clock
 from fastdiff.measure.telemetry import Watch
 from fastdiff.models.libraries import torch
 from fastdiff.optimize import build
@@ -71,6 +71,7 @@ class LiveStage:
         self._readings: list[Round] = []
         self._watch = Watch(device)
         self._canary_s: float | None = None
+        self._device_s: float | None = None
 
     @property
     def id(self) -> str:
@@ -106,7 +107,10 @@ class LiveStage:
 
     def generate(self) -> Any:
         """What is timed: one whole call, from the prompt to finished pictures."""
-        return self.call()
+        with DeviceTimer() as timer:
+            images = self.call()
+        self._device_s = timer.seconds
+        return images
 
     # -- around the timed calls ---------------------------------------------------------------------------------------
 
@@ -124,16 +128,23 @@ class LiveStage:
         reading = self._watch.after()
         before, self._canary_s = self._canary_s, self._time_canary()
         canary = (before + self._canary_s) / 2 if before and self._canary_s else None
-        self._readings.append(Round(1.0, canary, void=reading.void, telemetry=reading.telemetry))
+        self._readings.append(Round(1.0, canary, self._device_s, reading.void, reading.telemetry))
 
     def _time_canary(self) -> float | None:
         return time_canary() if self.device == "cpu" else None
 
+    def forget_rounds(self) -> None:
+        """What was seen around the calls of another test is not this one's."""
+        self._readings, self._canary_s = [], None
+
     def _rounds(self, samples_s: tuple[float, ...]) -> tuple[Round, ...]:
-        """The timed calls with what was seen around each; a suite that did not look has its samples alone."""
-        if len(self._readings) < len(samples_s):
-            return tuple(Round(sample) for sample in samples_s)
-        return tuple(replace(seen, wall_s=sample) for sample, seen in zip(samples_s, self._readings, strict=False))
+        """The timed calls with what was seen around each; what a suite did not look at has its time alone."""
+        # Rounds that warm up come first and have no sample; an interrupt can leave a sample that was not looked after.
+        seen = self._readings[-len(samples_s) :] if len(self._readings) > len(samples_s) else self._readings
+        blank = [Round(1.0)] * (len(samples_s) - len(seen))
+        return tuple(
+            replace(reading, wall_s=sample) for sample, reading in zip(samples_s, [*seen, *blank], strict=True)
+        )
 
     # -- passes of their own, which never disturb the timed calls -----------------------------------------------------
 

@@ -54,9 +54,13 @@ def accept(
         ids = chosen(run, only)
         if ids and old is None:
             raise RecordError(f"there is no baseline in {folder} of which a part could be replaced; drop --only.")
+        asked_for = ids
+        if old and not ids and _other_models(old.run, run):
+            # A session measures the models that were named; those of other sessions stay as they are.
+            ids = tuple(stage.id for stage in run.stages)
         for line in changes(old.run if old else None, run, ids):
             say(line)
-        forced = _allowed(trials, ids, force)
+        forced = _allowed(trials, asked_for, force)
         benchmarks, noise = read_benchmarks(path), _noise(list(trials.values()), old, ids, say)
         if ids and old:
             run = merged(old.run, run, ids, path.name)
@@ -84,6 +88,10 @@ def _allowed(trials: dict[Path, Run], ids: Sequence[str], force: bool) -> tuple[
     if against and not force:
         raise RecordError(f"not accepted (--force would do it, and keep these reasons):\n{_listed(against)}")
     return tuple(against)
+
+
+def _other_models(old: Run, new: Run) -> set[str]:
+    return {stage.model for stage in old.stages} - {stage.model for stage in new.stages}
 
 
 def _listed(sentences: list[str]) -> str:

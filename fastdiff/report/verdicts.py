@@ -22,7 +22,9 @@ def text(judgements: Sequence[Judgement], run_file: str) -> list[str]:
 def against(baseline: Baseline | None, device: str) -> str:
     """With what the run was compared."""
     if baseline is None:
-        return f"no accepted run of {device} yet: times are NEW, and only structure, pictures and ladder are judged"
+        return (
+            f"no accepted run of {device} yet: times are NEW, and only the pictures and the proof of each stage decide"
+        )
     noise = f"noise measured over {baseline.noise.trials} trials" if baseline.noise else "noise declared, not measured"
     accepted = baseline.acceptance
     return f"against {baseline.name}, accepted {accepted.when[:10]} ({noise}): {accepted.reason}"

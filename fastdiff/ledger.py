@@ -1,0 +1,265 @@
+"""What one session knows and decided: a record of each stage, verdicts, and the run file that keeps both."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fastdiff import __version__
+from fastdiff.judge.policy import default
+from fastdiff.judge.verdicts import MISSING, fails
+from fastdiff.measure.environment import device_name, device_slug, environment
+from fastdiff.record import baselines, files
+from fastdiff.record.checks import RecordError
+from fastdiff.record.run import FAILED, INCOMPLETE, MEASURED, Device, Run, StageRecord
+from fastdiff.report import verdicts
+from fastdiff.report.ladder import Rung
+from fastdiff.settings import configured_policy, project_folder, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastdiff.judge.gate import Judgement
+    from fastdiff.judge.policy import Policy
+    from fastdiff.measure.live import LiveStage
+    from fastdiff.record.run import Baseline
+
+
+@dataclass
+class Ledger:
+    """Imports what is slow to import only when there is something to keep: whoever only collects does not wait."""
+
+    config: pytest.Config
+    device: str
+    comparing: bool
+    """Whether `--benchmark-compare` was given: only then verdicts decide."""
+    expected: tuple[str, ...] = ()
+    """Ids of the stages that the collected tests ask for."""
+    records: dict[str, StageRecord] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+    """A few words about what went wrong with a stage."""
+    judgements: dict[tuple[str, str], Judgement] = field(default_factory=dict)
+    """By stage and metric; empty in a session that compares with nothing."""
+    baseline: Baseline | None = None
+    elsewhere: Baseline | None = None
+    """The newest baseline of another device of the same kind, for the ladder where this device has none."""
+    outcome: str = ""
+    complete: bool = False
+    troubles: list[str] = field(default_factory=list)
+    """What could not be kept, in sentences."""
+
+    def __post_init__(self) -> None:
+        self.started = datetime.now(UTC)
+        self.strict = settings(self.config).strict
+        self.kind = self.device.partition(":")[0]
+        root = project_folder(self.config)
+        self.file = files.next_run_path(root, self.started.isoformat())
+        self._environment: dict[str, Any] = {}
+        self._machine_info: Any = None
+        if self.comparing:
+            self.baseline = compared_with(self.config, self.device)
+            if self.baseline is None:
+                self.elsewhere = baselines.of_kind(root, self.kind, but=device_slug(self.device))
+
+    # -- what is known ------------------------------------------------------------------------------------------------
+
+    def known(self, blank: StageRecord) -> StageRecord:
+        return self.records.setdefault(blank.id, blank)
+
+    def keep(self, stage: LiveStage, samples_s: tuple[float, ...] = ()) -> None:
+        """Everything that is known of a stage so far; called after each of its tests, because a later one may fail."""
+        now = stage.record(samples_s)
+        before = self.known(now)
+        self.records[now.id] = replace(
+            now,
+            rounds=now.rounds or before.rounds,
+            quality=now.quality or before.quality,
+            state=before.state,
+            reason=before.reason,
+        )
+
+    def remark(self, blank: StageRecord, remark: str, state: str | None = None) -> None:
+        """The first remark stays: what comes later is mostly its consequence. `state` says that it is a failure."""
+        self.remarks.setdefault(blank.id, remark)
+        if state is not None:
+            self.records[blank.id] = replace(self.known(blank), state=state, reason=self.remarks[blank.id])
+
+    def end(self, stage: LiveStage, leaks: list[str]) -> None:
+        """After the last test of a stage: what is known of it now is all that there will be."""
+        record = self.records[stage.id]
+        state = MEASURED if record.state == INCOMPLETE else record.state
+        self.records[stage.id] = replace(record, state=state, leaks=tuple(leaks))
+        if stage.drawn is not None:
+            from fastdiff.record import pictures
+
+            try:
+                pictures.save(self.file.with_suffix(""), stage.id, stage.drawn)
+            except OSError as error:
+                self._trouble(f"the pictures of {stage.id} cannot be kept ({error.strerror}).")
+
+    def rung(self, record: StageRecord) -> Rung:
+        return Rung(
+            record.model,
+            record.stage,
+            record.follows,
+            # The same samples as the verdict's: a disturbed round says nothing, unless there is nothing else.
+            samples_s=tuple(one.wall_s for one in record.rounds if not one.void)
+            or tuple(one.wall_s for one in record.rounds),
+            first_call_s=record.first_call_s,
+            cache=record.cache,
+            ssim=record.quality.ssim if record.quality else None,
+            worst_tile=record.quality.worst_tile if record.quality else None,
+            remark=self.remarks.get(record.id, ""),
+        )
+
+    # -- the run file -------------------------------------------------------------------------------------------------
+
+    @property
+    def shown_file(self) -> str:
+        """As a person would type it."""
+        here = self.config.invocation_params.dir
+        return str(self.file.relative_to(here) if self.file.is_relative_to(here) else self.file)
+
+    def write(self, benchmarks: Callable[[], dict[str, Any]]) -> None:
+        """After every stage, because a later one may take the whole process with it."""
+        try:
+            files.write(self.file, benchmarks(), self.run())
+            ignored = self.file.parent / ".gitignore"
+            if not ignored.exists():
+                ignored.write_text("*\n")  # runs are generated; what is accepted is copied
+        except RecordError as error:
+            self._trouble(str(error))
+        except OSError as error:
+            self._trouble(f"{error.filename} cannot be written ({error.strerror}).")
+
+    @property
+    def closing_lines(self) -> list[str]:
+        return [*([f"run file: {self.shown_file}"] if self.file.exists() else []), *self.troubles]
+
+    def as_json(self) -> dict[str, Any]:
+        return files.as_json(self.run())
+
+    def run(self) -> Run:
+        from fastdiff.measure.canary import identity
+
+        if "torch" in sys.modules and not self._environment:
+            # Only now, because torch itself says from which commit it was built.
+            self._environment = environment(self.device, project_folder(self.config))
+        return Run(
+            device=Device(device_slug(self.device), self.kind, device_name(self.device)),
+            started=self.started.isoformat(timespec="seconds"),
+            environment=self._environment,
+            canary=identity() if self.kind == "cpu" else "",
+            expected=self.expected,
+            stages=tuple(self.records.values()),
+            complete=self.complete,
+            outcome=self.outcome,
+            judgements=tuple(judgement.as_dict() for judgement in self.judgements.values()),
+            made_by=f"fastdiff {__version__}",
+        )
+
+    def machine_info(self, ask: Callable[[], Any]) -> Any:
+        """pytest-benchmark asks the processor for seconds, and it answers the same every time.
+
+        The name of the host stays out: run files are accepted and committed.
+        """
+        if self._machine_info is None:
+            self._machine_info = {name: value for name, value in ask().items() if name != "node"}
+        return self._machine_info
+
+    def _trouble(self, sentence: str) -> None:
+        if sentence not in self.troubles:
+            self.troubles.append(sentence)
+
+    # -- what is decided ----------------------------------------------------------------------------------------------
+
+    def judge(self, id_: str, *, timing: bool) -> list[Judgement]:
+        """Decides about everything that is newly known of a stage; the answer is what fails.
+
+        Times are judged in the tests that take times, so that each failure has the name of what it is about.
+        """
+        if not self.comparing:
+            return []
+        from fastdiff.judge import gate
+
+        run, record = self.run(), self.records[id_]
+        found = gate.judge_stage(
+            record,
+            run.stage(f"{record.model}-{record.follows}"),
+            self.baseline,
+            self.policy_of(record.model, record.stage),
+            gate.comparisons_of(len(run.expected)),
+            run.device,
+            run.canary,
+            run.environment,
+            elsewhere=self.elsewhere,
+        )
+        return self._new([judgement for judgement in found if timing or judgement.metric not in gate.INTERVAL_METRICS])
+
+    def finish(self, *, interrupted: bool) -> bool:
+        """Judges what only the whole session shows; the answer is whether that fails it."""
+        from fastdiff.judge import gate
+
+        failing = []
+        if self.comparing and not interrupted:
+            for judgement in gate.judge_run(self.run(), self.baseline, self.policy_of, elsewhere=self.elsewhere):
+                record = self.records.get(judgement.stage)
+                if judgement.verdict.word == MISSING:
+                    told = record is not None and record.state == FAILED  # and so not missing without a word
+                else:
+                    # A test that failed by itself was not judged; a stage that was not timed is not judged on times.
+                    untimed = record is None or not record.rounds
+                    told = (judgement.stage, judgement.metric) in self.judgements
+                    told = told or (untimed and judgement.metric in gate.INTERVAL_METRICS)
+                failing += [] if told else self._new([judgement])
+        self.outcome, self.complete = self._outcome(interrupted), not interrupted
+        return bool(failing)
+
+    def sentences(self, judgements: list[Judgement]) -> str:
+        return "\n".join(verdicts.sentence(judgement, self.shown_file) for judgement in judgements)
+
+    def policy_of(self, model: str, stage: str) -> Policy:
+        return default(self.kind).configured(configured_policy(self.config), model, stage)
+
+    def _new(self, found: list[Judgement]) -> list[Judgement]:
+        """Keeps what was not said before; the answer is what of it fails."""
+        new = [one for one in found if self.judgements.get((one.stage, one.metric)) != one]
+        self.judgements |= {(one.stage, one.metric): one for one in new}
+        return [one for one in new if fails(one.verdict, self.strict)]
+
+    def _outcome(self, interrupted: bool) -> str:
+        """The reasons for which the session failed; "passed" if there is none."""
+        if interrupted:
+            return "interrupted"
+        reasons = [one.verdict.word.lower() for one in self.judgements.values() if fails(one.verdict, self.strict)]
+        for record in self.records.values():
+            of_record = {
+                "unapplied": record.unapplied,
+                "leak": record.leaks,
+                "quality": record.quality is not None and not record.quality.passed,
+            }
+            found = [reason for reason, there in of_record.items() if there]
+            if record.state == FAILED and not found:
+                found = [record.reason]
+            reasons += found
+        return ", ".join(dict.fromkeys(reasons)) or "passed"
+
+
+def compared_with(config: pytest.Config, device: str) -> Baseline | None:
+    """The accepted run that `--benchmark-compare` names by its number, or the newest one of this device."""
+    folder = baselines.folder_of(project_folder(config), device_slug(device))
+    named = config.option.benchmark_compare
+    try:
+        if not isinstance(named, str):
+            return baselines.newest(folder)
+        paths = [path for path in baselines.accepted(folder) if path.name.startswith(named)]
+        if len(paths) != 1:
+            there = ", ".join(path.name for path in baselines.accepted(folder)) or "none"
+            raise pytest.UsageError(f"--benchmark-compare: {named!r} names no accepted run; there are: {there}.")
+        return files.read_baseline(paths[0])
+    except RecordError as error:
+        raise pytest.UsageError(str(error)) from None
