@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastdiff.suite import Subject, Suite
 
 
-class Judged(pytest.fail.Exception):
+class Judged(pytest.fail.Exception):  # type: ignore[name-defined]
     """A verdict failed a test. What the test measured is whole, and somebody may accept it."""
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.judge.estimates import estimate
 from fastdiff.judge.facts import differences, listed
-from fastdiff.judge.noise import declared, freedom
+from fastdiff.judge.noise import MACHINES_SD, declared, freedom
 from fastdiff.judge.verdicts import AMBIGUOUS, VOID, Verdict, decide
 
 if TYPE_CHECKING:
@@ -45,11 +47,19 @@ class Case:
     def base_environment(self) -> Mapping[str, Any]:
         return self.baseline.run.environment if self.baseline else {}
 
+    @property
+    def on_another_machine(self) -> bool:
+        """Of the same model, or there would be no `base`; where nobody knows, it is the same one."""
+        here, there = self.environment.get("machine"), self.base_environment.get("machine")
+        return bool(here and there and here != there)
+
     def estimate(self, candidate: float, accepted: Sequence[float], sd: float) -> Estimate:
+        """Two machines of one model differ by more than two processes of one machine."""
         return estimate(
             candidate,
-            accepted,
-            sd,
+            # Trials of one machine share it, so together they count once.
+            [fmean(accepted)] if self.on_another_machine else accepted,
+            math.hypot(sd, MACHINES_SD) if self.on_another_machine else sd,
             freedom=freedom(self.noise),
             confidence=self.policy.confidence,
             comparisons=self.comparisons,
@@ -57,6 +67,11 @@ class Case:
 
     def decide(self, found: Estimate, band: float) -> Verdict:
         verdict = decide(found, band)
+        if verdict.word == AMBIGUOUS and self.on_another_machine:
+            return replace(
+                verdict,
+                reason=f"{verdict.reason}; the accepted run is of another machine of this model: accept one of this",
+            )
         if verdict.word == AMBIGUOUS and not self.noise.trials:
             return replace(
                 verdict,
