@@ -290,6 +290,17 @@ def test_a_new_stage_joins_the_baseline(root: Path, said: list[str]) -> None:
     assert [stage.id for stage in found.stages] == list(found.expected) == ["shapes-fp32", "shapes-int8", "shapes-sdpa"]
 
 
+def test_another_models_stages_stay(root: Path, said: list[str]) -> None:
+    """A night measures one model after the other, each in a session of its own."""
+    accept(kept(root, a_run()), "one", root=root, say=said.append)
+    other = replace(a_stage("fp32"), model="sdxl")
+    accept(kept(root, a_run(other), "b"), "two", root=root, say=said.append)
+    assert [stage.id for stage in baseline_of(root).run.stages] == ["shapes-fp32", "shapes-int8", "sdxl-fp32"]
+    unfinished = a_run(other, complete=False)
+    with pytest.raises(RecordError, match="did not come to its end"):
+        accept(kept(root, unfinished, "c"), "three", root=root, say=said.append)
+
+
 @pytest.mark.parametrize(
     ("newer", "only", "sentence"),
     [

@@ -326,6 +326,20 @@ def test_a_broken_stage_needs_no_baseline_to_fail() -> None:
     assert fails(verdict, strict=False)
 
 
+def test_another_machine_of_the_model_needs_a_clearer_case() -> None:
+    """Its folder is the same one, and 40 % is nothing that two machines could not differ by."""
+    slow = tonight(rounds=timed(1.4))
+    assert judge(slow)["sdpa latency"].word == "SLOW"
+    here = replace(slow, environment=ENVIRONMENT | {"machine": "b"})
+    there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {"machine": "a"}))
+    verdict = judge(here, there)["sdpa latency"]
+    assert verdict.word == "AMBIGUOUS"
+    assert "another machine of this model" in verdict.reason
+    same = replace(there, run=replace(RUN, environment=ENVIRONMENT | {"machine": "b"}))
+    assert judge(here, same)["sdpa latency"].word == "SLOW"
+    assert judge(here)["sdpa latency"].word == "SLOW", "where nobody knows, it is the same one"
+
+
 def test_another_device_is_never_compared() -> None:
     found = judge(tonight(rounds=timed(9.0)), ELSEWHERE)
     assert set(words(found).values()) == {"NEW"}

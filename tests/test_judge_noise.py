@@ -132,3 +132,11 @@ def test_the_declared_budget_is_wider_than_what_was_measured() -> None:
 def test_a_budget_without_its_trials_keeps_few_degrees_of_freedom() -> None:
     """As when an accepted part has replaced the stages that it was measured on."""
     assert noise.freedom(replace(noise.measured(RUNS), raw_centres={})) == 3
+
+
+def test_a_stage_is_judged_by_its_own_trials() -> None:
+    """Where there are enough of them; otherwise by what all stages have in common."""
+    budget = replace(noise.declared("cpu"), trials=10)
+    wild = [0.0, 0.3, -0.3, 0.2, -0.2]
+    assert noise.spread(wild, 0.03, budget) == (pytest.approx(0.2550, abs=1e-4), 4)
+    assert noise.spread(wild[:4], 0.03, budget) == (0.03, noise.freedom(budget))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.judge.estimates import estimate
 from fastdiff.judge.facts import differences, listed
-from fastdiff.judge.noise import MACHINES_SD, declared, freedom
+from fastdiff.judge.noise import MACHINES_SD, declared, spread
 from fastdiff.judge.verdicts import AMBIGUOUS, VOID, Verdict, decide
 
 if TYPE_CHECKING:
@@ -55,12 +55,13 @@ class Case:
 
     def estimate(self, candidate: float, accepted: Sequence[float], sd: float) -> Estimate:
         """Two machines of one model differ by more than two processes of one machine."""
+        sd, freedom = spread(accepted, sd, self.noise)
         return estimate(
             candidate,
             # Trials of one machine share it, so together they count once.
             [fmean(accepted)] if self.on_another_machine else accepted,
             math.hypot(sd, MACHINES_SD) if self.on_another_machine else sd,
-            freedom=freedom(self.noise),
+            freedom=freedom,
             confidence=self.policy.confidence,
             comparisons=self.comparisons,
         )
