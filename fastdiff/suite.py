@@ -287,4 +287,6 @@ class Suite:
         state = states.pop() if len(states) == 1 else "partly warm"
         seconds = sum(rung.first_call_s or 0 for rung in compiled)
         stages = "1 compiled stage" if len(compiled) == 1 else f"{len(compiled)} compiled stages"
-        return f"compile cache: {state} ({stages}, first calls {seconds:.0f} s together), kept in {self.cache_folder}"
+        here = self.config.invocation_params.dir
+        folder = self.cache_folder.relative_to(here) if self.cache_folder.is_relative_to(here) else self.cache_folder
+        return f"compile cache: {state} ({stages}, first calls {seconds:.0f} s together), kept in {folder}"
