@@ -62,11 +62,11 @@ def test_samples_are_kept_and_gone_on_from(tmp_path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(power, "in_a_fresh_process", measured)
     keep = tmp_path / "samples.jsonl"
-    first = power.collect("sdpa", 5, 1, 1, "cpu", keep)
+    first = power.collect("sdpa", 5, 1, 1, 1, "cpu", keep)
     assert len(asked) == 2
-    again = power.collect("sdpa", 5, 1, 2, "cpu", keep)
+    again = power.collect("sdpa", 5, 1, 2, 1, "cpu", keep)
     assert len(asked) == 3, "what was measured is not measured again"
     assert again[:2] == first
-    assert [len(trial.faulty) for trial in again] == [0, len(power.AMOUNTS), len(power.AMOUNTS)]
+    assert [len(trial.faulty) for trial in again] == [0, len(power.AMOUNTS), 0]
     with pytest.raises(SystemExit, match="another stage"):
-        power.collect("bf16", 5, 1, 2, "cpu", keep)
+        power.collect("bf16", 5, 1, 2, 1, "cpu", keep)

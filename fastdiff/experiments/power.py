@@ -44,11 +44,16 @@ class Trial:
     faulty: dict[int, StageRecord]
 
 
-def collect(stage: str, rounds: int, baseline: int, candidates: int, device: str, keep: Path | None) -> list[Trial]:
-    """The first `baseline` trials are clean ones; what was measured is kept after each, and gone on from."""
+def collect(
+    stage: str, rounds: int, baseline: int, candidates: int, injected: int, device: str, keep: Path | None
+) -> list[Trial]:
+    """First `baseline` clean trials, then `candidates`, of which the first `injected` are slowed down as well.
+
+    What was measured is kept after each, and gone on from.
+    """
     found = _kept(keep, stage, rounds)
     while len(found) < baseline + candidates:
-        amounts = AMOUNTS if len(found) >= baseline else ()
+        amounts = AMOUNTS if baseline <= len(found) < baseline + injected else ()
         arguments = ["--stage", stage, "--rounds", str(rounds), "--device", device, "--inject", ""]
         for amount in amounts:
             arguments += ["--inject", f"slow:{amount}%"]
@@ -136,14 +141,15 @@ def rules(trials: list[Trial], device: str) -> dict[str, Callable[[StageRecord, 
 
 def table(trials: list[Trial], baseline: int, device: str) -> list[str]:
     accepted, candidates = trials[:baseline], trials[baseline:]
+    faulty = [trial for trial in candidates if trial.faulty]
     columns = ["clean: SLOW or FAST", *(f"+{amount} %: SLOW" for amount in AMOUNTS)]
     lines = ["| rule | " + " | ".join(columns) + " |", "| --- | " + " | ".join("---:" for _ in columns) + " |"]
     for name, rule in rules(accepted, device).items():
         alarms = sum(rule(candidate.clean, place) in (SLOW, FAST) for place, candidate in enumerate(candidates))
         cells = [f"{alarms} of {len(candidates)}"]
         for amount in AMOUNTS:
-            hits = sum(rule(candidate.faulty[amount], place) == SLOW for place, candidate in enumerate(candidates))
-            cells.append(f"{hits} of {len(candidates)}")
+            hits = sum(rule(candidate.faulty[amount], place) == SLOW for place, candidate in enumerate(faulty))
+            cells.append(f"{hits} of {len(faulty)}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 
@@ -154,10 +160,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--baseline", type=int, default=10, help="clean trials that make the baseline and its noise")
     parser.add_argument("--candidates", type=int, default=20, help="trials that are compared with it")
+    parser.add_argument("--injected", type=int, default=10, help="of these, how many are measured slowed down as well")
     parser.add_argument("--keep", type=Path, help="file for the samples; a second call goes on from it")
     options = parser.parse_args()
     device = device_kind()
-    trials = collect(options.stage, options.rounds, options.baseline, options.candidates, device, options.keep)
+    trials = collect(
+        options.stage, options.rounds, options.baseline, options.candidates, options.injected, device, options.keep
+    )
     noise = measured([run_of(trial.clean, device) for trial in trials[: options.baseline]])
     print(f"\n{device_name(device)}, stage {options.stage}, {options.rounds} rounds a trial")
     print(
