@@ -58,7 +58,7 @@ class Subject:
     def id(self) -> str:
         return f"{self.model.name}-{self.stage.name}"
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """What pytest-benchmark writes into its file; the whole would name folders of this machine."""
         return self.id
 
