@@ -19,7 +19,7 @@ from fastdiff.judge.policy import check as check_policy
 from fastdiff.ledger import Ledger
 from fastdiff.measure.environment import device_name
 from fastdiff.models import CATALOGUE
-from fastdiff.recipes import LADDER, RecipeError
+from fastdiff.recipes import LADDER, RecipeError, unknown
 from fastdiff.record.checks import NAME
 from fastdiff.record.run import FAILED, SKIPPED, StageRecord
 from fastdiff.settings import (
@@ -96,8 +96,8 @@ class Suite:
                     "use letters, digits and . _ + -"
                 )
         for fault in self.settings.inject:
-            if fault.stage is not None:
-                require_known("inject", (fault.stage,), stages)
+            if fault.stage not in (None, *stages):
+                raise pytest.UsageError(f"--fastdiff-inject {fault}: {unknown('stage', str(fault.stage), stages)}")
         try:
             check_policy(configured_policy(self.config), models, stages)
         except RecipeError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import fastdiff.suite  # noqa: F401  (stays loaded, so that each run inside this process need not load it again)
+from fastdiff.faults import Fault
 from fastdiff.settings import Settings, settings
 
 LADDER = ("fp32", "bf16", "sdpa", "compile", "fused-qkv", "int8")
@@ -60,9 +61,11 @@ ASKED: dict[str, tuple[str, Any, str, Any]] = {
     "steps": ("3", 3, "4", 4),
     "size": ("128", 128, "192", 192),
     "batch": ("2", 2, "3", 3),
-    "rounds": ("5", 5, "9", 9),
+    "rounds": ("6", 6, "9", 9),
     "cache": ("here", Path("here"), "/tmp/there", Path("/tmp/there")),
     "markdown": ("a.md", Path("a.md"), "b.md", Path("b.md")),
+    "strict": ("yes", True, "", True),
+    "inject": ("nan", (Fault("nan"),), "slow:30%@int8", (Fault("slow", 0.3, "int8"),)),
 }
 
 
@@ -76,14 +79,16 @@ def test_command_line_beats_ini_and_ini_beats_default(pytester: pytest.Pytester,
     default = getattr(Settings(), name)
     assert default not in (meant_in_file, meant_on_line)
 
+    given = [f"--fastdiff-{name}", *([on_line] if on_line else [])]
+
     def found(*args: str) -> Any:
         return getattr(settings(pytester.parseconfig(*args)), name)
 
     assert found() == default
-    assert found(f"--fastdiff-{name}", on_line) == meant_on_line
+    assert found(*given) == meant_on_line
     pytester.makeini(f"[pytest]\nfastdiff_{name} = {in_file}")
     assert found() == meant_in_file
-    assert found(f"--fastdiff-{name}", on_line) == meant_on_line
+    assert found(*given) == meant_on_line
 
 
 def test_the_same_shows_in_what_is_collected(project: pytest.Pytester) -> None:
@@ -113,6 +118,7 @@ WRONG = [
     ("device", "gpu", "auto, cpu, cuda or cuda:N"),
     ("device", "cuda:", "auto, cpu, cuda or cuda:N"),
     ("device", "cuda:first", "auto, cpu, cuda or cuda:N"),
+    ("inject", "slow", "slow:30%"),
 ]
 
 
@@ -122,6 +128,11 @@ def test_a_wrong_value_on_the_command_line(project: pytest.Pytester, name: str, 
     assert f"--fastdiff-{name}" in said
     assert repr(value) in said
     assert expected in said
+
+
+def test_a_fault_of_an_unknown_stage_is_answered_with_the_nearest_one(project: pytest.Pytester) -> None:
+    said = refused(project, "--fastdiff-inject=nan@fp23")
+    assert said.startswith("--fastdiff-inject nan@fp23: no stage is called 'fp23'; did you mean 'fp32'?")
 
 
 @pytest.mark.parametrize(("name", "value", "expected"), [WRONG[0], WRONG[5], WRONG[8]])
