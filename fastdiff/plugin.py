@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Judged(pytest.fail.Exception):  # type: ignore[name-defined]
     """A verdict failed a test. What the test measured is whole, and somebody may accept it."""
 
+    __module__ = "builtins"  # as pytest does it, so that the report shows the sentence and no path
+
 
 REFUSED = pytest.StashKey[pytest.UsageError]()
 """What is wrong with a name or a ladder that only the collected conftests know."""
