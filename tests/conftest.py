@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fastdiff.models import Model, Request
+from fastdiff.recipes import LADDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from fastdiff.measure.live import LiveStage
 
 TEXT_WIDTH = 32
 TIME_EMBEDDING = 8
@@ -26,6 +29,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
     _write_tiny(folder)
     request = Request("a large red circle on a blue background", steps=2, size=64, guidance=4.0)
     return Model("tiny", "StableDiffusionXLPipeline", str(folder), request)
+
+
+@pytest.fixture
+def live(tiny: Model) -> Iterator[LiveStage]:
+    """An eager stage that was called once, for what looks at a call."""
+    from fastdiff.measure.live import LiveStage
+
+    stage = LiveStage(tiny, LADDER["sdpa"], "cpu", tiny.request, rounds=1)
+    stage.first_call()
+    yield stage
+    stage.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,25 +11,13 @@ import pytest
 
 from fastdiff.measure import components
 from fastdiff.measure.boundaries import DECODE, DENOISING, REST, TEXT, boundaries
-from fastdiff.measure.live import LiveStage
 from fastdiff.models.libraries import torch
-from fastdiff.recipes import LADDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fastdiff.models import Model
+    from fastdiff.measure.live import LiveStage
 
 PAUSE_S = 0.3
 """Long against everything that the tiny model does by itself."""
-
-
-@pytest.fixture
-def live(tiny: Model) -> Iterator[LiveStage]:
-    stage = LiveStage(tiny, LADDER["sdpa"], "cpu", tiny.request, rounds=1)
-    stage.first_call()
-    yield stage
-    stage.close()
 
 
 def slow(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

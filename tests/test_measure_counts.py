@@ -18,8 +18,6 @@ from fastdiff.models.libraries import torch
 from fastdiff.recipes import LADDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fastdiff.models import Model
 
 PROCESSES = 3
@@ -37,14 +35,6 @@ found = counts.count(live.built, live.generate, 2) | counts.inductor() | memory.
 live.close()
 print(json.dumps(found))
 """
-
-
-@pytest.fixture
-def live(tiny: Model) -> Iterator[LiveStage]:
-    stage = LiveStage(tiny, LADDER["sdpa"], "cpu", tiny.request, rounds=1)
-    stage.first_call()
-    yield stage
-    stage.close()
 
 
 def test_fresh_processes_count_the_same(tiny: Model) -> None:

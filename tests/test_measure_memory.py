@@ -9,25 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fastdiff.measure import memory
-from fastdiff.measure.live import LiveStage
 from fastdiff.models.libraries import torch
-from fastdiff.recipes import LADDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fastdiff.models import Model
+    from fastdiff.measure.live import LiveStage
 
 BALLAST_BYTES = 32 * 2**20
 """More than the tiny model needs anywhere."""
-
-
-@pytest.fixture
-def live(tiny: Model) -> Iterator[LiveStage]:
-    stage = LiveStage(tiny, LADDER["sdpa"], "cpu", tiny.request, rounds=1)
-    stage.first_call()
-    yield stage
-    stage.close()
 
 
 def test_peaks_by_component() -> None:
