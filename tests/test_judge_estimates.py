@@ -226,20 +226,21 @@ def words(random: np.random.Generator, change: float, *, shared: float = 0.0) ->
     """The latency verdicts of one suite in which every stage changed by `change`."""
     accepted = budget(median_centres(random, BASELINE_TRIALS, shared))
     tonight = median_centres(random, 1, shared)[0] + math.log1p(change)
-    return [
-        verdicts.decide(
-            estimate(
-                float(one),
-                accepted.centres[f"m-s{i}"],
-                accepted.latency_sd,
-                freedom=noise.freedom(accepted),
-                confidence=policy.CPU.confidence,
-                comparisons=comparisons_of(STAGES),
-            ),
-            policy.CPU.latency,
-        ).word
-        for i, one in enumerate(tonight)
-    ]
+    return [_word(float(one), accepted.centres[f"m-s{i}"], accepted) for i, one in enumerate(tonight)]
+
+
+def _word(candidate: float, trials: tuple[float, ...], accepted: Noise) -> str:
+    """As the gate does it: with the stage's own scatter."""
+    sd, freedom = noise.spread(trials, accepted.latency_sd, accepted)
+    found = estimate(
+        candidate,
+        trials,
+        sd,
+        freedom=freedom,
+        confidence=policy.CPU.confidence,
+        comparisons=comparisons_of(STAGES),
+    )
+    return verdicts.decide(found, policy.CPU.latency).word
 
 
 @pytest.fixture
@@ -271,7 +272,8 @@ def test_what_is_found(random: np.random.Generator) -> None:
         for change in (0.10, 0.20, 0.30, 0.50)
     }
     print({f"+{change:.0%}": f"{power:.1%}" for change, power in found.items()})
-    assert found[0.10] == 0
-    assert found[0.30] >= 0.85
+    # A stage's own trials cost power where all stages scatter alike: the common deviation found 90 % at +30 %.
+    assert found[0.10] <= 0.01
+    assert found[0.30] >= 0.6
     assert found[0.50] >= 0.999
     assert found[0.10] < found[0.20] < found[0.30] <= found[0.50]

@@ -102,7 +102,7 @@ def _require(name: str, value: object, *, above: float, up_to: float, example: s
 
 
 CPU = Policy(
-    latency=0.15,  # five times the 2.8 % by which fresh processes were seen to differ
+    latency=0.15,  # a choice: fresh processes of the embedded model differ by 2.5 to 14 %, stage by stage
     ladder=0.15,  # as latency: a rung of the ladder is two latencies of one process
     first_call=0.50,  # compilation on two shared cores; a cache that is lost costs far more than half
     memory=0.01,  # live tensors are exact; 1 % lets a small buffer pass

@@ -1,7 +1,8 @@
 """The canary: a fixed matrix product of NumPy's, timed beside the calls to know how fast the machine is right now.
 
-A stage's latency on shared cores follows it closely (correlation 0.96). Memory copies, plain Python and a small torch
-convolution were tried too, and follow nothing. It does not need torch, so a change of torch cannot change it.
+In one measurement a stage's latency on shared cores followed it closely (correlation 0.96), and memory copies, plain
+Python and a small torch convolution did not help. Not every stage follows: over ten processes bf16 with written-out
+attention scattered by 14 % in this unit, the others by 2.5 to 5 %. It does not need torch, so a change of torch cannot change it.
 """
 
 from __future__ import annotations
