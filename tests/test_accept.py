@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -401,18 +402,30 @@ def test_trouble_leaves_nothing_half_written(
     assert accept(path, "one", root=root, say=said.append).name == "0001_shapes.json"
 
 
+@pytest.mark.alone  # a worker of xdist hears no signals
+@pytest.mark.parametrize("helpers", [0, 1], ids=["alone", "beside-a-thread"])
 def test_an_interruption_waits_for_the_end_of_the_writing(
-    root: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+    root: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, helpers: int
 ) -> None:
+    """Libraries start threads, and the system gives the signal to any thread that takes it."""
     link = os.link
+    over = threading.Event()
+    threads = [threading.Thread(target=over.wait) for _ in range(helpers)]
+    for thread in threads:
+        thread.start()
 
     def interrupted_link(*args: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         link(*args)
 
     monkeypatch.setattr(os, "link", interrupted_link)
-    with pytest.raises(KeyboardInterrupt):
-        accept(kept(root, a_run()), "one", root=root, say=said.append)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            accept(kept(root, a_run()), "one", root=root, say=said.append)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
     assert len(files_of(root)) == 4
     assert [entry["reason"] for entry in log.entries(folder_of(root, DEVICE.slug))] == ["one"]
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -179,12 +180,22 @@ def _alone(root: Path) -> Iterator[None]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits for the end of the writing, so that no baseline is without its pictures or its line in the log."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Ctrl-C waits for the end of the writing, so that no baseline is without its pictures or its line in the log.
+
+    Not by blocking the signal: libraries start threads, and one that does not block it takes it for all of them.
+    Python hears signals in its main thread only, so whoever accepts in another one is not interrupted anyway.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
+    if heard:
+        signal.raise_signal(heard[0])
 
 
 def _who(root: Path) -> str:
