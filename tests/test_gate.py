@@ -15,6 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from fastdiff.models import Model
 
+pytestmark = pytest.mark.alone
+
 SUITE = Path(__file__).parent.parent / "perf_tests"
 
 STAGES = ("fp32", "slow", "step", "first", "heavy", "lacking", "noisy", "holed", "blank", "leaky", "broken", "full")
@@ -24,6 +26,7 @@ CONFTEST = """
 import os
 from fastdiff.models import Model, Request
 from fastdiff.recipes import ladder, stage
+
 
 def pytest_configure():
     # Whatever else runs on the machine of these tests is no neighbour here.
@@ -42,8 +45,8 @@ def pytest_fastdiff_ladder(ladder, model):
 """
 
 FAULTS = (
-    "slow:300%@slow",
-    "slow-step:300%@step",
+    "slow:900%@slow",
+    "slow-step:900%@step",
     "slow-first:900%@first",
     "memory:+20%@heavy",
     "unapplied@lacking",
@@ -191,6 +194,39 @@ def test_a_run_with_faults_is_never_accepted(project: Path, faulty: subprocess.C
         assert done.returncode == 1
         assert "put in on purpose" in done.stderr or "injected" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_second_look_is_taken_where_something_seems_slow_and_all_of_it_counts(
+    project: Path, accepted: subprocess.CompletedProcess[str]
+) -> None:
+    before = len(run_files(project))
+    apart = len(list((project / "runs" / "second-looks").glob("*.json")))
+    asked = ("--benchmark-compare", "--fastdiff-trials=2", "-k", "latency", "--fastdiff-stage=fp32,slow")
+    result = session(project, *asked, "--fastdiff-inject=slow:300%@slow")
+    assert result.returncode == 1
+    failed = [line for line in outcomes(result, "FAILED", "slow") if "latency is SLOW" in line]
+    assert failed, result.stdout
+    assert "mean of 3 fresh processes: +" in result.stdout
+    assert outcomes(result, "PASSED", "fp32"), "the sound stage is not looked at again"
+    assert len(run_files(project)) == before + 1
+    assert len(list((project / "runs" / "second-looks").glob("*.json"))) == apart + 2, "every process leaves its run"
+    stages = {stage["stage"]: stage for stage in newest_run(project)["stages"]}
+    assert [len(rounds) for rounds in stages["slow"]["further_rounds"]] == [5, 5]
+    assert stages["fp32"]["further_rounds"] == []
+
+
+def test_a_second_look_that_fails_leaves_the_first_one(
+    project: Path, accepted: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "looking"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("runs"))
+    with (copy / "conftest.py").open("a") as conftest:
+        conftest.write("\nif os.environ.get('FASTDIFF_RUNS_APART'):\n    raise RuntimeError('no second time')\n")
+    asked = ("--benchmark-compare", "--fastdiff-trials=1", "-k", "latency", "--fastdiff-stage=slow")
+    result = session(copy, *asked, "--fastdiff-inject=slow:300%@slow")
+    assert any("latency is SLOW" in line for line in outcomes(result, "FAILED", "slow")), result.stdout
+    assert "a fresh process measured nothing of twin-slow" in result.stdout
+    assert "no second time" in result.stdout
 
 
 def test_a_slow_run_may_be_accepted(project: Path, accepted: subprocess.CompletedProcess[str], tmp_path: Path) -> None:
