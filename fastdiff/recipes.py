@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-DTYPES = ("float32", "bfloat16", "float16")
-ATTENTIONS = ("vanilla", "sdpa")
-QUANTIZATIONS = ("none", "int8-dynamic")
-OFFLOADS = ("none", "model", "sequential")
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+DTYPES = ("float32", "bfloat16", "float16", "half")
+"""`half` is float16 on a GPU and bfloat16 on a CPU, which only emulates the other."""
+KERNELS = ("flash", "memory-efficient", "cudnn", "math")
+"""Families of scaled_dot_product_attention that can be asked for by name."""
+ATTENTIONS = ("vanilla", "sdpa", *KERNELS)
+QUANTIZATIONS = ("none", "int8-dynamic", "int8-weight-only", "int4-weight-only", "float8-dynamic")
+BFLOAT16_ONLY = ("int4-weight-only", "float8-dynamic")
+OFFLOADS = ("none", "model", "sequential", "group")
 AUTOENCODERS = ("own", "tiny")
+TEXTS = ("live", "precomputed")
+CACHES = ("none", "first-block", "pyramid-attention", "faster", "taylorseer")
+"""diffusers' own caches, which reuse what an earlier step computed; all of them change the picture."""
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
@@ -36,15 +45,24 @@ class Compile:
     fullgraph: bool = True
     denoiser: bool = True
     decoder: bool = True
+    regional: bool = False
+    """Of the denoiser only the repeated blocks, each kind once: much less to compile for nearly the same speed."""
     flags: tuple[tuple[str, bool], ...] = PUBLISHED_FLAGS
     """Inductor's flags, as published; they are borrowed for the stage and put back after it."""
 
     def __post_init__(self) -> None:
         _one_of("compile mode", self.mode, COMPILE_MODES)
-        _switches("compile", {name: getattr(self, name) for name in ("fullgraph", "denoiser", "decoder")})
+        _switches("compile", {name: getattr(self, name) for name in ("fullgraph", "denoiser", "decoder", "regional")})
         _switches("flags", dict(self.flags))
         if not (self.denoiser or self.decoder):
             raise RecipeError("compile: neither the denoiser nor the decoder is to be compiled; leave `compile` out.")
+        if self.regional and not self.denoiser:
+            raise RecipeError("compile: regional is about the denoiser's blocks; set denoiser = true.")
+        if self.regional and self.mode in ("max-autotune", "reduce-overhead"):
+            raise RecipeError(
+                f"compile: with mode {self.mode!r} every region has CUDA graphs of its own, and one overwrites what "
+                "another one reads; set mode = 'max-autotune-no-cudagraphs'."
+            )
 
 
 @dataclass(frozen=True)
@@ -55,54 +73,142 @@ class Recipe:
     tf32: bool = True
     """Whether fp32 matrix products may round to TF32 on CUDA. The published ladder allows it; a CPU has none."""
     attention: str = "vanilla"
+    """Written out, in whichever kernel torch chooses (`sdpa`), or in one of the named families."""
+    attention_backend: str = ""
+    """A name of diffusers' dispatcher, for models whose attention goes through it; empty leaves the choice to it."""
     channels_last: bool = False
     compile: Compile | None = None
     fuse_qkv: bool = False
     quantize: str = "none"
     autoencoder: str = "own"
+    upcast_vae: bool = False
+    """Whether the autoencoder decodes in float32, whatever the denoiser's dtype."""
+    vae_slicing: bool = False
+    vae_tiling: bool = False
+    text: str = "live"
+    """`precomputed`: the prompt is encoded once while building, and the encoders are dropped from memory."""
     offload: str = "none"
+    cache: str = "none"
+    batch: int | None = None
+    """Pictures of a call, where the stage is about their number; None leaves the request's."""
 
     def __post_init__(self) -> None:
-        _switches("recipe", {name: getattr(self, name) for name in ("tf32", "channels_last", "fuse_qkv")})
+        switches = ("tf32", "channels_last", "fuse_qkv", "upcast_vae", "vae_slicing", "vae_tiling")
+        _switches("recipe", {name: getattr(self, name) for name in switches})
         if self.compile is not None and not isinstance(self.compile, Compile):
             raise RecipeError(f"compile is {self.compile!r}; give a Compile(), or in a file true or a table.")
-        _one_of("dtype", self.dtype, DTYPES)
-        _one_of("attention", self.attention, ATTENTIONS)
-        _one_of("quantize", self.quantize, QUANTIZATIONS)
-        _one_of("autoencoder", self.autoencoder, AUTOENCODERS)
-        _one_of("offload", self.offload, OFFLOADS)
-        if self.fuse_qkv and self.attention == "vanilla":
-            raise RecipeError(
-                "fuse_qkv replaces every attention processor by a fused SDPA one, so vanilla attention cannot stay; "
-                'set attention = "sdpa".'
-            )
-        if self.fuse_qkv and self.autoencoder == "tiny":
-            raise RecipeError(
-                "fuse_qkv needs the attention of the full autoencoder, and the tiny one has none; "
-                'set autoencoder = "own".'
-            )
-        if self.quantize == "int8-dynamic" and self.compile is None:
-            raise RecipeError(
-                "int8-dynamic without compile is slower than what it replaces, because the conversions are not fused; "
-                "add compile."
-            )
-        if self.offload != "none" and self.compile is not None:
-            raise RecipeError(
-                "offload moves weights between calls through hooks that break the full graph; drop compile or offload."
-            )
+        if not isinstance(self.attention_backend, str):
+            raise RecipeError(f"attention_backend is {self.attention_backend!r}; give a name of diffusers' dispatcher.")
+        if self.batch is not None and (
+            isinstance(self.batch, bool) or not isinstance(self.batch, int) or self.batch < 1
+        ):
+            raise RecipeError(f"batch is {self.batch!r}; give a whole number above zero.")
+        for kind, known in (
+            ("dtype", DTYPES),
+            ("attention", ATTENTIONS),
+            ("quantize", QUANTIZATIONS),
+            ("autoencoder", AUTOENCODERS),
+            ("text", TEXTS),
+            ("offload", OFFLOADS),
+            ("cache", CACHES),
+        ):
+            _one_of(kind, getattr(self, kind), known)
+        for impossible, sentence in self._impossible():
+            if impossible:
+                raise RecipeError(sentence)
 
-    def on(self, device: str) -> Recipe:
-        """This recipe as it is cooked on `device` ("cpu" or "cuda"); what the device cannot do is refused."""
-        if device == "cpu":
-            if self.offload != "none":
-                raise RecipeError(
-                    f"{self.offload} offload moves weights to the CPU, and the pipeline is there already; leave it out."
-                )
-            if self.dtype == "float16":
-                raise RecipeError("float16 is emulated on a CPU and slower than float32; use bfloat16 there.")
-            if self.compile is not None:
-                return replace(self, compile=replace(self.compile, mode="default"))
-        return self
+    def _impossible(self) -> Iterator[tuple[bool, str]]:
+        """Combinations that no device can cook, each with the sentence that refuses it."""
+        yield (
+            self.fuse_qkv and self.attention == "vanilla",
+            "fuse_qkv replaces every attention processor by a fused SDPA one, so vanilla attention cannot stay; "
+            'set attention = "sdpa".',
+        )
+        yield (
+            self.fuse_qkv and self.autoencoder == "tiny",
+            'fuse_qkv needs the attention of the full autoencoder, and the tiny one has none; set autoencoder = "own".',
+        )
+        yield (
+            bool(self.attention_backend) and self.attention != "sdpa",
+            f"attention_backend {self.attention_backend!r} chooses among kernels for SDPA, and attention is "
+            f'{self.attention!r}; set attention = "sdpa".',
+        )
+        yield (
+            self.quantize.endswith("-dynamic") and self.compile is None,
+            f"{self.quantize} without compile is slower than what it replaces, because the conversions are not fused; "
+            "add compile.",
+        )
+        yield (
+            self.quantize in BFLOAT16_ONLY and self.dtype not in ("bfloat16", "half"),
+            f'{self.quantize} multiplies in bfloat16 only, and the dtype is {self.dtype}; set dtype = "bfloat16".',
+        )
+        yield (
+            self.offload != "none" and self.compile is not None,
+            "offload moves weights between calls through hooks that break the full graph; drop compile or offload.",
+        )
+        yield (
+            self.offload != "none" and self.quantize != "none",
+            "offload moves plain tensors, and quantized ones are made of several; drop quantize or offload.",
+        )
+        yield (
+            self.cache != "none" and self.compile is not None and self.compile.denoiser,
+            f"the {self.cache} cache decides at every step in Python what to skip, which a full graph cannot hold; "
+            "drop the cache, or set compile.denoiser = false.",
+        )
+        yield (
+            self.upcast_vae and self.dtype == "float32",
+            "upcast_vae raises the autoencoder to float32, and everything is in float32 already; leave it out.",
+        )
+
+    def on(self, device: str, capability: tuple[int, int] | None = None) -> Recipe:
+        """This recipe as it is cooked on `device` ("cpu" or "cuda"); what the device cannot do is refused.
+
+        `capability` is that of the GPU; without it nothing is refused for its age.
+        """
+        recipe = replace(self, dtype=_half(device, self.quantize)) if self.dtype == "half" else self
+        for impossible, sentence in recipe._impossible_on(device, capability):
+            if impossible:
+                raise RecipeError(sentence)
+        if device == "cpu" and recipe.compile is not None:
+            return replace(recipe, compile=replace(recipe.compile, mode="default"))
+        return recipe
+
+    def _impossible_on(self, device: str, capability: tuple[int, int] | None) -> Iterator[tuple[bool, str]]:
+        cpu, age = device == "cpu", capability or (99, 0)
+        yield (
+            cpu and self.offload in ("model", "sequential"),
+            f"{self.offload} offload moves weights to the CPU, and the pipeline is there already; leave it out.",
+        )
+        yield (
+            cpu and self.dtype == "float16",
+            "float16 is emulated on a CPU and slower than float32; use bfloat16 there.",
+        )
+        yield (
+            cpu and self.attention in ("memory-efficient", "cudnn"),
+            f"{self.attention} attention is a kernel for CUDA devices; use sdpa, flash or math on a CPU.",
+        )
+        yield (
+            cpu and self.quantize in ("int4-weight-only", "float8-dynamic"),
+            f"{self.quantize} has kernels for CUDA devices only; use int8-dynamic or int8-weight-only on a CPU.",
+        )
+        yield (
+            not cpu and self.attention in ("flash", "cudnn") and self.dtype == "float32",
+            f'{self.attention} attention takes half precision only on a GPU; set dtype = "bfloat16".',
+        )
+        yield (
+            not cpu and self.attention in ("flash", "cudnn") and age < (8, 0),
+            f"{self.attention} attention needs a GPU of compute capability 8.0, and this one has {_dotted(age)}; "
+            "use sdpa.",
+        )
+        yield (
+            not cpu and self.quantize == "int4-weight-only" and age < (8, 0),
+            f"int4-weight-only needs a GPU of compute capability 8.0, and this one has {_dotted(age)}; "
+            "use int8-weight-only.",
+        )
+        yield (
+            not cpu and self.quantize == "float8-dynamic" and age < (8, 9),
+            f"float8-dynamic needs a GPU of compute capability 8.9, and this one has {_dotted(age)}; use int8-dynamic.",
+        )
 
 
 @dataclass(frozen=True)
@@ -134,6 +240,23 @@ QUANTIZED = ImageBudget(
 tile with a hole in it."""
 
 
+CACHED = ImageBudget(
+    ssim=0.80,
+    worst_tile=0.40,
+    measured="a choice, not a measurement: a cache redraws details and must keep the picture",
+)
+TILED = ImageBudget(
+    ssim=0.80,
+    worst_tile=0.50,
+    measured="a choice: tiles normalise each for itself; the embedded model had SSIM 0.955 in one run, 0.87 in another",
+)
+TINY = ImageBudget(
+    ssim=0.70,
+    worst_tile=0.30,
+    measured="a choice, not a measurement: a distilled decoder loses fine detail",
+)
+
+
 @dataclass(frozen=True)
 class Stage:
     """A recipe with a name and a place: `adds` says in one sentence what it adds to the stage that it follows."""
@@ -147,9 +270,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Ladder:
-    """Stages in order, each one adding one idea to the one that it follows. The first is everybody's reference."""
+    """Stages in order, each one adding one idea to the one that it follows."""
 
     stages: tuple[Stage, ...]
+    compared_with: str = ""
+    """The stage whose pictures are everybody's reference; empty means the first."""
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -164,6 +289,8 @@ class Ladder:
                     f"stage {stage.name!r} follows {stage.follows!r}, which is not before it on the ladder; "
                     "name one that is, or move it."
                 )
+        if self.compared_with and self.compared_with not in names:
+            raise RecipeError(unknown("stage", self.compared_with, names))
 
     def __iter__(self) -> Iterator[Stage]:
         return iter(self.stages)
@@ -180,7 +307,7 @@ class Ladder:
 
     @property
     def reference(self) -> Stage:
-        return self.stages[0]
+        return self[self.compared_with] if self.compared_with else self.stages[0]
 
     def add(self, new: Stage) -> Ladder:
         """The same ladder with `new` at its end, or in the place of the stage that has its name.
@@ -188,30 +315,24 @@ class Ladder:
         Stages that follow a replaced one keep their recipes: replace them too, if the change is meant to go on.
         """
         if new.name in self.names:
-            return Ladder(tuple(new if stage.name == new.name else stage for stage in self.stages))
-        return Ladder((*self.stages, new))
+            return replace(self, stages=tuple(new if stage.name == new.name else stage for stage in self.stages))
+        return replace(self, stages=(*self.stages, new))
 
     def extend(self, name: str, adds: str, *, follows: str | None = None, **changes: Any) -> Ladder:
         """Adds the stage that differs from `follows` by `changes`.
 
         Without `follows` it comes after the last one, or, if it has a known name, after what the known one follows.
         """
-        return self.add(stage(name, adds, **changes).after(self._before(name, follows)))
+        return self.add(stage(name, adds, **changes).after(self.before(name, follows)))
 
-    def _before(self, name: str, follows: str | None) -> Stage | None:
+    def before(self, name: str, follows: str | None) -> Stage | None:
+        """The stage that a stage called `name` is told as a difference to."""
         if follows is not None:
             return self[follows]
         if name in self.names:
             known = self[name].follows
             return self[known] if known is not None else None
         return self.stages[-1]
-
-    def configured(self, tables: Mapping[str, Mapping[str, Any]]) -> Ladder:
-        """The ladder with the stages of `[tool.fastdiff.stages]` added to it."""
-        ladder = self
-        for name, table in tables.items():
-            ladder = ladder.add(_stage_from_table(name, table, ladder))
-        return ladder
 
 
 @dataclass(frozen=True)
@@ -264,72 +385,26 @@ def _switches(where: str, values: Mapping[str, object]) -> None:
             raise RecipeError(f"{where}: {name} is {value!r}; give true or false.")
 
 
-def _check_names(kind: str, names: Iterable[str], owner: type) -> None:
+def check_names(kind: str, names: Iterable[str], owner: type) -> None:
     known = [f.name for f in fields(owner)]
     for name in names:
         if name not in known:
             raise RecipeError(unknown(kind, name, known))
 
 
+def _half(device: str, quantize: str) -> str:
+    return "bfloat16" if device == "cpu" or quantize in BFLOAT16_ONLY else "float16"
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return f"{capability[0]}.{capability[1]}"
+
+
 def _check_fields(name: str, changes: Mapping[str, Any]) -> None:
     try:
-        _check_names("optimization", changes, Recipe)
+        check_names("optimization", changes, Recipe)
     except RecipeError as error:
         raise RecipeError(f"stage {name!r}: {error}") from None
-
-
-# -- stages as tables of a configuration file -------------------------------------------------------------------------
-
-
-def _stage_from_table(name: str, table: object, ladder: Ladder) -> Stage:
-    """A TOML table says a stage as the code does: `follows`, `adds`, `budget`, and what changes."""
-    try:
-        return _read_stage(name, _table("a stage", table), ladder)
-    except RecipeError as error:
-        said = str(error).removeprefix(f"stage {name!r}: ")
-        raise RecipeError(f"stage {name!r}: {said}") from None
-
-
-def _read_stage(name: str, table: dict[str, Any], ladder: Ladder) -> Stage:
-    follows = _text("follows", table.pop("follows", None))
-    adds = _text("adds", table.pop("adds", None))
-    budget = _read_budget(_table("budget", table.pop("budget"))) if "budget" in table else None
-    if "compile" in table:
-        table["compile"] = _read_compile(table["compile"])
-    _check_names("optimization", table, Recipe)
-    before = ladder._before(name, follows)
-    return Step(name, adds or f"what {name!r} changes in the configuration", table, budget).after(before)
-
-
-def _read_compile(value: object) -> Compile | None:
-    if isinstance(value, bool):
-        return Compile() if value else None
-    options = _table("compile", value)
-    _check_names("compile option", options, Compile)
-    if "flags" in options:
-        options["flags"] = tuple(_table("flags", options["flags"]).items())
-    return Compile(**options)
-
-
-def _read_budget(table: dict[str, Any]) -> ImageBudget:
-    _check_names("number of a budget", table, ImageBudget)
-    missing = [name for name in ("ssim", "worst_tile") if name not in table]
-    if missing:
-        raise RecipeError(f"budget: {' and '.join(missing)} missing; give both ssim and worst_tile.")
-    return ImageBudget(**{"measured": "the configuration", **table})
-
-
-def _table(kind: str, value: object) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        needs = " with ssim and worst_tile" if kind == "budget" else ""
-        raise RecipeError(f"{kind} is {value!r}; give a table{needs}.")
-    return {str(key).replace("-", "_"): entry for key, entry in value.items()}
-
-
-def _text(kind: str, value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise RecipeError(f"{kind} is {value!r}; give a text in quotes.")
-    return value
 
 
 LADDER = ladder(
@@ -352,3 +427,131 @@ LADDER = ladder(
     ),
 )
 """The published ladder (https://pytorch.org/blog/accelerating-generative-ai-3/), with today's libraries."""
+
+
+REGIONAL = Compile(mode="max-autotune-no-cudagraphs", regional=True)
+
+BEYOND = (
+    ("fp32", stage("fp32-strict", "float32 without TF32", tf32=False)),
+    ("fp32", stage("fp16", "weights and arithmetic in float16", dtype="float16")),
+    ("bf16", stage("sdpa-flash", "attention in the flash kernel, or an error", attention="flash")),
+    (
+        "bf16",
+        stage("sdpa-memory-efficient", "attention in the memory-efficient kernel", attention="memory-efficient"),
+    ),
+    ("bf16", stage("sdpa-cudnn", "attention in cuDNN's kernel", attention="cudnn")),
+    ("bf16", stage("sdpa-math", "attention as torch writes it out itself", attention="math")),
+    ("sdpa", stage("backend-flash", "diffusers' dispatcher, flash kernel", attention_backend="_native_flash")),
+    ("sdpa", stage("backend-cudnn", "diffusers' dispatcher, cuDNN's kernel", attention_backend="_native_cudnn")),
+    ("sdpa", stage("upcast-vae", "the autoencoder decodes in float32", upcast_vae=True)),
+    ("sdpa", stage("batch-4", "four pictures of a call", batch=4)),
+    ("sdpa", stage("compile-regional", "each kind of repeated block compiled once", compile=REGIONAL)),
+    ("sdpa", stage("compile-denoiser", "the denoiser compiled, the decoder not", compile=Compile(decoder=False))),
+    ("sdpa", stage("compile-decoder", "the decoder compiled, the denoiser not", compile=Compile(denoiser=False))),
+    (
+        "compile",
+        stage("compile-default", "compiled without autotuning and CUDA graphs", compile=Compile(mode="default")),
+    ),
+    (
+        "compile",
+        stage("compile-reduce-overhead", "CUDA graphs without autotuning", compile=Compile(mode="reduce-overhead")),
+    ),
+    (
+        "compile",
+        stage(
+            "compile-no-cudagraphs",
+            "autotuned without CUDA graphs",
+            compile=Compile(mode="max-autotune-no-cudagraphs"),
+        ),
+    ),
+    (
+        "fused-qkv",
+        stage(
+            "int8-weight-only", "weights in int8, arithmetic as before", quantize="int8-weight-only", budget=QUANTIZED
+        ),
+    ),
+    (
+        "fused-qkv",
+        stage(
+            "int4-weight-only", "weights in int4, arithmetic as before", quantize="int4-weight-only", budget=QUANTIZED
+        ),
+    ),
+    (
+        "fused-qkv",
+        stage("float8", "dynamic float8, a scale for each row", quantize="float8-dynamic", budget=QUANTIZED),
+    ),
+    (
+        "sdpa",
+        stage(
+            "first-block-cache",
+            "steps whose first block hardly changes are skipped",
+            cache="first-block",
+            budget=CACHED,
+        ),
+    ),
+    (
+        "sdpa",
+        stage(
+            "pyramid-attention", "attention of earlier steps is used again", cache="pyramid-attention", budget=CACHED
+        ),
+    ),
+    (
+        "sdpa",
+        stage("faster-cache", "attention and guidance of earlier steps are used again", cache="faster", budget=CACHED),
+    ),
+    (
+        "sdpa",
+        stage("taylorseer", "skipped steps are extrapolated from earlier ones", cache="taylorseer", budget=CACHED),
+    ),
+)
+"""What is not on the published ladder: stages to be named with `--fastdiff-stage`, each with the one it follows."""
+
+
+def with_named(ladder: Ladder, names: Iterable[str]) -> Ladder:
+    """The ladder and, at its end, the stages beyond it that are asked for by name."""
+    for follows, step in BEYOND:
+        if step.name in names and step.name not in ladder.names and follows in ladder.names:
+            ladder = ladder.add(step.after(ladder[follows]))
+    return ladder
+
+
+HALF = Recipe(dtype="half")
+DEFAULT = replace(HALF, attention="sdpa")
+"""What the published memory techniques are measured against."""
+
+
+def _technique(name: str, adds: str, budget: ImageBudget = LOSSLESS, **changes: Any) -> Stage:
+    return Stage(f"default+{name}", replace(DEFAULT, **changes), adds, "default", budget)
+
+
+TECHNIQUES = Ladder(
+    (
+        Stage("unoptimized", Recipe(tf32=False), "float32, attention written out"),
+        Stage("half", HALF, "float16 (on a CPU bfloat16), attention written out", "unoptimized"),
+        Stage("default", DEFAULT, "attention in one kernel", "half"),
+        _technique(
+            "compile",
+            "the denoiser compiled as a full graph",
+            compile=Compile(mode="reduce-overhead", decoder=False, flags=()),
+        ),
+        _technique("model-offload", "models wait on the host until they are called", offload="model"),
+        _technique("sequential-offload", "layers wait on the host until they are called", offload="sequential"),
+        _technique("group-offload", "groups of layers wait on the host until they are called", offload="group"),
+        _technique("vae-slicing", "pictures of a batch are decoded one by one", vae_slicing=True),
+        _technique("vae-tiling", "a picture is decoded in tiles", TILED, vae_tiling=True),
+        _technique(
+            "vae-slicing+sequential-offload",
+            "pictures decoded one by one, layers on the host",
+            vae_slicing=True,
+            offload="sequential",
+        ),
+        _technique("precomputed-text", "the prompt encoded once, the encoders dropped", text="precomputed"),
+        _technique("tiny-autoencoder", "a distilled decoder", TINY, autoencoder="tiny"),
+    ),
+    compared_with="default",
+)
+"""The published memory techniques (https://huggingface.co/blog/simple_sdxl_optimizations), and two that came later."""
+
+LADDERS = {"published": LADDER, "techniques": TECHNIQUES}
+EVERY_STAGE = tuple(dict.fromkeys([*LADDER.names, *(step.name for _, step in BEYOND), *TECHNIQUES.names]))
+"""Names that mean something in some session, if not in this one."""

@@ -189,10 +189,6 @@ def with_unknown_tiny_autoencoder(model: Model, folder: Path) -> tuple[Model, Re
     return replace(model, tiny_autoencoder=str(folder / "nowhere")), Recipe(autoencoder="tiny")
 
 
-def without_tiny_autoencoder(model: Model, folder: Path) -> tuple[Model, Recipe]:
-    return model, Recipe(autoencoder="tiny")
-
-
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -200,7 +196,6 @@ def without_tiny_autoencoder(model: Model, folder: Path) -> tuple[Model, Recipe]
         with_broken_weights,
         with_missing_weights,
         with_unknown_tiny_autoencoder,
-        without_tiny_autoencoder,
     ],
 )
 def test_weights_that_are_not_to_be_had(
@@ -212,6 +207,11 @@ def test_weights_that_are_not_to_be_had(
     assert "\n" not in str(error.value)
     with build(tiny, EAGER["fp32"], "cpu") as built:
         assert built.pipeline is not None, "a build that failed must not stand in the way of the next"
+
+
+def test_a_model_without_a_tiny_autoencoder_is_no_fault_of_its_weights(tiny: Model, untouched: None) -> None:
+    with pytest.raises(RecipeError, match=r"'tiny' has no tiny autoencoder; set autoencoder = \"own\"\.$"):
+        build(tiny, Recipe(autoencoder="tiny"), "cpu")
 
 
 def test_a_flag_that_this_torch_does_not_have(tiny: Model, untouched: None) -> None:

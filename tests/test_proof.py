@@ -121,7 +121,7 @@ def fused_unasked(built: Built) -> str:
 
 
 def quantized_unasked(built: Built) -> str:
-    quantization.int8_dynamic([built.denoiser.time_embedding])
+    quantization.quantize([built.denoiser.time_embedding], "int8-dynamic")
     return "quantize: 2 layers are quantized, and the recipe asks for none."
 
 
@@ -155,7 +155,7 @@ def test_what_was_put_back_is_found(tiny: Model, name: str, sabotage: Callable[[
         ("fp32", attention, "write_out", "attention: vanilla was not applied to {0} of {0} attention modules, "),
         ("fused-qkv", fusion, "fuse_qkv", "fuse_qkv: 0 of {0} attention modules are fused."),
         ("compile", layout, "channels_last", "channels_last: {1} of {1} convolutions kept the old layout."),
-        ("int8", quantization, "int8_dynamic", "quantize: int8-dynamic was applied to no layer; "),
+        ("int8", quantization, "quantize", "quantize: int8-dynamic was applied to no layer; "),
         ("int8", quantization, "worth_int8", "quantize: int8-dynamic was applied to no layer; "),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastdiff.configuration import configured
 from fastdiff.recipes import (
     LADDER,
     LOSSLESS,
@@ -357,29 +358,29 @@ def test_any_sequence_of_extends_leaves_a_ladder(steps: list[tuple[str, str | No
 
 
 def test_a_table_adds_a_stage_that_follows_the_last() -> None:
-    new = LADDER.configured(tables('[mine]\nadds = "no TF32"\ntf32 = false'))
+    new = configured(LADDER, tables('[mine]\nadds = "no TF32"\ntf32 = false'))
     assert new.names == (*NAMES, "mine")
     assert (new["mine"].adds, new["mine"].follows, new["mine"].recipe.tf32) == ("no TF32", "int8", False)
 
 
 def test_a_table_without_adds_still_says_something() -> None:
-    assert "mine" in LADDER.configured({"mine": {}})["mine"].adds
+    assert "mine" in configured(LADDER, {"mine": {}})["mine"].adds
 
 
 def test_a_table_follows_a_named_stage_or_an_earlier_table() -> None:
-    grown = LADDER.configured(tables('[one]\nfollows = "sdpa"\nchannels-last = true\n[two]\nfollows = "one"'))
+    grown = configured(LADDER, tables('[one]\nfollows = "sdpa"\nchannels-last = true\n[two]\nfollows = "one"'))
     assert grown["one"].recipe == Recipe(dtype="bfloat16", attention="sdpa", channels_last=True)
     assert grown["two"].recipe == grown["one"].recipe
 
 
 @pytest.mark.parametrize("key", ["channels-last", "channels_last"])
 def test_dashes_in_keys(key: str) -> None:
-    assert LADDER.configured({"mine": {"follows": "sdpa", key: True}})["mine"].recipe.channels_last is True
+    assert configured(LADDER, {"mine": {"follows": "sdpa", key: True}})["mine"].recipe.channels_last is True
 
 
 def test_compile_as_true_false_and_table() -> None:
     def compiled(value: Any, follows: str = "sdpa") -> Compile | None:
-        return LADDER.configured({"mine": {"follows": follows, "compile": value}})["mine"].recipe.compile
+        return configured(LADDER, {"mine": {"follows": follows, "compile": value}})["mine"].recipe.compile
 
     assert compiled(True) == Compile()
     assert compiled(False, follows="compile") is None
@@ -392,19 +393,19 @@ def test_compile_as_true_false_and_table() -> None:
 
 @pytest.mark.parametrize("key", ["worst-tile", "worst_tile"])
 def test_a_budget_is_a_table(key: str) -> None:
-    budget = LADDER.configured({"mine": {"budget": {"ssim": 0.9, key: 0.7}}})["mine"].budget
+    budget = configured(LADDER, {"mine": {"budget": {"ssim": 0.9, key: 0.7}}})["mine"].budget
     assert (budget.ssim, budget.worst_tile) == (0.9, 0.7)
     assert "configuration" in budget.measured
 
 
 def test_a_stage_inherits_the_budget() -> None:
-    assert LADDER.configured({"mine": {"follows": "sdpa"}})["mine"].budget == LOSSLESS
-    assert LADDER.configured({"mine": {}})["mine"].budget == QUANTIZED
+    assert configured(LADDER, {"mine": {"follows": "sdpa"}})["mine"].budget == LOSSLESS
+    assert configured(LADDER, {"mine": {}})["mine"].budget == QUANTIZED
 
 
 @pytest.mark.parametrize(("name", "follows"), [("fp32", None), ("bf16", "fp32"), ("int8", "fused-qkv")])
 def test_a_table_of_a_known_name_takes_its_place(name: str, follows: str | None) -> None:
-    changed = LADDER.configured({name: {"tf32": False}})
+    changed = configured(LADDER, {name: {"tf32": False}})
     assert changed.names == NAMES
     assert changed[name].follows == follows
     assert changed[name].recipe.tf32 is False
@@ -447,11 +448,11 @@ WRONG: dict[str, tuple[Any, tuple[str, ...]]] = {
 @pytest.mark.parametrize(("table", "words"), WRONG.values(), ids=[what.replace(" ", "-") for what in WRONG])
 def test_a_wrong_table_is_one_sentence(table: Any, words: tuple[str, ...]) -> None:
     with pytest.raises(RecipeError) as error:
-        LADDER.configured({"mine": table})
+        configured(LADDER, {"mine": table})
     one_sentence(error, "'mine'", *words)
 
 
 def test_a_table_cannot_follow_a_later_table() -> None:
     with pytest.raises(RecipeError) as error:
-        LADDER.configured(tables('[one]\nfollows = "two"\n[two]'))
+        configured(LADDER, tables('[one]\nfollows = "two"\n[two]'))
     one_sentence(error, "'two'")

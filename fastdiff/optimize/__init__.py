@@ -10,11 +10,24 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models.libraries import torch
-from fastdiff.models.loading import load
-from fastdiff.optimize import attention, compilation, fusion, layout, offload, precision, quantization, switches
+from fastdiff.models.loading import call_options, load, stand_ins
+from fastdiff.optimize import (
+    attention,
+    caching,
+    compilation,
+    decoding,
+    fusion,
+    layout,
+    offload,
+    precision,
+    quantization,
+    switches,
+    text,
+)
+from fastdiff.recipes import RecipeError
 
 if TYPE_CHECKING:
-    from fastdiff.models import Model
+    from fastdiff.models import Model, Request
     from fastdiff.recipes import Recipe
 
 _alive: weakref.WeakSet[Built] = weakref.WeakSet()
@@ -30,6 +43,10 @@ class Built:
     def __init__(self, model: Model, recipe: Recipe, device: str) -> None:
         self.model, self.recipe, self.device = model, recipe, device
         self.pipeline: Any = None
+        self.call_options: dict[str, Any] = {}
+        """What the pipeline is called with besides the request, or in place of its prompt, if it cannot read one."""
+        self.synthetic_text = False
+        """Whether random numbers stand for what text encoders would say."""
         self.load_s = 0.0
         self.leaks: list[str] = []
         self._closed = False
@@ -48,11 +65,15 @@ class Built:
     def borrow(self, changes: dict[str, Any]) -> None:
         self._borrowed.enter_context(switches.borrowed(changes))
 
+    def borrow_device(self) -> None:
+        """Events, streams and some libraries look at the current device, not at where the tensors are."""
+        self._borrowed.enter_context(torch.cuda.device(self.device))
+
     def close(self) -> list[str]:
         """Returns the memory and the switches; the answer names every switch that somebody else left changed."""
         if not self._closed:
             self._closed = True
-            self.pipeline = None
+            self.pipeline, self.call_options = None, {}
             _alive.discard(self)
             compilation.forget()
             self._borrowed.close()
@@ -68,41 +89,113 @@ class Built:
         self.close()
 
 
-def build(model: Model, recipe: Recipe, device: str) -> Built:
-    """A ready pipeline. The order is the order of application, which is not the order in which a ladder is told."""
+def build(model: Model, recipe: Recipe, device: str, request: Request | None = None) -> Built:
+    """A ready pipeline. The order is the order of application, which is not the order in which a ladder is told.
+
+    `request` is what it is going to draw; a few ideas depend on it.
+    """
     if _alive:
         raise RuntimeError(
             f"a pipeline of {next(iter(_alive)).model.name!r} is still alive, and only one may be; close it first."
         )
     _require(device)
-    recipe = recipe.on(torch.device(device).type)
+    recipe = cooked(model, recipe, device)
+    request = request or model.request
     built = Built(model, recipe, device)
     compilation.forget()
     try:
         began = time.perf_counter()
+        if torch.device(device).type == "cuda":
+            built.borrow_device()
         built.borrow(precision.switches(recipe.tf32, device))
-        built.pipeline = load(model, recipe.dtype, recipe.autoencoder)
-        if recipe.fuse_qkv:
-            fusion.fuse_qkv(built.parts)
-        if recipe.attention == "vanilla":
-            attention.write_out(built.parts)
-        if recipe.offload == "none":
-            built.pipeline.to(device)
-        else:
-            offload.offload(built.pipeline, recipe.offload, device)
-        if recipe.channels_last:
-            layout.channels_last(built.parts)
-        if recipe.quantize == "int8-dynamic":
-            quantization.int8_dynamic(built.parts)
+        _load(built, request)
+        _reshape(built, request)
         if recipe.compile is not None:
             built.borrow(compilation.switches(recipe.compile))
             compilation.compile_parts(built.denoiser, built.pipeline.vae, recipe.compile)
+        if recipe.attention in attention.SWITCHES:
+            attention.free_the_others(built.pipeline)
         built.load_s = time.perf_counter() - began
     except BaseException:
         built.close()
         raise
     _alive.add(built)
     return built
+
+
+def _load(built: Built, request: Request) -> None:
+    """Weights and words. What is to be offloaded is loaded to the host, and goes to the device piece by piece."""
+    model, recipe, device = built.model, built.recipe, built.device
+    place = "cpu" if recipe.offload != "none" else None
+    built.pipeline = load(model, recipe.dtype, recipe.autoencoder, device, place=place)
+    built.call_options = call_options(model)
+    if words := stand_ins(model, request, recipe.dtype, device):
+        built.synthetic_text = True
+        built.call_options |= words
+    if recipe.text == "precomputed":
+        if built.synthetic_text:
+            raise RecipeError(
+                f"{model.name} with {model.weights} weights has no text encoders, so there is nothing to precompute; "
+                'set text = "live".'
+            )
+        built.call_options |= text.precompute(built.pipeline, request, device, built.call_options)
+        _return_memory()
+
+
+def _reshape(built: Built, request: Request) -> None:
+    """Everything that changes modules before compiling; offloading comes last, because it takes tensors away."""
+    recipe, pipeline = built.recipe, built.pipeline
+    if recipe.fuse_qkv:
+        fusion.fuse_qkv(built.parts)
+    _choose_attention(built)
+    if recipe.offload == "none":
+        pipeline.to(built.device)
+    if recipe.channels_last:
+        layout.channels_last(built.parts)
+    if recipe.quantize != "none":
+        quantization.quantize(built.parts, recipe.quantize)
+    if recipe.vae_slicing:
+        decoding.slicing(pipeline.vae, request)
+    if recipe.vae_tiling:
+        decoding.tiling(pipeline.vae, request)
+    if recipe.upcast_vae:
+        decoding.upcast(pipeline.vae)
+    if recipe.cache != "none":
+        caching.cache(pipeline, built.denoiser, recipe.cache, request)
+    if recipe.offload != "none":
+        offload.offload(pipeline, recipe.offload, built.device)
+
+
+def cooked(model: Model, recipe: Recipe, device: str) -> Recipe:
+    """The recipe as it is cooked here; what the model or the device cannot do is refused before anything is loaded."""
+    wanted = {
+        "cache": recipe.cache != "none",
+        "attention_backend": bool(recipe.attention_backend),
+        "regional": recipe.compile is not None and recipe.compile.regional,
+        "flash": recipe.attention == "flash",
+    }
+    for idea in model.lacks:
+        if wanted.get(idea):
+            raise RecipeError(f"the architecture of {model.name!r} has no place for {idea}; leave it out.")
+    kind = torch.device(device).type
+    return recipe.on(kind, torch.cuda.get_device_capability(device) if kind == "cuda" else None)
+
+
+def _choose_attention(built: Built) -> None:
+    recipe = built.recipe
+    if recipe.attention == "vanilla":
+        built.borrow({"diffusers.attention_backend": switches.UNCHANGED})
+        attention.write_out(built.parts)
+    elif recipe.attention_backend:
+        if not attention.takes_backends(built.denoiser):
+            raise RecipeError(
+                f"the attention of {type(built.denoiser).__name__} does not go through diffusers' dispatcher, "
+                "so attention_backend would do nothing; leave it out."
+            )
+        built.borrow({"diffusers.attention_backend": switches.UNCHANGED})
+        attention.dispatch(built.denoiser, recipe.attention_backend)
+    elif recipe.attention != "sdpa":
+        built.borrow(attention.only(recipe.attention))
 
 
 def _require(device: str) -> None:

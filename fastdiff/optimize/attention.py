@@ -1,15 +1,89 @@
-"""Attention written out (the reference of the ladder) or in one kernel."""
+"""Attention written out (the reference of the ladder), in one kernel, or in one that is asked for by name."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WRITTEN_OUT = "_native_math"
+"""What diffusers' dispatcher calls plain matrix products and a softmax, for models that have no processor for them."""
+SWITCHES = {
+    "flash": "sdpa.flash",
+    "memory-efficient": "sdpa.memory_efficient",
+    "cudnn": "sdpa.cudnn",
+    "math": "sdpa.math",
+}
 
 
 def write_out(parts: list[Any]) -> None:
     """Replaces the one-kernel attention, which diffusers chooses by itself, by plain matrix products and a softmax."""
     for part in parts:
-        if hasattr(part, "set_default_attn_processor"):
+        if takes_backends(part):
+            dispatch(part, WRITTEN_OUT)
+        elif hasattr(part, "set_default_attn_processor"):
             # Older transformers-style denoisers reach for SDPA here too, so the class is named outright.
             from diffusers.models.attention_processor import AttnProcessor
 
             part.set_attn_processor(AttnProcessor())
+
+
+def takes_backends(part: Any) -> bool:
+    """Whether this model's attention goes through diffusers' dispatcher."""
+    processors = getattr(part, "attn_processors", {})
+    return bool(processors) and all(hasattr(processor, "_attention_backend") for processor in processors.values())
+
+
+def dispatch(denoiser: Any, backend: str) -> None:
+    """The dispatcher has one backend for the whole process too; the caller has borrowed it."""
+    with without_notice("diffusers.models.modeling_utils"):
+        denoiser.set_attention_backend(backend)
+
+
+def only(kernel: str) -> dict[str, Any]:
+    """What is borrowed so that no other family of kernels can be chosen."""
+    return {switch: name == kernel for name, switch in SWITCHES.items()}
+
+
+def free_the_others(pipeline: Any) -> None:
+    """Text encoders mask their attention, and the decoder has one wide head, neither of which every family can.
+
+    The stage is about the denoiser. To be called last: compiled code must lie inside of this, not around it.
+    """
+    _free(pipeline, "encode_prompt")
+    _free(pipeline.vae, "decode")
+
+
+def _free(owner: Any, name: str) -> None:
+    original = getattr(owner, name)
+
+    @functools.wraps(original, updated=())
+    def call(*args: Any, **kwargs: Any) -> Any:
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        every = [
+            SDPBackend.FLASH_ATTENTION,
+            SDPBackend.EFFICIENT_ATTENTION,
+            SDPBackend.CUDNN_ATTENTION,
+            SDPBackend.MATH,
+        ]
+        with sdpa_kernel(every):
+            return original(*args, **kwargs)
+
+    setattr(owner, name, call)
+
+
+@contextmanager
+def without_notice(name: str) -> Iterator[None]:
+    """diffusers calls some of its features experimental each time; who names one of them has read that."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

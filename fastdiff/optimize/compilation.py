@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models.libraries import torch
+from fastdiff.recipes import RecipeError
 
 if TYPE_CHECKING:
     from fastdiff.recipes import Compile
@@ -13,7 +14,14 @@ if TYPE_CHECKING:
 def compile_parts(denoiser: Any, autoencoder: Any, how: Compile) -> None:
     """The denoiser in place, so that it keeps its class and its configuration; of the autoencoder only `decode`."""
     mode = None if how.mode == "default" else how.mode
-    if how.denoiser:
+    if how.denoiser and how.regional:
+        if not getattr(denoiser, "_repeated_blocks", None):
+            raise RecipeError(
+                f"{type(denoiser).__name__} does not say which of its blocks repeat, so it has no regions to compile; "
+                "set compile.regional = false."
+            )
+        denoiser.compile_repeated_blocks(mode=mode, fullgraph=how.fullgraph, dynamic=False)
+    elif how.denoiser:
         denoiser.compile(mode=mode, fullgraph=how.fullgraph, dynamic=False)
     if how.decoder:
         autoencoder.decode = torch.compile(autoencoder.decode, mode=mode, fullgraph=how.fullgraph, dynamic=False)

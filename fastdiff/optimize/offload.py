@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastdiff.models.libraries import torch
+
 
 def offload(pipeline: Any, kind: str, device: str) -> None:
     if kind == "model":
         pipeline.enable_model_cpu_offload(device=device)
     elif kind == "sequential":
         pipeline.enable_sequential_cpu_offload(device=device)
+    elif kind == "group":
+        # A stream fetches the next layer while the present one computes; a CPU has none.
+        pipeline.enable_group_offload(
+            onload_device=torch.device(device),
+            offload_device=torch.device("cpu"),
+            offload_type="leaf_level",
+            use_stream=torch.device(device).type == "cuda",
+        )

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.models.libraries import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 BORROWED_ENVIRONMENT = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
 """Not the folder of inductor's cache: inductor names one by itself when nobody did."""
+
+
+UNCHANGED = object()
+"""As a borrowed value: somebody else sets the switch, and it is put back all the same."""
 
 
 class UnknownSwitch(RuntimeError):
@@ -21,6 +25,8 @@ class UnknownSwitch(RuntimeError):
 
 def _backends() -> dict[str, tuple[Any, Any]]:
     """Name of each switch, how to read it, how to set it."""
+    from diffusers.models.attention_dispatch import _AttentionBackendRegistry as dispatcher
+
     cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
 
     def attribute(owner: Any, name: str) -> tuple[Any, Any]:
@@ -35,6 +41,7 @@ def _backends() -> dict[str, tuple[Any, Any]]:
         "sdpa.memory_efficient": (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp),
         "sdpa.math": (cuda.math_sdp_enabled, cuda.enable_math_sdp),
         "sdpa.cudnn": (cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp),
+        "diffusers.attention_backend": attribute(dispatcher, "_active_backend"),
         "default_dtype": (torch.get_default_dtype, torch.set_default_dtype),
         "grad_enabled": (torch.is_grad_enabled, torch.set_grad_enabled),
         "num_threads": (torch.get_num_threads, torch.set_num_threads),
@@ -60,6 +67,12 @@ def read() -> dict[str, Any]:
     return values | {f"environment.{name}": os.environ.get(name) for name in BORROWED_ENVIRONMENT}
 
 
+def read_some(names: Iterable[str]) -> dict[str, Any]:
+    """A few of the switches that torch keeps, without a look at thousands of configuration values."""
+    known = _backends()
+    return {name: known[name][0]() for name in names}
+
+
 def leaks(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """One sentence for each switch that differs."""
     return [
@@ -79,7 +92,8 @@ def borrowed(changes: Mapping[str, Any]) -> Iterator[None]:
                 raise UnknownSwitch(
                     f"torch {torch.__version__} has no switch called {name!r}; leave it out of the recipe."
                 )
-            _set(name, value)
+            if value is not UNCHANGED:
+                _set(name, value)
         yield
     finally:
         for name in changes:
