@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
+from fastdiff.recipes import RecipeError, unknown
 
 ASTRONAUT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 """The prompt of the published benchmark."""
@@ -28,6 +29,21 @@ class Request:
         return replace(self, **{name: value for name, value in asked.items() if value is not None})
 
 
+WEIGHTS = ("auto", "hub", "dummy", "twin")
+"""Where weights come from, besides a folder: the model's own place, the hub, the true architecture with random values,
+or a twin of it that is small enough for a laptop."""
+
+IDEAS = ("cache", "attention_backend", "regional", "flash")
+"""What not every architecture has a place for."""
+
+TWINS_REQUEST = {"steps": 2, "size": 128}
+"""What a twin is asked to draw unless somebody asks for more: random weights draw no better with more steps."""
+
+
+class WeightsError(RuntimeError):
+    """The weights are not to be had; the message says in one sentence why and what to do."""
+
+
 @dataclass(frozen=True)
 class Model:
     """An entry of the catalogue. `source` is a folder in diffusers' layout or a name on the hub."""
@@ -37,18 +53,79 @@ class Model:
     source: str
     request: Request
     denoiser: str = "unet"
+    revision: str | None = None
+    """Commit on the hub. A model without one is whatever the hub has today."""
     vae: str | None = None
     """Another autoencoder that replaces the pipeline's own, for instance one that is safe in half precision."""
+    vae_revision: str | None = None
     tiny_autoencoder: str | None = None
+    tiny_revision: str | None = None
+    scheduler: str | None = None
+    """Class that replaces the published scheduler, with its configuration."""
     without: tuple[str, ...] = ()
     """Parts that are not loaded, for instance the safety checker."""
+    lacks: tuple[str, ...] = ()
+    """Ideas that the architecture has no place for; of IDEAS."""
+    weights: str = "auto"
+    """One of WEIGHTS, or a folder in diffusers' layout."""
+
+    def __post_init__(self) -> None:
+        for idea in self.lacks:
+            if idea not in IDEAS:
+                raise RecipeError(f"model {self.name!r}: lacks: {unknown('idea', idea, IDEAS)}")
 
     @property
     def folder(self) -> Path | None:
-        """Where the weights lie, if they do not come from the hub."""
+        """Where the weights lie, if they are neither on the hub nor made here."""
+        if self.weights in ("hub", *MADE_HERE):
+            return None
         path = Path(self.source).expanduser()
         return path if path.is_absolute() or path.exists() else None
 
+    @property
+    def shown(self) -> str:
+        """The name, and where the weights come from if that is not the model's own place."""
+        if self.weights == "auto":
+            return self.name
+        return f"{self.name} ({self.weights if self.weights in WEIGHTS else 'folder'} weights)"
+
+    @property
+    def made_here(self) -> bool:
+        """Whether the weights are random numbers, which draw a picture of nothing."""
+        return self.weights in MADE_HERE
+
+    def with_weights(self, weights: str) -> Model:
+        """The same model with weights from elsewhere; refused in one sentence where there are none."""
+        if weights == "auto":
+            return self
+        if weights in MADE_HERE:
+            if self.name not in ARCHITECTURES:
+                raise WeightsError(
+                    f"the architecture of {self.name!r} is not described in fastdiff, so it has no {weights} weights; "
+                    f"there are: {', '.join(ARCHITECTURES)}."
+                )
+            request = self.request.changed(**TWINS_REQUEST) if weights == "twin" else self.request
+            return replace(self, weights=weights, request=request)
+        if weights == "hub":
+            if self.folder is not None:
+                raise WeightsError(f"the weights of {self.name!r} lie in {self.folder}, not on the hub; use auto.")
+            return replace(self, weights="hub")
+        folder = Path(weights).expanduser().resolve()
+        if not (folder / "model_index.json").is_file():
+            raise WeightsError(
+                f"{weights!r} is none of {', '.join(WEIGHTS)}, and no folder in diffusers' layout: "
+                f"there is no {folder.name}/model_index.json."
+            )
+        return replace(self, weights=str(folder), source=str(folder), revision=None, vae=None)
+
+
+MADE_HERE = ("dummy", "twin")
+ARCHITECTURES = ("sdxl", "ssd-1b", "sd15", "pixart-alpha", "flux-schnell", "flux-dev")
+"""Models whose architecture is written down in `fastdiff.models.architectures`."""
+
+FP16_VAE = "207b116dae70ace3637169f1ddd2434b91b3a8cd"
+TAESD = "614f76814bbe30edbe2e627ace1c2234c81a2c0e"
+TAESDXL = "b20258aaef75ef61e659c1e0f14f251cf0ad153e"
 
 CATALOGUE = (
     Model(
@@ -56,30 +133,43 @@ CATALOGUE = (
         "StableDiffusionXLPipeline",
         str(SHAPES_FOLDER),
         Request("a large red circle on a blue background", steps=8, size=256, guidance=2.0),
+        lacks=("cache", "attention_backend"),
     ),
     Model(
         "sdxl",
         "StableDiffusionXLPipeline",
         "stabilityai/stable-diffusion-xl-base-1.0",
         Request(ASTRONAUT, steps=30, size=1024, guidance=5.0),
+        revision="462165984030d82259a11f4367a4eed129e94a7b",
         vae="madebyollin/sdxl-vae-fp16-fix",
+        vae_revision=FP16_VAE,
         tiny_autoencoder="madebyollin/taesdxl",
+        tiny_revision=TAESDXL,
+        lacks=("cache", "attention_backend"),
     ),
     Model(
         "ssd-1b",
         "StableDiffusionXLPipeline",
         "segmind/SSD-1B",
         Request(ASTRONAUT, steps=30, size=1024, guidance=5.0),
+        revision="60987f37e94cd59c36b1cba832b9f97b57395a10",
         vae="madebyollin/sdxl-vae-fp16-fix",
+        vae_revision=FP16_VAE,
         tiny_autoencoder="madebyollin/taesdxl",
+        tiny_revision=TAESDXL,
+        lacks=("cache", "attention_backend"),
     ),
     Model(
         "sd15",
         "StableDiffusionPipeline",
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
         Request(ASTRONAUT, steps=30, size=512, guidance=7.5),
+        revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
         tiny_autoencoder="madebyollin/taesd",
+        tiny_revision=TAESD,
+        scheduler="EulerDiscreteScheduler",  # PNDM, which it was published with, reads its tables on the GPU
         without=("safety_checker", "feature_extractor"),
+        lacks=("cache", "attention_backend"),
     ),
     Model(
         "pixart-alpha",
@@ -87,6 +177,27 @@ CATALOGUE = (
         "PixArt-alpha/PixArt-XL-2-1024-MS",
         Request(ASTRONAUT, steps=30, size=1024, guidance=4.5),
         denoiser="transformer",
+        revision="b89adadeccd9ead2adcb9fa2825d3fabec48d404",
         tiny_autoencoder="madebyollin/taesd",
+        tiny_revision=TAESD,
+        lacks=("cache", "attention_backend", "regional", "flash"),  # flash on a GPU takes no mask, and its text has one
+    ),
+    Model(
+        "flux-schnell",
+        "FluxPipeline",
+        "black-forest-labs/FLUX.1-schnell",
+        Request(ASTRONAUT, steps=4, size=1024, guidance=0.0),
+        denoiser="transformer",
+        revision="741f7c3ce8b383c54771c7003378a50191e9efe9",
+        tiny_autoencoder="madebyollin/taef1",
+    ),
+    Model(
+        "flux-dev",
+        "FluxPipeline",
+        "black-forest-labs/FLUX.1-dev",
+        Request(ASTRONAUT, steps=28, size=1024, guidance=3.5),
+        denoiser="transformer",
+        revision="3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
+        tiny_autoencoder="madebyollin/taef1",
     ),
 )

@@ -1,42 +1,93 @@
-"""Turns an entry of the catalogue into a pipeline on the CPU, in the dtype that was asked for."""
+"""Turns an entry of the catalogue into a pipeline in the dtype that was asked for."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from fastdiff.models import WeightsError
 from fastdiff.models.libraries import diffusers, torch
+from fastdiff.recipes import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastdiff.models import Model
+    from fastdiff.models import Model, Request
+    from fastdiff.models.architectures import Architecture
 
 
-class WeightsError(RuntimeError):
-    """The weights are not to be had; the message says in one sentence why and what to do."""
+def load(model: Model, dtype: str, autoencoder: str = "own", device: str = "cpu", *, place: str | None = None) -> Any:
+    """Real loading code for every model: the embedded one goes through `from_pretrained` as a hub model does.
+
+    What is loaded lies on the CPU. Weights that are made here are drawn on `device`, and lie there or in `place`.
+    """
+    if model.made_here:
+        from fastdiff.models import dummy
+
+        pipeline = dummy.assemble(_architecture(model), dtype, device, autoencoder, place=place)
+    else:
+        pipeline = _loaded(model, dtype, autoencoder)
+    if model.scheduler is not None and type(pipeline.scheduler).__name__ != model.scheduler:
+        pipeline.scheduler = getattr(diffusers, model.scheduler).from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
-def load(model: Model, dtype: str, autoencoder: str = "own") -> Any:
-    """Real loading code for every model: the embedded one goes through `from_pretrained` as a hub model does."""
+def _architecture(model: Model) -> Architecture:
+    from fastdiff.models import architectures
+
+    known = architectures.TWINS if model.weights == "twin" else architectures.ARCHITECTURES
+    return known[model.name]
+
+
+def call_options(model: Model) -> dict[str, Any]:
+    """What every call of a model is given besides the request, so that it draws in the size that was asked for."""
+    from fastdiff.models.architectures import ARCHITECTURES as DESCRIBED
+
+    own = DESCRIBED.get(model.name)
+    if own is not None and own.pipeline == model.pipeline:
+        return dict(_architecture(model).call if model.made_here else own.call)
+    kin = next((one for one in DESCRIBED.values() if one.pipeline == model.pipeline), None)
+    # How many tokens it reads belongs to a model, not to its pipeline.
+    return {name: value for name, value in kin.call.items() if name != "max_sequence_length"} if kin else {}
+
+
+def stand_ins(model: Model, request: Request, dtype: str, device: str) -> dict[str, Any] | None:
+    """What the pipeline is called with in place of a prompt, where the text encoders are left out; else None."""
+    from fastdiff.models import dummy
+
+    return dummy.conditioning(_architecture(model), request, dtype, device) if model.made_here else None
+
+
+def _loaded(model: Model, dtype: str, autoencoder: str) -> Any:
+    if not hasattr(diffusers, model.pipeline):
+        raise WeightsError(
+            f"diffusers {diffusers.__version__} has no pipeline class {model.pipeline!r}; "
+            f"check `pipeline` of the model {model.name!r}."
+        )
     folder = model.folder
     if folder is not None and not (folder / "model_index.json").is_file():
         raise WeightsError(f"{folder} is not a pipeline in diffusers' layout: it has no model_index.json.")
-    torch_dtype = getattr(torch, dtype)
+    # Weights and nothing else: neither pickles, which are programs, nor code from the hub.
+    safely = {"dtype": getattr(torch, dtype), "use_safetensors": True}
     parts: dict[str, Any] = dict.fromkeys(model.without)
+    if autoencoder == "tiny" and model.tiny_autoencoder is None:
+        raise RecipeError(f'the model {model.name!r} has no tiny autoencoder; set autoencoder = "own".')
     with _quiet_bars(), _clear_errors(model):
         if autoencoder == "tiny":
-            if model.tiny_autoencoder is None:
-                raise WeightsError(f'the model {model.name!r} has no tiny autoencoder; set autoencoder = "own".')
-            parts["vae"] = diffusers.AutoencoderTiny.from_pretrained(model.tiny_autoencoder, dtype=torch_dtype)
+            parts["vae"] = diffusers.AutoencoderTiny.from_pretrained(
+                model.tiny_autoencoder, revision=model.tiny_revision, **safely
+            )
         elif model.vae is not None:
-            parts["vae"] = diffusers.AutoencoderKL.from_pretrained(model.vae, dtype=torch_dtype)
-        pipeline_class = getattr(diffusers, model.pipeline)
-        pipeline = pipeline_class.from_pretrained(
-            model.source, dtype=torch_dtype, use_safetensors=True, local_files_only=folder is not None, **parts
+            parts["vae"] = diffusers.AutoencoderKL.from_pretrained(model.vae, revision=model.vae_revision, **safely)
+        return getattr(diffusers, model.pipeline).from_pretrained(
+            model.source,
+            revision=model.revision,
+            trust_remote_code=False,
+            local_files_only=folder is not None,
+            **safely,
+            **parts,
         )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 @contextmanager
@@ -49,7 +100,7 @@ def _clear_errors(model: Model) -> Iterator[None]:
             raise WeightsError(f"the weights in {model.folder} could not be loaded ({reason}).") from error
         raise WeightsError(
             f"the weights of {model.name!r} could not be loaded from {model.source} ({reason}); "
-            "check the connection and HF_TOKEN, or take the model that needs no download: --fastdiff-model shapes."
+            "check the connection and HF_TOKEN, or do without: --fastdiff-weights dummy, or --fastdiff-model shapes."
         ) from error
 
 
