@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,22 +12,27 @@ import pytest
 
 from fastdiff import __version__
 from fastdiff.judge.policy import default
-from fastdiff.judge.verdicts import MISSING, fails
+from fastdiff.judge.verdicts import AMBIGUOUS, MISSING, SLOW, fails
 from fastdiff.measure.environment import device_name, device_slug, environment
 from fastdiff.record import baselines, files
 from fastdiff.record.checks import RecordError
 from fastdiff.record.run import FAILED, INCOMPLETE, MEASURED, Device, Run, StageRecord
 from fastdiff.report import verdicts
 from fastdiff.report.ladder import Rung
-from fastdiff.settings import configured_policy, project_folder, settings
+from fastdiff.settings import configured_policy, given_options, project_folder, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from fastdiff.judge.gate import Judgement
     from fastdiff.judge.policy import Policy
     from fastdiff.measure.live import LiveStage
     from fastdiff.record.run import Baseline
+
+
+STRICT_TRIALS = 2
+"""Fresh processes of a second look in CI: with the first one they make the noise of a stage smaller by 1.7."""
 
 
 @dataclass
@@ -54,10 +60,12 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self.started = datetime.now(UTC)
-        self.strict = settings(self.config).strict
+        asked = settings(self.config)
+        self.strict = asked.strict
+        self.second_looks = (STRICT_TRIALS if asked.strict else 0) if asked.trials is None else asked.trials
         self.kind = self.device.partition(":")[0]
         root = project_folder(self.config)
-        self.file = files.next_run_path(root, self.started.isoformat())
+        self._file: Path | None = None
         self._environment: dict[str, Any] = {}
         self._machine_info: Any = None
         if self.comparing:
@@ -77,6 +85,7 @@ class Ledger:
         self.records[now.id] = replace(
             now,
             rounds=now.rounds or before.rounds,
+            further_rounds=before.further_rounds,
             quality=now.quality or before.quality,
             state=before.state,
             reason=before.reason,
@@ -113,10 +122,21 @@ class Ledger:
             cache=record.cache,
             ssim=record.quality.ssim if record.quality else None,
             worst_tile=record.quality.worst_tile if record.quality else None,
+            dtype=record.recipe.get("dtype", ""),
+            pictures=record.request.get("batch", 1),
+            memory_bytes=record.memory.whole_bytes if record.memory else None,
+            peak_in=record.memory.where if record.memory else "",
             remark=self.remarks.get(record.id, ""),
         )
 
     # -- the run file -------------------------------------------------------------------------------------------------
+
+    @property
+    def file(self) -> Path:
+        """Named when there is something to keep, so that a session that measures nothing leaves nothing."""
+        if self._file is None:
+            self._file = files.next_run_path(project_folder(self.config), self.started.isoformat())
+        return self._file
 
     @property
     def shown_file(self) -> str:
@@ -135,10 +155,13 @@ class Ledger:
             self._trouble(str(error))
         except OSError as error:
             self._trouble(f"{error.filename} cannot be written ({error.strerror}).")
+        with suppress(OSError):
+            self.file.with_suffix("").rmdir()  # if no picture came into it
 
     @property
     def closing_lines(self) -> list[str]:
-        return [*([f"run file: {self.shown_file}"] if self.file.exists() else []), *self.troubles]
+        whole = "" if self.complete else " (interrupted: not everything is in it)"
+        return [*([f"run file: {self.shown_file}{whole}"] if self.file.exists() else []), *self.troubles]
 
     def as_json(self) -> dict[str, Any]:
         return files.as_json(self.run())
@@ -172,6 +195,7 @@ class Ledger:
         return self._machine_info
 
     def _trouble(self, sentence: str) -> None:
+        sentence = f"{sentence} Make room there, or keep the run elsewhere too: --benchmark-json FILE."
         if sentence not in self.troubles:
             self.troubles.append(sentence)
 
@@ -186,19 +210,36 @@ class Ledger:
             return []
         from fastdiff.judge import gate
 
+        found = self._judged(id_)
+        return self._new([judgement for judgement in found if timing or judgement.metric not in gate.INTERVAL_METRICS])
+
+    def wants_a_second_look(self, id_: str) -> bool:
+        """Whether the latency of a stage seems to be slow, surely or perhaps; nothing is kept of that yet."""
+        if not (self.comparing and self.second_looks):
+            return False
+        words = [one.verdict.word for one in self._judged(id_) if one.metric == "latency"]
+        return bool(words) and words[0] in (SLOW, AMBIGUOUS)
+
+    def look_again(self, id_: str, measured: StageRecord) -> None:
+        """Keeps what a fresh process measured of a stage beside what this one did."""
+        before = self.records[id_]
+        self.records[id_] = replace(before, further_rounds=(*before.further_rounds, measured.rounds))
+
+    def _judged(self, id_: str) -> list[Judgement]:
+        from fastdiff.judge import gate
+
         run, record = self.run(), self.records[id_]
-        found = gate.judge_stage(
+        return gate.judge_stage(
             record,
             run.stage(f"{record.model}-{record.follows}"),
             self.baseline,
             self.policy_of(record.model, record.stage),
-            gate.comparisons_of(len(run.expected)),
+            gate.comparisons_of(len(run.expected), second_looks=self.second_looks > 0),
             run.device,
             run.canary,
             run.environment,
             elsewhere=self.elsewhere,
         )
-        return self._new([judgement for judgement in found if timing or judgement.metric not in gate.INTERVAL_METRICS])
 
     def finish(self, *, interrupted: bool) -> bool:
         """Judges what only the whole session shows; the answer is whether that fails it."""
@@ -206,7 +247,14 @@ class Ledger:
 
         failing = []
         if self.comparing and not interrupted:
-            for judgement in gate.judge_run(self.run(), self.baseline, self.policy_of, elsewhere=self.elsewhere):
+            judged = gate.judge_run(
+                self.run(),
+                self.baseline,
+                self.policy_of,
+                elsewhere=self.elsewhere,
+                second_looks=self.second_looks > 0,
+            )
+            for judgement in judged:
                 record = self.records.get(judgement.stage)
                 if judgement.verdict.word == MISSING:
                     told = record is not None and record.state == FAILED  # and so not missing without a word
@@ -227,9 +275,18 @@ class Ledger:
 
     def _new(self, found: list[Judgement]) -> list[Judgement]:
         """Keeps what was not said before; the answer is what of it fails."""
+        found = [self._repeating(one) for one in found]
         new = [one for one in found if self.judgements.get((one.stage, one.metric)) != one]
         self.judgements |= {(one.stage, one.metric): one for one in new}
         return [one for one in new if fails(one.verdict, self.strict)]
+
+    def _repeating(self, judgement: Judgement) -> Judgement:
+        """The next command says again what this session was asked for: it is to measure the same work."""
+        command = judgement.verdict.next
+        if not command.startswith("pytest "):
+            return judgement
+        said = [text for text in given_options(self.config) if text.partition("=")[0] not in command]
+        return replace(judgement, verdict=replace(judgement.verdict, next=" ".join([command, *said])))
 
     def _outcome(self, interrupted: bool) -> str:
         """The reasons for which the session failed; "passed" if there is none."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from fastdiff.measure import canary
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.alone
 
 
 def test_identity_names_library_size_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +20,7 @@ def test_identity_names_library_size_and_threads(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(canary, "usable_cores", lambda: {0, 1, 5})
     first = canary.identity()
     assert first.startswith(f"numpy {np.__version__}, ")
+    assert "unknown" not in first
     assert first.endswith(f"768x768 float32, {canary.PRODUCTS} products, 3 threads")
     assert canary.identity() == first
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
@@ -48,3 +49,12 @@ def test_time_is_that_of_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_torch_is_not_needed() -> None:
     code = "import sys; from fastdiff.measure.canary import *; time_canary(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("core", ["Haswell", "Sandybridge"])
+def test_identity_names_the_kernels_that_a_variable_forces(core: str) -> None:
+    """The same product takes another time with other kernels, so it is another canary."""
+    code = "from fastdiff.measure.canary import identity; print(identity())"
+    forced = os.environ | {"OPENBLAS_CORETYPE": core}
+    done = subprocess.run([sys.executable, "-c", code], env=forced, capture_output=True, text=True, check=True)
+    assert f" {core}, 768x768" in done.stdout

@@ -16,6 +16,8 @@ from fastdiff.models.libraries import torch
 if TYPE_CHECKING:
     from fastdiff.measure.live import LiveStage
 
+pytestmark = pytest.mark.alone
+
 PAUSE_S = 0.3
 """Long against everything that the tiny model does by itself."""
 

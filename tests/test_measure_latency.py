@@ -6,6 +6,8 @@ import pytest
 
 from fastdiff.measure.latency import CAP_CALLS, DeviceTimer, settle
 
+pytestmark = pytest.mark.alone
+
 
 class Clock:
     """Time that only moves when a call is made, by as much as the call is said to take."""

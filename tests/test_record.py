@@ -282,6 +282,19 @@ def test_every_session_has_a_file_of_its_own(tmp_path: Path) -> None:
     assert [path.name for path in runs(tmp_path)] == [Path(name).name for name in names]
 
 
+def test_two_sessions_of_one_second_have_two_files(tmp_path: Path) -> None:
+    """Neither has written anything yet when the other one begins."""
+    names = {next_run_path(tmp_path, "2026-11-20T16:52:23+01:00").name for _ in range(3)}
+    assert names == {"20261120T155223Z.json", "20261120T155223Z-2.json", "20261120T155223Z-3.json"}
+
+
+def test_a_second_look_has_its_files_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTDIFF_RUNS_APART", "second-looks")
+    write(next_run_path(tmp_path, "2026-11-20T16:52:23+01:00"), {}, a_run())
+    assert len(list((tmp_path / "runs" / "second-looks").glob("*.json"))) == 1
+    assert runs(tmp_path) == []
+
+
 # -- strangers' files -------------------------------------------------------------------------------------------------
 
 BROKEN = [

@@ -8,9 +8,12 @@ change it.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +25,9 @@ SIZE = 768
 PRODUCTS = 20
 """About 0.1 s on two cores: long against the scheduler's slices, short against a call of the embedded model (0.4 s)."""
 
+CORE_NAMES = ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename")
+"""One function; NumPy's wheels and other builds give it their own prefix and suffix."""
+
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 """Whichever is set limits the threads of the BLAS; the particular ones come before the general one."""
 
@@ -30,7 +36,7 @@ def identity() -> str:
     """What was timed. Latencies in the canary's unit compare only where it is the same."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return (
-        f"numpy {np.__version__}, {blas['name']} {blas['version']}, "
+        f"numpy {np.__version__}, {blas['name']} {blas['version']} {_kernel()}, "
         f"{SIZE}x{SIZE} float32, {PRODUCTS} products, {_threads()} threads"
     )
 
@@ -49,6 +55,20 @@ def time_canary() -> float:
 def _matrix() -> np.ndarray:
     """Scaled so that its powers neither vanish nor overflow: numbers near zero are slow on some processors."""
     return np.random.default_rng(0).standard_normal((SIZE, SIZE), dtype=np.float32) / np.float32(SIZE**0.5)
+
+
+def _kernel() -> str:
+    """The processor for which OpenBLAS chose its kernels, which a variable can force: the same product on the same
+    machine took twice the time with OPENBLAS_CORETYPE=Haswell."""
+    maps = Path("/proc/self/maps")
+    libraries = re.findall(r"(/\S*openblas\S*)", maps.read_text()) if maps.exists() else []
+    for library in dict.fromkeys(libraries):
+        loaded = ctypes.CDLL(library)
+        for name in CORE_NAMES:
+            if function := getattr(loaded, name, None):
+                function.restype = ctypes.c_char_p
+                return str(function().decode())
+    return os.environ.get("OPENBLAS_CORETYPE", "kernel unknown")
 
 
 def _threads() -> str:

@@ -70,6 +70,7 @@ def environment(device: str, folder: Path | None = None) -> dict[str, Any]:
         "driver": _driver() if device.startswith("cuda") else None,
         "os": platform.platform(),
         "machine": _machine(),
+        "processor": _processor(),
         "variables": _variables(),
         "commit": _commit(folder or Path.cwd()),
     }
@@ -133,6 +134,16 @@ def _machine() -> str:
     number = Path("/etc/machine-id")
     own = number.read_text() if number.exists() else ""
     return hashlib.sha256(f"{own}{platform.node()}".encode()).hexdigest()[:12]
+
+
+def _processor() -> str | None:
+    """Generations of one brand name differ: an AMD EPYC of family 25 and one of family 26 are two machines."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return None
+    text = cpuinfo.read_text()
+    found = [re.search(rf"^{name}\s*:\s*(\S+)", text, re.MULTILINE) for name in ("cpu family", "model", "stepping")]
+    return "/".join(one[1] for one in found if one) or None
 
 
 def _variables() -> dict[str, str]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fastdiff.measure import proof
 from fastdiff.models.libraries import torch
+from fastdiff.optimize import attention, switches
 
 if TYPE_CHECKING:
     from fastdiff.optimize import Built
+
+
+IDEAS = ("kernels", "decoding", "offloaded_modules", "cached_modules")
+"""Facts of single stages, which the others need not show."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,12 @@ class Structure:
     quantized_layers: int
     convolutions: int
     channels_last_convolutions: int
+    kernels: tuple[str, ...] = ()
+    """Families of attention kernels that may be chosen, where not all of them may."""
+    decoding: tuple[str, ...] = ()
+    """What the autoencoder does in another way: tiny, float32, slicing, tiling."""
+    offloaded_modules: int = 0
+    cached_modules: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,11 +68,13 @@ class Fingerprint:
     """Graphs that were compiled after the first call."""
 
     def flat(self) -> dict[str, Any]:
-        """Names and values, without what depends on the state of the compile cache."""
+        """Names and values, without what depends on the state of the compile cache, and without ideas that are off."""
         counted = asdict(self.compilation)
         del counted["cache_hits"], counted["cache_misses"]
         counted["break_reasons"] = list(counted["break_reasons"])
-        return {**_flat(asdict(self.structure)), **counted, "recompiles": self.recompiles}
+        built = {name: value for name, value in _flat(asdict(self.structure)).items() if value or name not in IDEAS}
+        built |= {name: list(value) for name, value in built.items() if isinstance(value, tuple)}
+        return {**built, **counted, "recompiles": self.recompiles}
 
 
 def _flat(facts: dict[str, Any], before: str = "") -> dict[str, Any]:
@@ -78,12 +93,16 @@ def structure(built: Built) -> Structure:
     kernels = [m.weight for m in optimized if isinstance(m, torch.nn.Conv2d) and _layout_matters(m.weight)]
     return Structure(
         dtypes={name: dict(sorted(_dtypes(part).items())) for name, part in parts.items()},
-        processors=dict(sorted(Counter(type(module.processor).__name__ for module in attentions).items())),
+        processors=dict(sorted(Counter(_processor(module) for module in attentions).items())),
         attention_modules=len(attentions),
         fused_modules=sum(_fused(module) for module in attentions),
         quantized_layers=sum(_quantized(module) for module in optimized),
         convolutions=len(kernels),
         channels_last_convolutions=sum(k.is_contiguous(memory_format=torch.channels_last) for k in kernels),
+        kernels=_kernels(),
+        decoding=_decoding(built.pipeline.vae, built.denoiser),
+        offloaded_modules=sum(_offloaded(module) for part in parts.values() for module in part.modules()),
+        cached_modules=sum(any(CACHES.search(hook) for hook in _hooks(module)) for module in optimized),
     )
 
 
@@ -103,10 +122,13 @@ def compilation() -> Compilation:
 
 
 def _dtypes(part: Any) -> Counter[str]:
+    kept = getattr(part, "_keep_in_fp32_modules", None) or ()
     counted: Counter[str] = Counter()
-    for parameter in part.parameters():
+    for name, parameter in part.named_parameters():
         if parameter.is_floating_point():
-            counted[str(parameter.dtype).removeprefix("torch.")] += 1
+            dtype = str(parameter.dtype).removeprefix("torch.")
+            named = dtype == "float32" and any(module in name.split(".") for module in kept)
+            counted[proof.KEPT_IN_FLOAT32 if named and part.dtype != torch.float32 else dtype] += 1
     return counted
 
 
@@ -117,7 +139,47 @@ def _layout_matters(kernel: Any) -> bool:
 
 def _fused(module: Any) -> bool:
     """Both halves: the projections, and a processor that uses them."""
-    return bool(getattr(module, "fused_projections", False)) and type(module.processor).__name__.startswith("Fused")
+    knows = type(module.processor).__name__.startswith("Fused") or hasattr(module.processor, "_attention_backend")
+    return bool(getattr(module, "fused_projections", False)) and knows
+
+
+def _processor(module: Any) -> str:
+    """The class, and where it goes through diffusers' dispatcher the backend that was chosen for it."""
+    backend = getattr(module.processor, "_attention_backend", None)
+    name = type(module.processor).__name__
+    return f"{name}({getattr(backend, 'value', backend)})" if backend else name
+
+
+def _kernels() -> tuple[str, ...]:
+    now = switches.read_some(attention.SWITCHES.values())
+    allowed = tuple(name for name, switch in attention.SWITCHES.items() if now[switch])
+    return () if len(allowed) == len(attention.SWITCHES) else allowed
+
+
+def _decoding(autoencoder: Any, denoiser: Any) -> tuple[str, ...]:
+    ideas = {
+        "tiny": type(autoencoder).__name__ == "AutoencoderTiny",
+        "float32": autoencoder.dtype == torch.float32 != denoiser.dtype,
+        "slicing": autoencoder.use_slicing,
+        "tiling": autoencoder.use_tiling,
+    }
+    return tuple(name for name, on in ideas.items() if on)
+
+
+GROUP_OFFLOADING = "group_offloading"
+CACHES = re.compile("cache|fbc|broadcast")
+"""In the names of diffusers' hooks."""
+
+
+def _hooks(module: Any) -> set[str]:
+    """Names of diffusers' own hooks on a module."""
+    registry = getattr(module, "_diffusers_hook", None)
+    return set(registry.hooks) if registry is not None else set()
+
+
+def _offloaded(module: Any) -> bool:
+    """By accelerate's hooks (models, layers) or by diffusers' own (groups)."""
+    return hasattr(module, "_hf_hook") or GROUP_OFFLOADING in _hooks(module)
 
 
 def _quantized(module: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from fastdiff.measure.fingerprint import Fingerprint
 from fastdiff.measure.latency import DeviceTimer, settle, synchronised_clock
 from fastdiff.measure.telemetry import Watch
 from fastdiff.models.libraries import torch
-from fastdiff.optimize import build
+from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
+from fastdiff.optimize import build, cooked
 from fastdiff.quality.metrics import likeness
 from fastdiff.quality.parity import shortfall
 from fastdiff.record.run import Quality, Round, StageRecord
@@ -46,12 +47,22 @@ class NotCompiledError(RuntimeError):
     """Nothing was compiled where a full graph was asked for."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """torch has a class of its own for a full GPU, and none for a full host."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def graph_failed(error: BaseException) -> bool:
+    return type(error).__module__ == "torch._dynamo.exc"
+
+
 class LiveStage:
     """What the fixture `stage` gives to a test."""
 
     def __init__(self, model: Model, stage: Stage, device: str, request: Request, rounds: int) -> None:
-        self.model, self.stage, self.device, self.request, self.rounds = model, stage, device, request, rounds
-        self.built: Built = build(model, stage.recipe, device)
+        self.model, self.stage, self.device, self.rounds = model, stage, device, rounds
+        self.request = request.changed(batch=stage.recipe.batch)
+        self.built: Built = build(model, stage.recipe, device, self.request)
         try:
             self.structure = fingerprint.structure(self.built)
         except BaseException:
@@ -77,10 +88,22 @@ class LiveStage:
     def id(self) -> str:
         return f"{self.model.name}-{self.stage.name}"
 
+    @property
+    def weights(self) -> str:
+        """Where the weights come from, as it is kept; a folder's own path is nobody's business."""
+        kind = self.model.weights
+        if self.built.synthetic_text:
+            return f"{kind}, synthetic text"
+        if self.model.made_here:
+            return kind
+        if self.model.folder is not None:
+            return "embedded" if self.model.folder == SHAPES_FOLDER else "folder"
+        return f"hub@{self.model.revision or 'newest'}"
+
     def claim(self, stage: Stage) -> None:
         """Passes for another stage than was built, as a stage does that silently was not applied."""
         self.stage = stage
-        self.built.recipe = stage.recipe.on(torch.device(self.device).type)
+        self.built.recipe = cooked(self.model, stage.recipe, self.device)
 
     @property
     def budget(self) -> ImageBudget:
@@ -95,14 +118,13 @@ class LiveStage:
         asked = self.request
         seeds = [torch.Generator("cpu").manual_seed(asked.seed + i) for i in range(asked.batch)]
         return self.built.pipeline(
-            prompt=asked.prompt,
             height=asked.size,
             width=asked.size,
             num_inference_steps=asked.steps,
             guidance_scale=asked.guidance,
-            num_images_per_prompt=asked.batch,
             generator=seeds,
             output_type=output,
+            **{"prompt": asked.prompt, "num_images_per_prompt": asked.batch} | self.built.call_options,
         ).images
 
     def generate(self) -> Any:
@@ -152,7 +174,8 @@ class LiveStage:
         """FLOPs, operators and attention kernels of one call without compiled code."""
         steps = self.request.steps
         if self._counts is None:
-            with self._few_steps():
+            # With a cache no step stands for the others.
+            with self._few_steps() if self.recipe.cache == "none" else nullcontext():
                 self._counts = counts.count(self.built, self.generate, steps) | counts.inductor()
 
     def take_apart(self) -> None:
@@ -230,6 +253,7 @@ class LiveStage:
             self.stage.follows,
             recipe=_plain(self.recipe),
             request=_plain(self.request),
+            weights=self.weights,
             load_s=self.load_s,
             first_call_s=self.first_call_s or None,
             cache=self.compilation.cache,
@@ -246,7 +270,8 @@ class LiveStage:
     def likeness_to(self, reference: Reference) -> Likeness:
         """The reference stage is compared with a second drawing of its own: it must at least be like itself."""
         images = self.call(output="np") if reference.stage == self.stage.name else self.images
-        found = likeness(images, reference.images)
+        alike = min(len(images), len(reference.images))  # a stage of another batch draws the same first ones
+        found = likeness(images[:alike], reference.images[:alike])
         if not math.isfinite(found.ssim):
             return found  # the judgement over pictures says so, and a file cannot hold it
         wrong = shortfall(found, self.budget)

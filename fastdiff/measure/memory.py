@@ -1,6 +1,7 @@
 """How much memory one call needs, and in which component it needs most.
 
-On a GPU the numbers are the allocator's own, weights included. On a CPU they are sums over the allocator's events:
+On a GPU the numbers are the allocator's own, weights included; what a recorded CUDA graph keeps in a pool of its own is
+not in the peak of allocated bytes, only in the reserved ones. On a CPU they are sums over the allocator's events:
 bytes of tensors that are alive together. These start at zero when the call starts, so weights are not in them; in
 return they do not depend on the machine's load, and two processes give the same number.
 """
@@ -11,7 +12,7 @@ import gc
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastdiff.measure.boundaries import boundaries
 from fastdiff.models.libraries import torch
@@ -42,6 +43,20 @@ def resident_bytes() -> int | None:
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else None
 
 
+def weights_bytes(pipeline: Any) -> int:
+    """Of every parameter and buffer that the pipeline holds, each counted once."""
+    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    tensors = {id(one): one for part in modules for one in (*part.parameters(), *part.buffers())}
+    return sum(_bytes(tensor) for tensor in tensors.values())
+
+
+def _bytes(tensor: Any) -> int:
+    """A quantized tensor is made of others: the integers and their scales."""
+    if hasattr(tensor, "__tensor_flatten__"):
+        return sum(_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
+    return int(tensor.numel() * tensor.element_size())
+
+
 def peaks(events: Iterable[tuple[str, int]]) -> dict[str, int]:
     """Peak of each component from events in the order of time: ("", bytes that came or went) or (component, 0)."""
     found: dict[str, int] = {}
@@ -63,7 +78,7 @@ def _live_tensors(built: Built, call: Callable[[], object]) -> Memory:
             pass
 
     with (
-        _silence(),
+        silence(),
         profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled,
         boundaries(built.pipeline, ended),
     ):
@@ -74,11 +89,17 @@ def _live_tensors(built: Built, call: Callable[[], object]) -> Memory:
         if event.name() == "[memory]" or event.name().startswith(MARK)
     )
     where = max(found, key=lambda component: found[component])
-    return Memory(peak_bytes=found[where], where=where, peaks=found, resident_bytes=resident_bytes())
+    return Memory(
+        peak_bytes=found[where],
+        where=where,
+        peaks=found,
+        weights_bytes=weights_bytes(built.pipeline),
+        resident_bytes=resident_bytes(),
+    )
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Unless the user has asked for a level."""
     name = "KINETO_LOG_LEVEL"
     if name in os.environ:

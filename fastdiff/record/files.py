@@ -20,19 +20,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RUNS = "runs"
+APART = "FASTDIFF_RUNS_APART"
+"""Variable that names a folder in `runs/` for sessions that are a part of another one, such as a second look."""
 KEY = "fastdiff"
 LARGEST_BYTES = 64 * 1024**2
 """A run of six stages has some 100 kB; a file beyond this is something else, and reading it could fill the memory."""
 
 
 def next_run_path(root: Path, started: str) -> Path:
-    """Where a session that began at `started` (ISO 8601) keeps its run; two may begin within one second."""
+    """Where a session that began at `started` (ISO 8601) keeps its run.
+
+    The folder for its pictures is made now: of two sessions that begin within one second, one finds it taken.
+    """
     stem = f"{datetime.fromisoformat(started).astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    path, count = root / RUNS / f"{stem}.json", 1
-    while path.exists():
+    path, count = root / RUNS / os.environ.get(APART, "") / f"{stem}.json", 1
+    while path.exists() or not _taken(path.with_suffix("")):
         count += 1
         path = path.with_name(f"{stem}-{count}.json")
     return path
+
+
+def _taken(folder: Path) -> bool:
+    """Whether the folder is ours now; where none can be made, writing the run will tell why."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return not folder.parent.is_dir()
+    except OSError:
+        return True
+    return True
 
 
 def runs(root: Path) -> list[Path]:
@@ -41,6 +57,17 @@ def runs(root: Path) -> list[Path]:
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write_text(path: Path, text: str) -> None:
+    """In one step, into a folder that is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def write(path: Path, pytest_benchmark: dict[str, Any], run: Run) -> None:
@@ -99,7 +126,10 @@ def read(path: Path) -> Run:
 
 
 def read_baseline(path: Path) -> Baseline:
-    run, whole = _read(path)
+    try:
+        run, whole = _read(path)
+    except RecordError as error:
+        raise RecordError(f"{error} Restore it (git checkout -- {path}), or remove it and accept a run.") from None
     ours = whole[KEY]
     if "accepted" not in ours:
         raise RecordError(f'{path} is a run that nobody accepted; do: fastdiff accept {path} --reason "..."')

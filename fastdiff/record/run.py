@@ -71,9 +71,16 @@ class Memory:
     """Peak of each component in bytes."""
     measure: str = "live tensors"
     """How it was measured: `live tensors` (a CPU's allocator events) or `cuda allocator`."""
+    weights_bytes: int | None = None
+    """Of all parameters and buffers of the pipeline, where the peak does not count them (`live tensors`)."""
     reserved_bytes: int | None = None
     resident_bytes: int | None = None
     first_call_peak_bytes: int | None = None
+
+    @property
+    def whole_bytes(self) -> int:
+        """What the device must hold at the peak, weights included."""
+        return self.peak_bytes + (self.weights_bytes or 0)
 
 
 @dataclass(frozen=True)
@@ -101,12 +108,16 @@ class StageRecord:
     state: str = INCOMPLETE
     reason: str = ""
     """Why it is not measured, in one sentence."""
+    weights: str = ""
+    """Where they came from: embedded, hub@COMMIT, folder, dummy, twin. Empty in older files."""
     load_s: float | None = None
     first_call_s: float | None = None
     cache: str = "none"
     """State of the compile cache at the first call: cold, warm, mixed or none. First calls compare only within one."""
     warm_up: WarmUp | None = None
     rounds: tuple[Round, ...] = ()
+    further_rounds: tuple[tuple[Round, ...], ...] = ()
+    """Of each fresh process that looked at this stage again, because it seemed to be slow."""
     components: Components | None = None
     memory: Memory | None = None
     fingerprint: dict[str, Any] = field(default_factory=dict)
