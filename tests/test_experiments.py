@@ -10,6 +10,8 @@ import pytest
 from fastdiff.experiments import power, trial
 from fastdiff.record.run import Round, StageRecord
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def records() -> list[StageRecord]:

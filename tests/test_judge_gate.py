@@ -101,7 +101,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
         {"rounds": timed(1.5)},
         {"latency": "SLOW", "ladder": "SLOW"},
         "is beyond the band of ±15 % (in the canary's unit)",
-        LOOK + "sdpa --fastdiff-rounds 21",
+        LOOK + "sdpa --fastdiff-trials 4",
     ),
     "slower by 50 % with the machine": ({"rounds": timed(1.5, canary=1.5 * CANARY_S)}, {"ladder": "SLOW"}, "", ""),
     "faster": ({"rounds": timed(0.6)}, {"latency": "FAST", "ladder": "FAST"}, "accept it, or explain it", ACCEPT),
@@ -109,13 +109,13 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
         {"rounds": timed(1.15)},
         {"latency": "AMBIGUOUS", "ladder": "AMBIGUOUS"},
         "neither surely inside nor surely beyond the band of ±15 %; more than 20 further fresh processes on each side",
-        LOOK + "sdpa --fastdiff-rounds 21",
+        LOOK + "sdpa --fastdiff-trials 4",
     ),
     "four of seven rounds disturbed": (
         {"rounds": timed(1.5, void=4)},
         {"latency": "VOID", "ladder": "VOID"},
         "4 of 7 rounds of m-sdpa were disturbed, mostly: steal 30 %",
-        LOOK + "sdpa --fastdiff-rounds 21",
+        LOOK + "sdpa --fastdiff-trials 4",
     ),
     "three of seven rounds disturbed": ({"rounds": timed(1.0, void=3)}, {}, "", ""),
     "two rounds": (
@@ -338,6 +338,13 @@ def test_another_machine_of_the_model_needs_a_clearer_case() -> None:
     same = replace(there, run=replace(RUN, environment=ENVIRONMENT | {"machine": "b"}))
     assert judge(here, same)["sdpa latency"].word == "SLOW"
     assert judge(here)["sdpa latency"].word == "SLOW", "where nobody knows, it is the same one"
+
+
+@pytest.mark.parametrize("what", ["machine", "processor"])
+def test_two_processors_that_share_a_name_are_two_machines(what: str) -> None:
+    slow = replace(tonight(rounds=timed(1.4)), environment=ENVIRONMENT | {what: "26/2/1"})
+    there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {what: "25/17/1"}))
+    assert judge(slow, there)["sdpa latency"].word == "AMBIGUOUS"
 
 
 def test_another_device_is_never_compared() -> None:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastdiff.faults import Fault
+    from fastdiff.measure.live import LiveStage
     from fastdiff.record.run import StageRecord
 
 
 def measure(model: str, stage: str, device: str, rounds: int, faults: tuple[Fault, ...] = ()) -> StageRecord:
     """Latency alone, as the suite takes it: first call, warm-up, and rounds with the canary between them."""
     from fastdiff.faults import put_in
-    from fastdiff.measure.latency import synchronised_clock
     from fastdiff.measure.live import LiveStage
     from fastdiff.models import CATALOGUE
     from fastdiff.recipes import LADDER
@@ -34,16 +34,21 @@ def measure(model: str, stage: str, device: str, rounds: int, faults: tuple[Faul
         put_in(faults, live)
         live.first_call()
         live.settle()
-        samples = []
-        for _ in range(rounds):
-            live.before_round()
-            began = synchronised_clock()
-            live.generate()
-            samples.append(synchronised_clock() - began)
-            live.after_round()
-        return live.record(tuple(samples))
+        return live.record(tuple(timed_call(live) for _ in range(rounds)))
     finally:
         live.close()
+
+
+def timed_call(live: LiveStage) -> float:
+    """Seconds of one call of the steady state, with a look at the machine before and after it."""
+    from fastdiff.measure.latency import synchronised_clock
+
+    live.before_round()
+    began = synchronised_clock()
+    live.generate()
+    seconds = synchronised_clock() - began
+    live.after_round()
+    return seconds
 
 
 def in_a_fresh_process(arguments: Sequence[str]) -> list[StageRecord]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ from fastdiff.judge.estimates import estimate
 from fastdiff.judge.facts import differences, listed
 from fastdiff.judge.noise import MACHINES_SD, declared, spread
 from fastdiff.judge.verdicts import AMBIGUOUS, VOID, Verdict, decide
+from fastdiff.recipes import Compile, Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from fastdiff.judge.estimates import Estimate
     from fastdiff.judge.policy import Policy
@@ -49,18 +51,22 @@ class Case:
 
     @property
     def on_another_machine(self) -> bool:
-        """Of the same model, or there would be no `base`; where nobody knows, it is the same one."""
-        here, there = self.environment.get("machine"), self.base_environment.get("machine")
-        return bool(here and there and here != there)
+        """Of the same model, or there would be no `base`; where nobody knows, it is the same one.
 
-    def estimate(self, candidate: float, accepted: Sequence[float], sd: float) -> Estimate:
+        Clones of one image call themselves the same, and generations of a processor share a brand name.
+        """
+        facts = [(self.environment.get(what), self.base_environment.get(what)) for what in ("machine", "processor")]
+        return any(here and there and here != there for here, there in facts)
+
+    def estimate(self, candidates: Sequence[float], accepted: Sequence[float], sd: float) -> Estimate:
         """Two machines of one model differ by more than two processes of one machine."""
         sd, freedom = spread(accepted, sd, self.noise)
         return estimate(
-            candidate,
+            fmean(candidates),
             # Trials of one machine share it, so together they count once.
             [fmean(accepted)] if self.on_another_machine else accepted,
             math.hypot(sd, MACHINES_SD) if self.on_another_machine else sd,
+            candidates=1 if self.on_another_machine else len(candidates),
             freedom=freedom,
             confidence=self.policy.confidence,
             comparisons=self.comparisons,
@@ -92,10 +98,23 @@ def comparable(record: StageRecord, baseline: Baseline | None, device: Device) -
     base = accepted.stage(record.id)
     if base is None:
         return None, f"the accepted run has no stage {record.id}"
-    for what, old, new in (("request", base.request, record.request), ("recipe", base.recipe, record.recipe)):
+    if base.weights and base.weights != record.weights:
+        return None, f"the weights are not the accepted ones ({base.weights} -> {record.weights})"
+    for what, old, new in (
+        ("request", base.request, record.request),
+        ("recipe", _completed(base.recipe), _completed(record.recipe)),
+    ):
         if changed := differences(old, new):
             return None, f"the {what} is not the accepted one ({listed(changed)})"
     return base, ""
+
+
+def _completed(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A file that is older than an idea does not name it, and cooked without it."""
+    whole = asdict(Recipe()) | dict(recipe)
+    if isinstance(whole["compile"], Mapping):
+        whole["compile"] = asdict(Compile()) | dict(whole["compile"])
+    return whole
 
 
 def disturbance(record: StageRecord, policy: Policy) -> Verdict | None:

@@ -33,7 +33,9 @@ class Estimate:
     """With `alarm_high`: the same with the confidence of the whole suite, which makes many comparisons."""
     alarm_high: float
     trials: int
-    """Of the baseline; the candidate is always one."""
+    """Of the baseline."""
+    candidates: int = 1
+    """Trials of the candidate: more than one after a second look."""
 
     def __str__(self) -> str:
         if self.low == self.high:
@@ -68,11 +70,14 @@ def estimate(
     baseline: Sequence[float],
     sd: float,
     *,
+    candidates: int = 1,
     freedom: float = math.inf,
     confidence: float = 0.95,
     comparisons: int = 1,
 ) -> Estimate:
     """One trial against the baseline's trials, all given by their centres; `sd` is that of fresh processes.
+
+    After a second look `candidate` is the mean of `candidates` trials.
 
     The scatter of the rounds has no term of its own: the centres from which `sd` was computed contain it already.
 
@@ -84,7 +89,7 @@ def estimate(
     if not (math.isfinite(sd) and sd >= 0):
         raise ValueError(f"the noise between processes is {sd}; it must be a finite number, zero or above.")
     middle = candidate - fmean(baseline)
-    error = sd * math.sqrt(1 + 1 / len(baseline))
+    error = sd * math.sqrt(1 / candidates + 1 / len(baseline))
     alone = float(stdtrit(freedom, confidence)) * error
     together = float(stdtrit(freedom, confidence ** (1 / comparisons))) * error
     return Estimate(
@@ -94,6 +99,7 @@ def estimate(
         alarm_low=math.exp(middle - together),
         alarm_high=math.exp(middle + together),
         trials=len(baseline),
+        candidates=candidates,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.judge.case import Case, comparable
 from fastdiff.judge.metrics import METRICS
-from fastdiff.judge.verdicts import ACCEPT, FAST, LESS, MISSING, NEW, SAME, Verdict, look_again
+from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, FAST, LESS, MISSING, NEW, SAME, Verdict, look_again
 from fastdiff.record.run import MEASURED
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ class Judgement:
         return {"stage": self.stage, "metric": self.metric, **asdict(self.verdict), "details": details}
 
 
-def comparisons_of(stages: int) -> int:
-    """How many intervals a suite of so many stages looks at."""
-    return max(1, stages * len(INTERVAL_METRICS))
+def comparisons_of(stages: int, *, second_looks: bool = False) -> int:
+    """How many intervals a suite of so many stages looks at; whoever may look twice may err twice."""
+    return max(1, stages * (len(INTERVAL_METRICS) + second_looks))
 
 
 def judge_run(
@@ -45,9 +45,10 @@ def judge_run(
     policy_of: Callable[[str, str], Policy],
     *,
     elsewhere: Baseline | None = None,
+    second_looks: bool = False,
 ) -> list[Judgement]:
     """Everything that was measured, and MISSING for what was asked for and was not. `policy_of(model, stage)`."""
-    looks = comparisons_of(len(run.expected))
+    looks = comparisons_of(len(run.expected), second_looks=second_looks)
     judgements = []
     for record in run.stages:
         previous = run.stage(f"{record.model}-{record.follows}")
@@ -118,7 +119,8 @@ def _missing(id_: str, record: StageRecord | None) -> Verdict | None:
 def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
     """With the next command, if the verdict has none of its own and is not SAME."""
     record = case.record
-    if verdict.word in (NEW, FAST, LESS):
+    foreign = verdict.word == AMBIGUOUS and case.on_another_machine
+    if verdict.word in (NEW, FAST, LESS) or foreign:
         command = ACCEPT
     elif metric == "ladder" and case.previous:
         command = look_again(record.model, case.previous.stage, record.stage)

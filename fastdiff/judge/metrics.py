@@ -64,7 +64,14 @@ def latency(case: Case) -> Verdict | None:
     else:
         unit, sd, centres, told = SECONDS, noise.latency_raw_sd, noise.raw_centres, "in seconds"
     accepted = centres.get(record.id) or (centre(base.rounds, unit),)
-    verdict = case.decide(case.estimate(centre(record.rounds, unit), accepted, sd), case.policy.latency)
+    looks = [record.rounds, *(further for further in record.further_rounds if any(not one.void for one in further))]
+    if unit == CANARY:
+        looks = [rounds for rounds in looks if all(one.canary_s is not None for one in rounds if not one.void)]
+    candidates = [centre(rounds, unit) for rounds in looks]
+    verdict = case.decide(case.estimate(candidates, accepted, sd), case.policy.latency)
+    if len(candidates) > 1:
+        each = ", ".join(f"{100 * math.expm1(one - fmean(accepted)):+.1f} %" for one in candidates)
+        told = f"{told}, mean of {len(candidates)} fresh processes: {each}"
     details = tuple(explain(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
     return replace(verdict, reason="; ".join([f"{verdict.reason} ({told})", *details[:1]]), details=details)
 
@@ -81,7 +88,7 @@ def first_call(case: Case) -> Verdict | None:
         return None  # compiled anew against read from the cache: neither is slower than the other
     accepted = logarithm(base.first_call_s, f"the accepted first call of {record.id}")
     candidate = logarithm(record.first_call_s, f"the first call of {record.id}")
-    found = case.estimate(candidate, [accepted], case.noise.first_call_sd)
+    found = case.estimate([candidate], [accepted], case.noise.first_call_sd)
     verdict = case.decide(found, case.policy.first_call)
     told = f"{verdict.reason} ({base.first_call_s:.3g} s -> {record.first_call_s:.3g} s, compile cache {record.cache})"
     why = tuple(causes(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
@@ -97,9 +104,11 @@ def memory(case: Case) -> Verdict | None:
     before = case.base.memory
     if before is None or before.measure != now.measure:
         return Verdict(NEW, f"the accepted run has no memory measured as {now.measure}")
-    found = exact(now.peak_bytes, before.peak_bytes, f"the peak memory of {case.record.id}")
+    weighed = before.weights_bytes is not None and now.weights_bytes is not None  # older files know the peak alone
+    old, new = (before.whole_bytes, now.whole_bytes) if weighed else (before.peak_bytes, now.peak_bytes)
+    found = exact(new, old, f"the peak memory of {case.record.id}")
     verdict = decide(found, case.policy.memory, (MORE, LESS))
-    peaks = f"{before.peak_bytes / 1e6:.2f} MB -> {now.peak_bytes / 1e6:.2f} MB, peak in {now.where}"
+    peaks = f"{old / 1e6:.2f} MB -> {new / 1e6:.2f} MB, peak in {now.where}"
     if verdict.word == SAME:
         return replace(verdict, reason=f"{verdict.reason} ({peaks})")
     change = f"needs {100 * abs(found.ratio - 1):.1f} % {'more' if verdict.word == MORE else 'less'} memory"
@@ -122,7 +131,7 @@ def ladder(case: Case) -> Verdict | None:
     if isinstance(accepted, str):
         return Verdict(NEW, accepted)
     gain = _gain(previous, record)
-    verdict = case.decide(case.estimate(-gain, [-one for one in accepted], case.noise.ladder_sd), case.policy.ladder)
+    verdict = case.decide(case.estimate([-gain], [-one for one in accepted], case.noise.ladder_sd), case.policy.ladder)
     told = f"{_paid(record, previous, fmean(accepted))} and now pays {math.exp(gain):.2f}x: {verdict.reason}"
     why = tuple(explain(record, case.base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
     return replace(verdict, reason=told, details=why)
@@ -164,12 +173,17 @@ def _accepted_gains(baseline: Baseline, previous: StageRecord, record: StageReco
     centres = baseline.noise.raw_centres if baseline.noise else {}
     old, new = centres.get(previous.id, ()), centres.get(record.id, ())
     if old and len(old) == len(new):
-        return [one - other for one, other in zip(old, new, strict=True)]
+        return [one - other + _pictures(before, base) for one, other in zip(old, new, strict=True)]
     return [_gain(before, base)]
 
 
 def _gain(previous: StageRecord, record: StageRecord) -> float:
-    return centre(previous.rounds, SECONDS) - centre(record.rounds, SECONDS)
+    """Of a picture, not of a call."""
+    return centre(previous.rounds, SECONDS) - centre(record.rounds, SECONDS) + _pictures(previous, record)
+
+
+def _pictures(previous: StageRecord, record: StageRecord) -> float:
+    return math.log(record.request.get("batch", 1) / previous.request.get("batch", 1))
 
 
 def _paid(record: StageRecord, previous: StageRecord, gain: float) -> str:

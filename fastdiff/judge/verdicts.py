@@ -74,9 +74,10 @@ def trials_needed(estimate: Estimate, band: float) -> int | None:
     """Further trials of each side until the interval fits, if the ratio stays; None where it is more than the cap."""
     edge, at = math.log1p(band), abs(math.log(estimate.ratio))
     reach = estimate.high if at <= edge else estimate.alarm_high
-    now = math.log(reach / estimate.ratio) / math.sqrt(1 + 1 / estimate.trials)
+    sides = (estimate.candidates, estimate.trials)
+    now = math.log(reach / estimate.ratio) / math.sqrt(sum(1 / side for side in sides))
     for further in range(1, MOST_TRIALS + 1):
-        if now * math.sqrt(1 / (1 + further) + 1 / (estimate.trials + further)) <= abs(edge - at):
+        if now * math.sqrt(sum(1 / (side + further) for side in sides)) <= abs(edge - at):
             return further
     return None
 
@@ -84,13 +85,13 @@ def trials_needed(estimate: Estimate, band: float) -> int | None:
 # -- the next command -------------------------------------------------------------------------------------------------
 
 ACCEPT = 'fastdiff accept {run} --reason "..."'
-MORE_ROUNDS = 21
-"""Four times the default: enough for a median that half of the rounds may leave."""
+FURTHER_TRIALS = 4
+"""Fresh processes of a second look: with the first one, the noise of a stage is less than half."""
 
 
 def look_again(model: str, *stages: str) -> str:
-    """Measures only these stages, longer."""
+    """Measures only these stages, and where they seem slow in fresh processes too: more rounds of one say little."""
     return (
         f"pytest perf_tests --benchmark-compare --fastdiff-model {model} --fastdiff-stage {','.join(stages)} "
-        f"--fastdiff-rounds {MORE_ROUNDS}"
+        f"--fastdiff-trials {FURTHER_TRIALS}"
     )

@@ -1,0 +1,42 @@
+"""A second look, decided beforehand: a test that seems to fail runs again in fresh processes, and all of it counts."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from fastdiff.record import files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fastdiff.record.run import StageRecord
+
+RUN_FILE = re.compile(r"^run file: (.+)$", re.MULTILINE)
+LAST_WORDS = 500
+"""Characters of a failed process's output that are worth showing."""
+
+
+class LookError(RuntimeError):
+    """A fresh process that measured nothing; the message ends with its last words."""
+
+
+def look(test: str, stage: str, options: Sequence[str], root: Path, folder: Path) -> StageRecord:
+    """Runs the one test `test` (its node id) in a fresh pytest, and reads what it measured of `stage` from its file.
+
+    It starts where this session was started, so that relative names mean the same.
+    """
+    command = [sys.executable, "-m", "pytest", str(root / test), f"--rootdir={root}", "--fastdiff-trials=0", *options]
+    apart = os.environ | {files.APART: "second-looks"}
+    done = subprocess.run(command, cwd=folder, env=apart, capture_output=True, text=True, check=False)
+    found = RUN_FILE.search(done.stdout)
+    if found:
+        record = files.read(folder / found[1]).stage(stage)
+        if record and record.rounds:
+            return record
+    words = (done.stdout + done.stderr).strip()[-LAST_WORDS:]
+    raise LookError(f"a fresh process measured nothing of {stage}; it ended with: {words}")
