@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median, quantiles
 
+from fastdiff.report import tables
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -18,11 +20,21 @@ class Rung:
     cache: str = "none"
     ssim: float | None = None
     worst_tile: float | None = None
+    dtype: str = ""
+    pictures: int = 1
+    """Drawn by one call; gains are those of a picture."""
+    memory_bytes: int | None = None
+    """At the peak, weights included."""
+    peak_in: str = ""
     remark: str = ""
 
     @property
     def median_s(self) -> float | None:
         return median(self.samples_s) if self.samples_s else None
+
+    @property
+    def picture_s(self) -> float | None:
+        return self.median_s / self.pictures if self.median_s is not None else None
 
     @property
     def spread(self) -> float | None:
@@ -38,15 +50,15 @@ HEADINGS = ("stage", "latency", "spread", "to previous", "to first", "first call
 
 def rows(rungs: list[Rung]) -> list[tuple[str, ...]]:
     """Cells as text; ratios above 1 are gains. The rungs are of one model, in the ladder's order."""
-    medians = {rung.stage: rung.median_s for rung in rungs}
-    first = rungs[0].median_s if rungs and rungs[0].follows is None else None
+    medians = {rung.stage: rung.picture_s for rung in rungs}
+    first = rungs[0].picture_s if rungs and rungs[0].follows is None else None
     return [
         (
             rung.stage,
             _duration(rung.median_s),
             f"±{rung.spread:.1%}" if rung.spread is not None else "-",
-            _ratio(medians.get(rung.follows or ""), rung.median_s),
-            _ratio(first, rung.median_s) if rung.follows is not None else "-",
+            ratio(medians.get(rung.follows or ""), rung.picture_s),
+            ratio(first, rung.picture_s) if rung.follows is not None else "-",
             _first_call(rung),
             f"{rung.ssim:.4f}" if rung.ssim is not None else "-",
             f"{rung.worst_tile:.4f}" if rung.worst_tile is not None else "-",
@@ -57,27 +69,15 @@ def rows(rungs: list[Rung]) -> list[tuple[str, ...]]:
 
 
 def text(rungs: list[Rung]) -> list[str]:
-    """Lines for a terminal: the first and the last column to the left, numbers to the right."""
-    table = [HEADINGS, *rows(rungs)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(HEADINGS))]
-    lines = []
-    for row in table:
-        cells = [
-            cell.ljust(w) if i in (0, len(row) - 1) else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+    return tables.text(HEADINGS, rows(rungs))
 
 
 def markdown(rungs: list[Rung]) -> list[str]:
-    numbers = ["---", *["---:"] * (len(HEADINGS) - 2), "---"]
-    table = [HEADINGS, tuple(numbers), *rows(rungs)]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    return tables.markdown(HEADINGS, rows(rungs))
 
 
 def _slower(previous: float | None, rung: Rung) -> str:
-    if previous is None or rung.median_s is None or rung.median_s <= previous:
+    if previous is None or rung.picture_s is None or rung.picture_s <= previous:
         return ""
     return f"slower than {rung.follows} here"
 
@@ -88,7 +88,7 @@ def _first_call(rung: Rung) -> str:
     return _duration(rung.first_call_s) + (f" ({rung.cache})" if rung.cache != "none" else "")
 
 
-def _ratio(before: float | None, after: float | None) -> str:
+def ratio(before: float | None, after: float | None) -> str:
     return f"{before / after:.2f}x" if before and after else "-"
 
 

@@ -1,0 +1,277 @@
+"""One setting of the published benchmark script: what it is, and how it is measured in this process.
+
+How its row in a file looks is told in `fastdiff.report.published`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastdiff.experiments.trial import timed_call
+from fastdiff.measure.environment import device_kind, device_name, versions
+from fastdiff.models import CATALOGUE, Model, Request, WeightsError
+from fastdiff.recipes import PUBLISHED_FLAGS, Compile, Recipe, RecipeError, Stage, unknown
+from fastdiff.report.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+
+    from fastdiff.measure.live import LiveStage
+    from fastdiff.record.run import StageRecord
+
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+
+QUANTIZED_FLAG = ("force_fuse_int_mm_with_mul", True)
+"""What the published script sets besides its other flags, whenever it quantizes."""
+
+SIDE = 64
+"""Latents are an eighth of the picture, and the denoisers halve them again."""
+
+
+class RunError(RuntimeError):
+    """A setting that was not measured; the message says in one sentence why and what to do."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that was asked for; two settings that differ in anything have different names."""
+
+    model: Model
+    checkpoint: str
+    """As it was typed: a name on the hub or a folder; the model's name where it is embedded."""
+    recipe: Recipe
+    """As it is cooked on this kind of device."""
+    request: Request
+    device: str
+    rounds: int
+    tag: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of its files: short, and not the place where the setting is kept; the row holds all of it."""
+        # The embedded model is the same one wherever fastdiff is installed.
+        known = any(self.model.source == entry.source for entry in CATALOGUE)
+        model = replace(self.model, source=self.checkpoint) if known else self.model
+        what = (model, self.recipe, self.request, self.device, device_name(self.device), versions(), self.tag)
+        digest = hashlib.sha256(repr(what).encode()).hexdigest()[:10]
+        return "-".join(part for part in (self.model.name, digest, _slug(self.tag)) if part)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    setting: Setting
+    record: StageRecord
+    images: np.ndarray
+    """Floats from 0 to 1, of shape (batch, height, width, 3)."""
+    started: str
+    """ISO 8601, UTC."""
+    gpu_bytes: int | None
+    """All memory of the GPU; None on a CPU."""
+
+
+# -- what was asked for -----------------------------------------------------------------------------------------------
+
+
+def model(name: str, checkpoint: str = "", weights: str = "auto") -> tuple[Model, str]:
+    """The model, and what its checkpoint is called. One that nobody knows is taken for a checkpoint of model `name`."""
+    known = {entry.name: entry for entry in CATALOGUE}
+    if name not in known:
+        raise RecipeError(unknown("model", name, known))
+    sources = {entry.source: entry for entry in CATALOGUE}
+    if not checkpoint or checkpoint in sources:
+        asked = sources.get(checkpoint, known[name])
+        found = asked.with_weights(weights)
+        if found.source != asked.source:
+            return found, weights
+        return found, asked.name if asked.folder else asked.source
+    if weights not in ("auto", "hub"):
+        raise WeightsError(f"--ckpt {checkpoint} and --weights {weights} both say where weights are; leave one out.")
+    path = Path(checkpoint).expanduser()
+    if path.is_dir() or checkpoint.startswith((".", "~", "/")):
+        return _called(known[name].with_weights(checkpoint), path.resolve().name), checkpoint
+    hub = replace(known[name], source=checkpoint, revision=None, weights="hub")
+    return _called(hub, checkpoint.rpartition("/")[2]), checkpoint
+
+
+def recipe(
+    *,
+    dtype: str = "bf16",
+    sdpa: bool = True,
+    fuse_qkv: bool = False,
+    upcast_vae: bool = False,
+    compile_denoiser: bool = False,
+    compile_decoder: bool = False,
+    compile_mode: str = "",
+    inductor_flags: bool = False,
+    quantize: str = "none",
+) -> Recipe:
+    """The published script's switches as a recipe. What it passed over in silence is refused in one sentence."""
+    if dtype not in DTYPES:
+        raise RecipeError(unknown("dtype", dtype, DTYPES))
+    compiled = compile_denoiser or compile_decoder
+    for option, given in (("--compile-mode", bool(compile_mode)), ("--inductor-flags", inductor_flags)):
+        if given and not compiled:
+            raise RecipeError(
+                f"{option} is about compiled code, and nothing is compiled; "
+                "add --compile-denoiser or --compile-decoder."
+            )
+    flags = (*(PUBLISHED_FLAGS if inductor_flags else ()), *((QUANTIZED_FLAG,) if quantize != "none" else ()))
+    how = None
+    if compiled:
+        how = Compile(compile_mode or "default", denoiser=compile_denoiser, decoder=compile_decoder, flags=flags)
+    return Recipe(
+        dtype=DTYPES[dtype],
+        attention="sdpa" if sdpa else "vanilla",
+        channels_last=compiled,
+        compile=how,
+        fuse_qkv=fuse_qkv,
+        quantize=quantize,
+        upcast_vae=upcast_vae,
+    )
+
+
+def setting(
+    model: tuple[Model, str],
+    recipe: Recipe,
+    *,
+    prompt: str = "",
+    batch: int | None = None,
+    steps: int | None = None,
+    size: int | None = None,
+    device: str = "auto",
+    rounds: int,
+    tag: str = "",
+) -> Setting:
+    """What was left out is the model's own. Needs no torch, so what is impossible is said at once."""
+    entry, checkpoint = model
+    if size is not None and size % SIDE:
+        raise RecipeError(f"--size is {size}; give a multiple of {SIDE}.")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise RecipeError(f"--device is {device!r}; give auto, cpu, cuda or cuda:N.")
+    device = device_kind() if device == "auto" else device
+    if recipe.upcast_vae:
+        # As published: the autoencoder that is safe in half precision, or the model's own in float32.
+        entry = replace(entry, vae=None, vae_revision=None)
+    request = entry.request.changed(steps=steps, size=size, batch=batch)
+    request = replace(request, prompt=prompt or request.prompt)
+    return Setting(entry, checkpoint, recipe.on(device.partition(":")[0]), request, device, rounds, tag)
+
+
+def _called(model: Model, name: str) -> Model:
+    return replace(model, name=_slug(name) or model.name)
+
+
+def _slug(text: str) -> str:
+    """What is safe in the name of a file, and short."""
+    return re.sub(r"[^A-Za-z0-9._+]+", "-", text).strip("-.")[:40]
+
+
+# -- measuring it -----------------------------------------------------------------------------------------------------
+
+
+def measure(
+    asked: Setting, *, trace: Path | None = None, say: Callable[[str], None], progress: Progress | None = None
+) -> Outcome:
+    """Builds, calls, proves, draws, warms up, times, and counts memory; `trace` is where a profiler's trace goes.
+
+    What fails raises, and then there is no outcome: a setting is never half measured.
+    """
+    from fastdiff.measure.live import LiveStage
+
+    doing = (progress or Progress()).doing
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    stage = Stage("run", asked.recipe, "what was asked for on the command line")
+    with _reasons():
+        with doing("loading and building"):
+            live = LiveStage(asked.model, stage, asked.device, asked.request, asked.rounds)
+        try:
+            say(f"loaded and built in {live.load_s:.1f} s")
+            with doing("first call"):
+                live.first_call()
+            cache = live.compilation.cache
+            say(f"first call {live.first_call_s:.1f} s" + (f" (compile cache: {cache})" if cache != "none" else ""))
+            _require_sound(live)
+            samples = _timed(live, say)
+            with doing("memory"):
+                _ = live.memory
+            if trace is not None:
+                with doing("tracing"):
+                    _trace(live, trace)
+            record, images, gpu_bytes = live.record(samples), live.images, _gpu_bytes(live)
+        finally:
+            for leak in live.close():
+                say(f"left changed: {leak}")
+    return Outcome(asked, record, images, started, gpu_bytes)
+
+
+def _require_sound(live: LiveStage) -> None:
+    """Before any clock starts: a fast picture of nothing, or a stage that silently did nothing, has no time."""
+    from fastdiff.quality.tripwires import tripped
+
+    if live.unapplied:
+        raise RunError("\n".join(live.unapplied))
+    if wrong := tripped(live.images):
+        raise RunError(f"nothing was timed, because {wrong} Try --dtype fp32, or --upcast-vae.")
+
+
+def _timed(live: LiveStage, say: Callable[[str], None]) -> tuple[float, ...]:
+    live.settle()
+    samples = []
+    for place in range(1, live.rounds + 1):
+        samples.append(timed_call(live))
+        say(f"round {place} of {live.rounds}: {samples[-1]:.3f} s")
+    if live.unapplied:
+        raise RunError("\n".join(live.unapplied))
+    return tuple(samples)
+
+
+def _trace(live: LiveStage, path: Path) -> None:
+    """A whole warm call for chrome://tracing or ui.perfetto.dev; a pass of its own, because tracing is slow."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from fastdiff.measure.memory import silence
+
+    activities = [ProfilerActivity.CPU]
+    if live.device.startswith("cuda"):
+        activities.append(ProfilerActivity.CUDA)
+    with silence(), profile(activities=activities, record_shapes=True) as profiled:
+        live.generate()
+    profiled.export_chrome_trace(str(path))
+
+
+def _gpu_bytes(live: LiveStage) -> int | None:
+    from fastdiff.models.libraries import torch
+
+    if not live.device.startswith("cuda"):
+        return None
+    return int(torch.cuda.get_device_properties(live.device).total_memory)
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Turns what a person can do something about into a sentence; anything else keeps its traceback."""
+    from fastdiff.measure.live import NotCompiledError, graph_failed, out_of_memory
+    from fastdiff.optimize import DeviceError
+    from fastdiff.optimize.switches import UnknownSwitch
+
+    try:
+        yield
+    except (RunError, RecipeError, WeightsError):
+        raise
+    except (DeviceError, NotCompiledError, UnknownSwitch) as error:
+        raise RunError(str(error)) from None
+    except Exception as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if out_of_memory(error):
+            raise RunError(f"it does not fit into memory ({said}); try a smaller --size or --batch.") from error
+        if graph_failed(error):
+            raise RunError(f"compile: the graph broke or could not be made ({said}).") from error
+        raise

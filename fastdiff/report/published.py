@@ -1,0 +1,464 @@
+"""The published benchmark script's CSV: a row of a measured setting, many rows merged, and the bar chart over them.
+
+Its columns come first, under their names and in their order; ours stand behind them. Everything goes by a column's
+name, nothing by its position.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import textwrap
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from fastdiff import __version__
+from fastdiff.experiments.published import DTYPES
+from fastdiff.measure.environment import device_name, versions
+from fastdiff.record import pictures
+from fastdiff.record.checks import RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+    from fastdiff.experiments.published import Outcome, Setting
+
+Row = dict[str, str]
+
+TIME, LOW, HIGH = "time (secs)", "lower quartile (secs)", "upper quartile (secs)"
+DENOISER = ("compile_unet", "compile_transformer")
+"""The script for PixArt calls the column by the second name."""
+THEIRS = (
+    "pipeline_cls",
+    "ckpt_id",
+    "bf16",
+    "sdpa",
+    "fused_qkv_projections",
+    "upcast_vae",
+    "batch_size",
+    "num_inference_steps",
+    "compile_unet",
+    "compile_vae",
+    "compile_mode",
+    "change_comp_config",
+    "do_quant",
+    TIME,
+    "memory (gbs)",
+    "actual_gpu_memory (gbs)",
+    "tag",
+)
+GIGA = 1024**3
+"""What the published script calls a GB."""
+
+PICTURES = (".png", ".svg", ".pdf")
+LARGEST_BYTES = 16 * 1024**2
+"""A row has about a kB; a file beyond this is something else."""
+
+
+# -- a row ------------------------------------------------------------------------------------------------------------
+
+
+def row(outcome: Outcome) -> Row:
+    """Numbers as they were measured: rounding is for readers, not for files."""
+    record = outcome.record
+    samples = [round_.wall_s for round_ in record.rounds]
+    low, middle, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else (None, *samples, None)
+    memory = record.memory
+    cells = _asked(outcome.setting) | {
+        TIME: middle,
+        LOW: low,
+        HIGH: high,
+        "rounds": len(samples),
+        "samples (secs)": " ".join(repr(sample) for sample in samples),
+        "disturbed rounds": sum(bool(round_.void) for round_ in record.rounds),
+        "first call (secs)": record.first_call_s,
+        "compile cache": record.cache,
+        "load (secs)": record.load_s,
+        "memory (gbs)": memory.peak_bytes / GIGA if memory else None,
+        "where memory peaks": memory.where if memory else None,
+        "memory measured as": memory.measure if memory else None,
+        "weights (gbs)": memory.weights_bytes / GIGA if memory and memory.weights_bytes else None,
+        "actual_gpu_memory (gbs)": outcome.gpu_bytes / GIGA if outcome.gpu_bytes else None,
+        "weights": record.weights,
+        "proof": _proof(record.fingerprint),
+        "started": outcome.started,
+    }
+    order = [*THEIRS, *(name for name in cells if name not in THEIRS)]
+    return {name: _cell(cells[name]) for name in order}
+
+
+def _asked(setting: Setting) -> dict[str, Any]:
+    recipe, request, how = setting.recipe, setting.request, setting.recipe.compile
+    flags = how.flags if how else ()
+    return {
+        "pipeline_cls": setting.model.pipeline,
+        "ckpt_id": setting.checkpoint,
+        "bf16": recipe.dtype == "bfloat16",
+        "sdpa": recipe.attention != "vanilla",
+        "fused_qkv_projections": recipe.fuse_qkv,
+        "upcast_vae": recipe.upcast_vae,
+        "batch_size": request.batch,
+        "num_inference_steps": request.steps,
+        "compile_unet": how is not None and how.denoiser,
+        "compile_vae": how is not None and how.decoder,
+        "compile_mode": how.mode if how else None,
+        "change_comp_config": any(name == "coordinate_descent_tuning" for name, _ in flags),
+        "do_quant": recipe.quantize.replace("-", "") if recipe.quantize != "none" else None,
+        "tag": setting.tag,
+        "model": setting.model.name,
+        "dtype": next(short for short, name in DTYPES.items() if name == recipe.dtype),
+        "size": request.size,
+        "guidance": request.guidance,
+        "seed": request.seed,
+        "prompt": request.prompt,
+        "inductor flags": " ".join(f"{name}={value}" for name, value in flags),
+        "tf32": recipe.tf32 and setting.device.startswith("cuda"),
+        "device": setting.device,
+        "device name": device_name(setting.device),
+        **{name: version for name, version in versions().items() if name in LIBRARIES},
+        "fastdiff": __version__,
+    }
+
+
+LIBRARIES = ("torch", "triton", "diffusers", "transformers", "torchao")
+
+
+def _proof(facts: Mapping[str, Any]) -> str:
+    """What the built pipeline showed: the counts behind the claim that the setting was applied."""
+    kinds = [f"{name.partition('.')[2]} x {count}" for name, count in facts.items() if name.startswith("processors.")]
+    dtypes = {name.rpartition(".")[2] for name in facts if name.startswith("dtypes.")}
+    counted = (
+        f"{facts['graphs']} graphs",
+        f"{facts['breaks']} breaks",
+        f"{facts['recompiles']} recompiles",
+        f"{facts['fused_modules']} of {facts['attention_modules']} attention modules fused",
+        f"{facts['quantized_layers']} layers quantized",
+    )
+    return "; ".join([*counted, *kinds, f"parameters in {' and '.join(sorted(dtypes))}"])
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def kept(folder: Path, name: str) -> Iterator[Path]:
+    """A place for files that belong together: all of them reach `folder`, or none, and the CSV is the last one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{name}.", dir=folder) as place:
+        yield Path(place)
+        for path in sorted(Path(place).iterdir(), key=lambda path: (path.suffix == ".csv", path.name)):
+            path.replace(folder / path.name)
+
+
+def keep(place: Path, outcome: Outcome) -> Row:
+    """The picture (of a batch `NAME-1.png` and so on too) and the row."""
+    name, found = outcome.setting.name, row(outcome)
+    pictures.save(place, name, outcome.images)
+    write(place / f"{name}.csv", [found])
+    return found
+
+
+def collate(folder: Path, out: Path, chart: Path, title: str = "") -> list[str]:
+    """Merges what is in `folder` into `out` and draws `chart`; says what it made of how much."""
+    if chart.suffix not in PICTURES:
+        raise RecordError(f"{chart} is no name for a chart; end it with {', '.join(PICTURES)}.")
+    rows = read(folder, besides=out)
+    figure = draw(rows, title)
+    with kept(out.parent, out.name) as place:
+        write(place / out.name, rows)
+    with kept(chart.parent, chart.name) as place:
+        save(figure, place / chart.name)
+    return [f"rows   {out} ({len(rows)})", f"chart  {chart}"]
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """Every column that a row has; what a row does not know stays empty."""
+    given = {name for row in rows for name in row}
+    # The PixArt script's name for a column stands where its twin stands.
+    theirs = [other for name in THEIRS for other in (DENOISER if name in DENOISER else (name,)) if other in given]
+    names = [*theirs, *dict.fromkeys(name for row in rows for name in row if name not in theirs)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read(folder: Path, besides: Path) -> list[Row]:
+    """The rows of every CSV in `folder`, in a stable order; `besides` is the file into which they are merged."""
+    if not folder.is_dir():
+        raise RecordError(f"there is no folder {folder}; name the one that `fastdiff run --out` wrote to.")
+    paths = sorted(path for path in folder.glob("*.csv") if path.resolve() != besides.resolve())
+    if not paths:
+        raise RecordError(f"{folder} holds no CSV to collate; measure something first: fastdiff run --out {folder}")
+    found: list[Row] = []
+    origin: dict[tuple[tuple[str, str], ...], Path] = {}
+    for path in paths:
+        for row in _rows(path):
+            known = origin.setdefault(tuple(sorted(row.items())), path)
+            if known != path:
+                raise RecordError(f"{known} and {path} hold the same row; take one of them out of the folder.")
+            found.append(row)
+    return sorted(found, key=_place)
+
+
+def _rows(path: Path) -> list[Row]:
+    """A file that ends in the middle, or is none of ours and none of theirs, is refused by its name."""
+    if path.stat().st_size > LARGEST_BYTES:
+        raise RecordError(f"{path} has {path.stat().st_size:,} bytes; a file of results has at most {LARGEST_BYTES:,}.")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RecordError(f"{path} is no whole CSV ({error}); measure that setting again, or move the file.") from None
+    names, *given = lines or [[]]
+    missing = [name for name in THEIRS if name not in names and not (name in DENOISER and set(DENOISER) & set(names))]
+    if missing:
+        raise RecordError(f"{path} is no file of results: it has no column {missing[0]!r}; take it out of the folder.")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise RecordError(f"{path} has two columns called {twice[0]!r}; take it out of the folder.")
+    if not given or len(given[-1]) != len(names) or not text.endswith("\n"):
+        raise RecordError(f"{path} ends in the middle; measure that setting again, or take it out of the folder.")
+    for number, cells in enumerate(given, start=2):
+        if len(cells) != len(names):
+            raise RecordError(
+                f"{path}: row {number} has {len(cells)} cells for {len(names)} columns; mend or remove it."
+            )
+        _check(path, number, dict(zip(names, cells, strict=True)))
+    return [dict(zip(names, cells, strict=True)) for cells in given]
+
+
+def _check(path: Path, number: int, row: Row) -> None:
+    """What is drawn and sorted by must be what it says."""
+    times = [name for name in (TIME, LOW, HIGH) if name == TIME or row.get(name)]
+    for name in times:
+        seconds = _number(row[name])
+        if not (seconds > 0 and math.isfinite(seconds)):
+            raise RecordError(f"{path}: row {number} has the {name} {row[name]!r}; expected a number above zero.")
+    for name in ("batch_size", "num_inference_steps"):
+        if not row[name].isdecimal():
+            raise RecordError(f"{path}: row {number} has the {name} {row[name]!r}; expected a whole number.")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _place(row: Row) -> tuple[object, ...]:
+    """Models and devices together, and within them the plain pipeline first: False sorts before True."""
+    numbers = [int(row["batch_size"]), int(row["num_inference_steps"]), _number(row.get("size") or "0")]
+    switches = [row["bf16"], row["sdpa"], _denoiser(row), row["compile_vae"], row["change_comp_config"]]
+    rest = [row["compile_mode"], row["fused_qkv_projections"], row["do_quant"], row["upcast_vae"]]
+    return (row["ckpt_id"], row.get("device name", ""), *numbers, *switches, *rest, tuple(_words(row).values()))
+
+
+# -- what differs -----------------------------------------------------------------------------------------------------
+
+
+def _denoiser(row: Row) -> str:
+    return next((row[name] for name in DENOISER if row.get(name)), "")
+
+
+def _known(name: str, words: str) -> Callable[[Row], str]:
+    """The column's value within some words; nothing where a row does not know it, as the original's."""
+    return lambda row: words.format(row[name]) if row.get(name) else ""
+
+
+def _switch(name: str, on: str, off: str = "") -> Callable[[Row], str]:
+    return lambda row: on if row.get(name) == "True" else off
+
+
+def _dtype(row: Row) -> str:
+    return row.get("dtype") or ("bf16" if row["bf16"] == "True" else "fp32")
+
+
+def _compiled(row: Row) -> str:
+    parts = [part for part, on in (("denoiser", _denoiser(row)), ("decoder", row["compile_vae"])) if on == "True"]
+    return f"compiled {' and '.join(parts)}" if parts else ""
+
+
+def _mode(row: Row) -> str:
+    return f"mode {row['compile_mode'] or 'default'}" if _compiled(row) else ""
+
+
+IDEAS: dict[str, Callable[[Row], str]] = {
+    "checkpoint": _known("ckpt_id", "{}"),
+    "weights": _known("weights", "weights {}"),
+    "device": _known("device name", "{}"),
+    "dtype": _dtype,
+    "attention": _switch("sdpa", "SDPA", "no SDPA"),
+    "compiled": _compiled,
+    "mode": _mode,
+    "flags": _switch("change_comp_config", "inductor flags"),
+    "fused": _switch("fused_qkv_projections", "fused QKV"),
+    "quantized": _known("do_quant", "{}"),
+    "upcast": _switch("upcast_vae", "VAE in fp32"),
+    "tf32": _switch("tf32", "TF32"),
+    "batch": _known("batch_size", "batch {}"),
+    "steps": _known("num_inference_steps", "{} steps"),
+    "size": _known("size", "{} px"),
+    "prompt": _known("prompt", '"{}"'),
+    **{library: _known(library, f"{library} {{}}") for library in (*LIBRARIES, "fastdiff")},
+    "tag": _known("tag", "{}"),
+    "script": lambda row: "" if row.get("fastdiff") else "original script",
+}
+"""What a setting is made of, in words; empty where it is off or where the row does not know it."""
+
+SAID_ANYWAY = ("dtype", "attention", "compiled", "mode", "flags", "fused", "quantized", "upcast")
+"""What tells a setting where there is no other to differ from."""
+TITLE = ("checkpoint", "weights", "device", "batch", "steps", "size", "mode", "flags")
+OURS = ("weights", "device", "tf32", "size", "prompt", *LIBRARIES, "fastdiff")
+"""What the original's rows do not know: there an empty word is no other value, it is no value."""
+ABOUT_COMPILED = ("mode", "flags")
+
+
+def _words(row: Row) -> dict[str, str]:
+    return {idea: words(row) for idea, words in IDEAS.items()}
+
+
+def described(row: Row) -> str:
+    """The optimizations of one setting."""
+    words = _words(row)
+    return ", ".join(words[idea] for idea in SAID_ANYWAY if words[idea])
+
+
+def labels(rows: Sequence[Row]) -> list[str]:
+    """Of each row what not all of them have, in words; a fact that only some rows know sets nobody apart."""
+    told = [_words(row) for row in rows]
+    differing = [idea for idea in IDEAS if len(_values(idea, told)) > 1]
+    if not differing:
+        return [described(row) for row in rows]
+    return [", ".join(words[idea] for idea in differing if words[idea]) or "plain" for words in told]
+
+
+def _values(idea: str, told: Sequence[Mapping[str, str]]) -> set[str]:
+    """What the rows say of an idea, among those to which it means something."""
+    if idea in OURS:
+        told = [words for words in told if not words["script"]]
+    if idea in ABOUT_COMPILED:
+        told = [words for words in told if words["compiled"]]
+    return {words[idea] for words in told}
+
+
+# -- the chart --------------------------------------------------------------------------------------------------------
+
+WIDTH_INCHES, DPI = 10.0, 150
+BAR_INCHES, LINE_INCHES = 0.5, 0.19
+"""A bar is as high as its label needs, and at least this high."""
+LABEL_LETTERS, TITLE_LETTERS = 44, 90
+
+
+def draw(rows: Sequence[Row], title: str = "") -> Figure:
+    """One bar for each setting, in the rows' order: the median, with whiskers from quartile to quartile where known.
+
+    Rows of one setting (another process, another night) share a bar: the median of their medians.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    bars: dict[tuple[str, ...], list[Row]] = {}
+    named: list[str] = []
+    for label, row in zip(labels(rows), rows, strict=True):
+        same = bars.setdefault(tuple(_words(row).values()), [])
+        same.append(row)
+        if len(same) == 1:
+            named.append(label)
+    counts = [f", {len(same)} runs" if len(same) > 1 else "" for same in bars.values()]
+    named = [_lines(label + count, LABEL_LETTERS) for label, count in zip(named, counts, strict=True)]
+    height = max(BAR_INCHES, *(LINE_INCHES * (label.count("\n") + 1.5) for label in named))
+    figure = Figure(figsize=(WIDTH_INCHES, 1.4 + height * len(bars)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for place, same in enumerate(bars.values()):
+        _bar(axes, place, same)
+    axes.set_yticks(range(len(bars)), named, fontsize=9)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("seconds a call (median; whiskers: quartiles, where they are known)")
+    axes.set_title(_lines(title or _title(rows), TITLE_LETTERS), fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _bar(axes: Any, place: int, same: Sequence[Row]) -> None:
+    middle = median(float(row[TIME]) for row in same)
+    low = min((float(row[LOW]) for row in same if row.get(LOW)), default=middle)
+    high = max((float(row[HIGH]) for row in same if row.get(HIGH)), default=middle)
+    axes.barh(place, middle, height=0.6, color="#4477aa")
+    if low < high:
+        axes.errorbar(middle, place, xerr=[[max(middle - low, 0)], [max(high - middle, 0)]], color="#222222", capsize=4)
+    axes.annotate(_seconds(middle), (max(middle, high), place), (6, 0), textcoords="offset points", va="center")
+
+
+def _lines(text: str, letters: int) -> str:
+    """A dollar sign would begin a formula."""
+    return textwrap.fill(text.replace("$", r"\$"), letters, break_on_hyphens=False)
+
+
+def save(figure: Figure, path: Path) -> None:
+    # Without a date, so that the same rows give the same file.
+    metadata = {".png": None, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[path.suffix]
+    figure.savefig(path, dpi=DPI, metadata=metadata)
+
+
+def _title(rows: Iterable[Row]) -> str:
+    """What all of the settings share; what some of them do not know is not shared."""
+    told = [_words(row) for row in rows]
+    said = [{words[idea] for words in told} if idea in OURS else _values(idea, told) for idea in TITLE]
+    return ", ".join(values.pop() for values in said if len(values) == 1 and "" not in values)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.2f} s"
+
+
+# -- for a person -----------------------------------------------------------------------------------------------------
+
+
+def headline(setting: Setting) -> list[str]:
+    """What is going to be measured, and on what."""
+    request = setting.request
+    random = f" ({setting.model.weights})" if setting.model.made_here else ""
+    return [
+        f"{setting.model.name}{random} on {device_name(setting.device)} ({setting.device}): {request.size} px, "
+        f'{request.steps} steps, batch {request.batch}, "{request.prompt}"',
+        described({name: _cell(value) for name, value in _asked(setting).items()}),
+    ]
+
+
+def summary(row: Row, stem: Path, *, trace: bool) -> list[str]:
+    """The result with its units, and where it was kept."""
+    spread = ""
+    if row[LOW]:
+        spread = f" (quartiles {_seconds(float(row[LOW]))} to {_seconds(float(row[HIGH]))}, {row['rounds']} rounds)"
+    disturbed = row["disturbed rounds"]
+    lines = [
+        f"latency     {_seconds(float(row[TIME]))}{spread}",
+        f"first call  {_seconds(float(row['first call (secs)']))}",
+        f"memory      {float(row['memory (gbs)']):.3f} GiB ({row['memory measured as']}), "
+        f"most in {row['where memory peaks']}",
+        f"proof       {row['proof']}",
+        f"row         {stem}.csv",
+        f"picture     {stem}.png",
+        *([f"trace       {stem}.trace.json"] if trace else []),
+    ]
+    if disturbed != "0":
+        lines.insert(1, f"            the machine disturbed {disturbed} of {row['rounds']} rounds; measure again")
+    return lines
