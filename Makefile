@@ -1,24 +1,41 @@
 # Two commands: `make bench` measures the embedded model, `make test` tests fastdiff itself.
+# A third for a machine with a GPU: `make bench-gpu` measures every full-size model, without downloading any.
 # `make bench TORCH=2.15.0` measures with another torch, in an environment of its own.
 
 PYTHON ?= python3
 TORCH ?=
 ARGS ?=
+# Of bench-gpu; the models in the order in which they matter, should the time run out.
+WEIGHTS ?= dummy
+MODELS ?= sdxl ssd-1b sd15 pixart-alpha flux-schnell flux-dev
 
 VENV := .venv$(if $(TORCH),-torch-$(TORCH))
 BIN := $(VENV)/bin
 PINS := $(VENV)/constraints.txt
 
-.PHONY: bench test install clean
+.PHONY: bench bench-gpu test install clean
 
 bench: $(VENV)/.bench-installed
 	$(BIN)/pytest perf_tests --benchmark-compare $(ARGS)
+
+# A process for each, so that one model's crash or leak is not the next one's; the first failure does not stop the rest.
+bench-gpu: $(VENV)/.bench-installed
+	@failed=0; measure() { \
+		$(BIN)/pytest perf_tests --benchmark-compare --fastdiff-device cuda --fastdiff-weights $(WEIGHTS) "$$@" $(ARGS) || failed=1; \
+	}; \
+	for model in $(MODELS); do \
+		measure --fastdiff-model $$model --fastdiff-markdown runs/$$model.md; \
+		[ $$model != sdxl ] || measure --fastdiff-model sdxl --fastdiff-ladder techniques --fastdiff-batch 4 \
+			--fastdiff-rounds 3 --fastdiff-markdown runs/sdxl-techniques.md; \
+	done; exit $$failed
 
 test: $(VENV)/.test-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest tests $(ARGS)
+	@# What compiles for minutes takes turns on both cores; what measures wants the machine for itself. 5: none selected.
+	$(BIN)/pytest tests -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) || [ $$? = 5 ]
+	$(BIN)/pytest tests -m alone $(ARGS) || [ $$? = 5 ]
 
 install: $(VENV)/.bench-installed
 

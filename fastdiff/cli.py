@@ -32,14 +32,23 @@ def _print_version(wanted: bool) -> None:
 @contextmanager
 def _one_sentence() -> Iterator[None]:
     """What a person can do something about ends the command with a sentence, not with a traceback."""
+    from fastdiff.experiments.published import RunError
+    from fastdiff.models import WeightsError
+    from fastdiff.recipes import RecipeError
     from fastdiff.record.checks import RecordError
 
     try:
         yield
     except RecordError as error:
         said = str(error)
+    except (RecipeError, RunError, WeightsError) as error:
+        # These sentences are told to pytest as well, where every option has a prefix.
+        said = str(error).replace("--fastdiff-", "--")
+    except KeyboardInterrupt:
+        typer.echo("\nstopped; nothing of this was kept.", err=True)
+        raise typer.Exit(130) from None
     except OSError as error:
-        said = f"{error.filename}: {error.strerror}"
+        said = f"{error.filename}: {error.strerror}" if error.filename else f"a file cannot be written ({error})."
     else:
         return
     typer.echo(said, err=True)
@@ -70,13 +79,20 @@ def models() -> None:
 
 @app.command()
 def ladder() -> None:
-    """List the stages of the ladder: what each adds, and to which one."""
-    from fastdiff.recipes import LADDER
+    """List the stages: of the ladder, beyond it, and the memory techniques; what each adds, and to which one."""
+    from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDER, TECHNIQUES, with_named
 
-    width = max(len(name) for name in LADDER.names)
-    for stage in LADDER:
-        follows = f" (follows {stage.follows})" if stage.follows else ""
-        typer.echo(f"{stage.name:<{width}}  {stage.adds}{follows}")
+    width = max(len(name) for name in EVERY_STAGE)
+    beyond = with_named(LADDER, [step.name for _, step in BEYOND]).stages[len(LADDER.stages) :]
+    for title, stages in (
+        ("the ladder", LADDER.stages),
+        ("beyond it, with --fastdiff-stage NAME", beyond),
+        ("the techniques, with --fastdiff-ladder techniques", TECHNIQUES.stages),
+    ):
+        typer.echo(f"{title}:")
+        for stage in stages:
+            follows = f" (follows {stage.follows})" if stage.follows else ""
+            typer.echo(f"  {stage.name:<{width}}  {stage.adds}{follows}")
 
 
 @app.command()
@@ -139,3 +155,116 @@ def runs(root: Path = ROOT) -> None:
 
     for line in runs_text(root):
         typer.echo(line)
+
+
+MODEL = typer.Option("shapes", "--model", help="A model of the catalogue; `fastdiff models` lists them.")
+CKPT = typer.Option(
+    "", "--ckpt", metavar="ID|FOLDER", help="A checkpoint of --model's kind: a name on the hub or a folder."
+)
+WEIGHTS = typer.Option("auto", help="Where the weights come from: auto, hub, dummy, twin, or a folder.")
+PROMPT = typer.Option("", help="What to draw (default: the model's own prompt).")
+DTYPE = typer.Option("bf16", help="Precision of weights and arithmetic: bf16, fp16 or fp32.")
+NO_SDPA = typer.Option(False, "--no-sdpa", help="Write attention out, without scaled_dot_product_attention.")
+BATCH = typer.Option(1, min=1, help="Pictures of a call.")
+STEPS = typer.Option(None, min=1, help="Denoising steps (default: the model's own).")
+SIZE = typer.Option(
+    None, min=1, metavar="PIXELS", help="Side of the picture, a multiple of 64 (default: the model's own)."
+)
+FUSE_QKV = typer.Option(False, "--fuse-qkv", help="One matrix product for query, key and value.")
+UPCAST_VAE = typer.Option(False, "--upcast-vae", help="The model's own autoencoder, in float32.")
+DENOISER = typer.Option(False, "--compile-denoiser", help="Compile the UNet or the transformer as a full graph.")
+DECODER = typer.Option(False, "--compile-decoder", help="Compile the autoencoder's decoder as a full graph.")
+MODE = typer.Option(
+    "", help="How: default, reduce-overhead, max-autotune or max-autotune-no-cudagraphs (a CPU takes default)."
+)
+FLAGS = typer.Option(False, "--inductor-flags", help="Set the published flags of inductor while this runs.")
+QUANTIZE = typer.Option(
+    "none", metavar="KIND", help="Fewer bits: int8-dynamic, int8-weight-only, int4-weight-only or float8-dynamic."
+)
+ROUNDS = typer.Option(5, min=1, help="Timed calls, after the first call and the warm-up.")
+DEVICE = typer.Option("auto", help="Device to measure on: auto, cpu, cuda or cuda:N.")
+TAG = typer.Option("", help="A word of your own; a column of the row, and the end of the files' names.")
+OUT = typer.Option(Path("results"), metavar="FOLDER", help="Where the row, the picture and the trace go.")
+TRACE = typer.Option(False, "--trace", help="Keep a profiler's trace of one more call, for chrome://tracing.")
+
+
+@app.command()
+def run(
+    model: str = MODEL,
+    ckpt: str = CKPT,
+    weights: str = WEIGHTS,
+    prompt: str = PROMPT,
+    dtype: str = DTYPE,
+    no_sdpa: bool = NO_SDPA,
+    batch: int = BATCH,
+    steps: int | None = STEPS,
+    size: int | None = SIZE,
+    fuse_qkv: bool = FUSE_QKV,
+    upcast_vae: bool = UPCAST_VAE,
+    compile_denoiser: bool = DENOISER,
+    compile_decoder: bool = DECODER,
+    compile_mode: str = MODE,
+    inductor_flags: bool = FLAGS,
+    quantize: str = QUANTIZE,
+    rounds: int = ROUNDS,
+    device: str = DEVICE,
+    tag: str = TAG,
+    out: Path = OUT,
+    trace: bool = TRACE,
+) -> None:
+    """Measure one setting, as the published benchmark script did: a CSV row, a picture, and a trace on demand."""
+    with _one_sentence():
+        from fastdiff.experiments import published
+        from fastdiff.report import published as results
+        from fastdiff.report.progress import Progress
+
+        recipe = published.recipe(
+            dtype=dtype,
+            sdpa=not no_sdpa,
+            fuse_qkv=fuse_qkv,
+            upcast_vae=upcast_vae,
+            compile_denoiser=compile_denoiser,
+            compile_decoder=compile_decoder,
+            compile_mode=compile_mode,
+            inductor_flags=inductor_flags,
+            quantize=quantize,
+        )
+        asked = published.setting(
+            published.model(model, ckpt, weights),
+            recipe,
+            prompt=prompt,
+            batch=batch,
+            steps=steps,
+            size=size,
+            device=device,
+            rounds=rounds,
+            tag=tag,
+        )
+
+        def say(line: str) -> None:
+            typer.echo(line, err=True)
+
+        for line in results.headline(asked):
+            say(line)
+        with results.kept(out, asked.name) as place:
+            path = place / f"{asked.name}.trace.json" if trace else None
+            progress = Progress(sys.stderr if sys.stderr.isatty() else None)
+            row = results.keep(place, published.measure(asked, trace=path, say=say, progress=progress))
+        for line in results.summary(row, out / asked.name, trace=trace):
+            typer.echo(line)
+
+
+FOLDER = typer.Argument(help="Folder with the CSV files of `fastdiff run`, or of the published scripts.")
+MERGED = typer.Option(Path("results.csv"), "--out", metavar="FILE", help="The CSV into which they are merged.")
+CHART = typer.Option(Path("results.png"), metavar="FILE", help="The bar chart: .png, .svg or .pdf.")
+TITLE = typer.Option("", help="Title of the chart (default: what all settings share).")
+
+
+@app.command()
+def collate(folder: Path = FOLDER, out: Path = MERGED, chart: Path = CHART, title: str = TITLE) -> None:
+    """Merge the rows of a folder into one CSV, and draw a bar for each setting."""
+    with _one_sentence():
+        from fastdiff.report.published import collate
+
+        for line in collate(folder, out, chart, title):
+            typer.echo(line)

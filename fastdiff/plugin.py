@@ -12,6 +12,7 @@ import pytest
 from fastdiff import hooks
 from fastdiff.measure.environment import device_name, device_slug
 from fastdiff.record import baselines
+from fastdiff.record.files import write_text
 from fastdiff.settings import add_options, check, device_asked, is_asked, project_folder, settings
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def stage(request: pytest.FixtureRequest) -> Iterator[LiveStage]:
     """An optimization stage: built, proven, called once, and ready to draw. Built once for all tests that use it."""
     suite = suite_of(request.config)
+    if hasattr(request.config, "workerinput"):
+        pytest.fail("fastdiff measures one stage at a time, and parallel workers disturb each other: drop -n.", False)
     with suite.live(request.param) as live:
         yield live
 
@@ -74,7 +77,10 @@ def stage(request: pytest.FixtureRequest) -> Iterator[LiveStage]:
 @pytest.fixture(scope="session")
 def reference(request: pytest.FixtureRequest, stage: LiveStage) -> Reference:
     """The pictures of the ladder's first stage, drawn in this session for the same request."""
-    return suite_of(request.config).reference(stage.model)
+    suite = suite_of(request.config)
+    if why := suite.incomparable(stage):
+        pytest.skip(why)
+    return suite.reference(stage.model)
 
 
 # -- collection -------------------------------------------------------------------------------------------------------
@@ -145,6 +151,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         suite.record(live, samples_of(benchmark), whole=False)
         raise
     suite.record(live, samples_of(benchmark), whole=True)
+    if samples_of(benchmark):
+        suite.look_again(subject, item.nodeid)
     if benchmark is not None:
         benchmark.extra_info["fastdiff"] = {
             "stage": live.id,
@@ -219,15 +227,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     suite = config.stash.get(SUITE, None)
     if suite is None or not (suite.ledger.records or suite.ledger.judgements):
         return
-    from fastdiff.report import ladder
-
     for model in suite.models:
         rungs = suite.ladder_of(model)
         if rungs:
-            terminalreporter.section(f"fastdiff: the ladder of {model.name}", sep="=", bold=True)
+            terminalreporter.section(f"fastdiff: {suite.heading} of {model.name}", sep="=", bold=True)
             terminalreporter.write_line(suite.title(model))
             terminalreporter.write_line("")
-            for line in ladder.text(rungs):
+            for line in suite.report.text(rungs):
                 terminalreporter.write_line(line)
             terminalreporter.write_line("")
     if suite.comparing:
@@ -240,10 +246,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         lines = []
         for model in suite.models:
             if rungs := suite.ladder_of(model):
-                lines += [f"### {suite.title(model)}", "", *ladder.markdown(rungs), ""]
-        target = config.invocation_params.dir / suite.settings.markdown
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+                lines += [f"### {suite.title(model)}", "", *suite.report.markdown(rungs), ""]
+        try:
+            write_text(config.invocation_params.dir / suite.settings.markdown, "\n".join(lines) + "\n")
+        except OSError as error:
+            named = suite.settings.markdown
+            terminalreporter.write_line(
+                f"--fastdiff-markdown {named} cannot be written ({error.strerror}); name another file."
+            )
 
 
 def show_verdicts(terminalreporter: pytest.TerminalReporter, suite: Suite) -> None:
@@ -282,7 +292,8 @@ def pytest_benchmark_compare_machine_info(config: pytest.Config, machine_info: A
 def suite_of(config: pytest.Config) -> Suite:
     """Made when the first test asks for a stage, so that a session without one never notices this plugin."""
     if SUITE not in config.stash:
-        if getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
+        # A worker collects as every other does, or xdist would lose its way; its stages refuse to be built.
+        if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
             raise pytest.UsageError(
                 "fastdiff measures one stage at a time, and parallel workers disturb each other: drop -n."
             )
@@ -369,7 +380,7 @@ def samples_of(benchmark: Any) -> tuple[float, ...]:
 def terminal_of(config: pytest.Config) -> Any:
     """The person's terminal, past pytest's capturing; None where the output goes elsewhere."""
     capture = config.pluginmanager.get_plugin("capturemanager")
-    if config.get_verbosity() < 0 or capture is None:
+    if config.get_verbosity() < 0 or capture is None or os.environ.get("TERM") in (None, "", "dumb"):
         return None
     with capture.global_and_fixture_disabled():
         if not sys.stdout.isatty():

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fastdiff.configuration import configured
+from fastdiff.configuration import models as read_models
 from fastdiff.faults import FaultError, parse
-from fastdiff.recipes import LADDER, RecipeError, unknown
+from fastdiff.recipes import LADDERS, RecipeError, unknown, with_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fastdiff.faults import Fault
+    from fastdiff.models import Model
 
 DEFAULT_ROUNDS = 5
 """Enough for a median and quartiles; more rounds in one process say little about the next process."""
@@ -60,12 +63,25 @@ def _count(text: str) -> int:
     return number
 
 
+def _count_or_none(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
 def _side(text: str) -> int:
     """Latents are an eighth of the picture, and the denoisers halve them again."""
     number = _count(text)
     if number % 64:
         raise ValueError
     return number
+
+
+def _ladder(text: str) -> str:
+    if text not in LADDERS:
+        raise ValueError
+    return text
 
 
 def _device(text: str) -> str:
@@ -78,18 +94,39 @@ EXPECTS: dict[Callable[[str], Any], str] = {
     _yes_or_no: "true or false",
     _names: "a list of names, separated by commas",
     _count: "a whole number above zero",
+    _count_or_none: "a whole number, or 0",
     _side: "a multiple of 64",
+    _ladder: f"one of {', '.join(LADDERS)}",
     _device: "auto, cpu, cuda or cuda:N",
 }
 
 OPTIONS = (
     Option("model", "NAMES", "Models to measure, separated by commas (default: shapes, the embedded one).", _names),
-    Option("stage", "NAMES", "Stages of the ladder to measure, separated by commas (default: all of them).", _names),
+    Option(
+        "weights",
+        "WEIGHTS",
+        "Where weights come from: auto, hub, dummy (the true architecture, random values), twin (a small copy of the "
+        "architecture, random values) or a folder in diffusers' layout (default: auto, the model's own place).",
+    ),
+    Option("ladder", "NAME", "Ladder to measure: published, or techniques, which save memory.", _ladder),
+    Option(
+        "stage",
+        "NAMES",
+        "Stages to measure, of the ladder or beyond it, separated by commas (default: all of the ladder).",
+        _names,
+    ),
     Option("device", "DEVICE", "Device to measure on: auto, cpu, cuda or cuda:N (default: auto).", _device),
     Option("steps", "N", "Denoising steps of a call (default: the model's own).", _count),
     Option("size", "PIXELS", "Width and height of the picture, a multiple of 64 (default: the model's own).", _side),
     Option("batch", "N", "Pictures drawn by a call (default: 1).", _count),
     Option("rounds", "N", f"Timed calls of each stage (default: {DEFAULT_ROUNDS}).", _count),
+    Option(
+        "trials",
+        "N",
+        "Fresh processes in which a stage that seems SLOW or AMBIGUOUS is timed again, all of it counting (default: 0, "
+        "and 2 with --fastdiff-strict).",
+        _count_or_none,
+    ),
     Option(
         "cache",
         "FOLDER",
@@ -115,12 +152,15 @@ OPTIONS = (
 @dataclass(frozen=True)
 class Settings:
     model: tuple[str, ...] = ("shapes",)
+    weights: str = "auto"
+    ladder: str = "published"
     stage: tuple[str, ...] = ()
     device: str = "auto"
     steps: int | None = None
     size: int | None = None
     batch: int | None = None
     rounds: int = DEFAULT_ROUNDS
+    trials: int | None = None
     cache: Path | None = None
     markdown: Path | None = None
     strict: bool = False
@@ -154,10 +194,20 @@ def settings(config: pytest.Config) -> Settings:
     return Settings(**asked)
 
 
+def given_options(config: pytest.Config) -> list[str]:
+    """What of fastdiff the command line said, to be said again to a process that is to do the same."""
+    said = [(option, config.getoption(option.flag)) for option in OPTIONS if option.name not in NOT_AGAIN]
+    return [f"{option.flag}={text}" if option.metavar else option.flag for option, text in said if text]
+
+
+NOT_AGAIN = ("trials", "strict", "markdown")
+"""Options that are about the whole session, not about how a stage is measured."""
+
+
 def is_asked(config: pytest.Config) -> bool:
     """Whether this session names anything of fastdiff, on the command line or in a file."""
     named = any(config.getoption(option.flag) or config.getini(option.ini) for option in OPTIONS)
-    return named or bool(configured_stages(config))
+    return named or any(_tables(config)[name] for name in ("models", "stages"))
 
 
 def device_asked(asked: Settings) -> str:
@@ -179,6 +229,11 @@ def configured_stages(config: pytest.Config) -> Mapping[str, Mapping[str, Any]]:
     return _tables(config)["stages"]
 
 
+def configured_models(config: pytest.Config) -> list[Model]:
+    """The tables `[tool.fastdiff.models.NAME]`, read."""
+    return read_models(_tables(config)["models"], config.rootpath)
+
+
 def configured_policy(config: pytest.Config) -> Mapping[str, Any]:
     """The table `[tool.fastdiff.policy]`: what is allowed, for everything, a model, or a stage."""
     return _tables(config)["policy"]
@@ -186,17 +241,17 @@ def configured_policy(config: pytest.Config) -> Mapping[str, Any]:
 
 def _tables(config: pytest.Config) -> dict[str, dict[str, Any]]:
     project = config.rootpath / "pyproject.toml"
-    known: dict[str, dict[str, Any]] = {"stages": {}, "policy": {}}
+    known: dict[str, dict[str, Any]] = {"models": {}, "stages": {}, "policy": {}}
     if not project.is_file():
         return known
     tables = tomllib.loads(project.read_text(encoding="utf-8")).get("tool", {}).get("fastdiff", {})
-    if not isinstance(tables, dict) or not isinstance(tables.get("stages", {}), dict):
-        raise pytest.UsageError("pyproject.toml: [tool.fastdiff.stages] must be a table of tables.")
+    if not isinstance(tables, dict):
+        raise pytest.UsageError("pyproject.toml: [tool.fastdiff] must be a table.")
     for name, table in tables.items():
         if name not in known:
             raise pytest.UsageError(f"pyproject.toml: [tool.fastdiff] {unknown('key', name, known)}")
         if not isinstance(table, dict):
-            raise pytest.UsageError(f"pyproject.toml: [tool.fastdiff.{name}] must be a table.")
+            raise pytest.UsageError(f"pyproject.toml: [tool.fastdiff.{name}] must be a table of tables.")
     return known | tables
 
 
@@ -204,7 +259,9 @@ def check(config: pytest.Config) -> None:
     """Reads everything that a file or the command line says, for the errors alone; conftests add the rest later."""
     settings(config)
     try:
-        LADDER.configured(configured_stages(config))
+        configured_models(config)
+        asked = settings(config)
+        configured(with_named(LADDERS[asked.ladder], asked.stage), configured_stages(config))
     except RecipeError as error:
         raise pytest.UsageError(str(error)) from None
 

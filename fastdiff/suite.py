@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fastdiff import faults
+from fastdiff.configuration import configured
 from fastdiff.faults import FaultError
 from fastdiff.judge.policy import check as check_policy
 from fastdiff.ledger import Ledger
 from fastdiff.measure.environment import device_name
-from fastdiff.models import CATALOGUE
-from fastdiff.recipes import LADDER, RecipeError, unknown
-from fastdiff.record.checks import NAME
+from fastdiff.models import CATALOGUE, WEIGHTS, WeightsError
+from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDERS, Ladder, RecipeError, unknown, with_named
+from fastdiff.record.checks import NAME, RecordError
 from fastdiff.record.run import FAILED, SKIPPED, StageRecord
 from fastdiff.settings import (
+    configured_models,
     configured_policy,
     configured_stages,
     device_asked,
+    given_options,
     project_folder,
     require_known,
     settings,
@@ -34,10 +37,11 @@ from fastdiff.settings import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from types import ModuleType
 
     from fastdiff.measure.live import LiveStage, Reference
     from fastdiff.models import Model, Request
-    from fastdiff.recipes import Ladder, Stage
+    from fastdiff.recipes import Stage
     from fastdiff.report.ladder import Rung
     from fastdiff.report.progress import Progress
 
@@ -81,14 +85,15 @@ class Suite:
 
     def __post_init__(self) -> None:
         self.settings = settings(self.config)
-        models = {model.name: model for model in CATALOGUE}
+        models = {model.name: model for model in (*CATALOGUE, *configured_models(self.config))}
         for added in self.config.hook.pytest_fastdiff_models():
             models |= {model.name: model for model in added or ()}
         require_known("model", self.settings.model, list(models))
-        self.models = [models[name] for name in self.settings.model]
+        self.models = self._weighed([models[name] for name in self.settings.model])
         self.ladders = {model.name: self._ladder(model) for model in self.models}
         stages = list(dict.fromkeys(name for ladder in self.ladders.values() for name in ladder.names))
-        require_known("stage", self.settings.stage, stages)
+        beyond = [step.name for _, step in BEYOND] if self.settings.ladder == "published" else []
+        require_known("stage", self.settings.stage, list(dict.fromkeys([*stages, *beyond])))
         for name in (*models, *stages):
             if not NAME.fullmatch(name):
                 raise pytest.UsageError(
@@ -99,17 +104,33 @@ class Suite:
             if fault.stage not in (None, *stages):
                 raise pytest.UsageError(f"--fastdiff-inject {fault}: {unknown('stage', str(fault.stage), stages)}")
         try:
-            check_policy(configured_policy(self.config), models, stages)
+            check_policy(configured_policy(self.config), models, [*stages, *EVERY_STAGE])
         except RecipeError as error:
             raise pytest.UsageError(f"pyproject.toml: [tool.fastdiff.policy]: {error}") from None
         self.device = device_asked(self.settings)
         self.cache_folder = self._choose_cache()
         self.ledger = Ledger(self.config, self.device, self.comparing)
 
-    def _ladder(self, model: Model) -> Ladder:
+    def _weighed(self, models: list[Model]) -> list[Model]:
+        weights = self.settings.weights
+        if len(models) > 1 and weights not in WEIGHTS:
+            raise pytest.UsageError(
+                f"--fastdiff-weights {weights} is one folder, and {len(models)} models were asked for; name one."
+            )
         try:
-            ladder = LADDER.configured(configured_stages(self.config))
-            return self.config.hook.pytest_fastdiff_ladder(ladder=ladder, model=model) or ladder
+            return [model.with_weights(weights) for model in models]
+        except WeightsError as error:
+            raise pytest.UsageError(f"--fastdiff-weights: {error}") from None
+
+    def _ladder(self, model: Model) -> Ladder:
+        """A project's hook has the last word, after what its files and the command line add."""
+        try:
+            ladder = with_named(LADDERS[self.settings.ladder], self.settings.stage)
+            ladder = configured(ladder, configured_stages(self.config))
+            answer = self.config.hook.pytest_fastdiff_ladder(ladder=ladder, model=model) or ladder
+            if not isinstance(answer, Ladder):
+                raise RecipeError(f"pytest_fastdiff_ladder returned {answer!r}; return a Ladder, or None to keep it.")
+            return answer
         except RecipeError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -129,12 +150,24 @@ class Suite:
 
     @property
     def headline(self) -> str:
-        return f"fastdiff: {', '.join(self.settings.model)} on {device_name(self.device)} ({self.device})"
+        models = ", ".join(model.shown for model in self.models)
+        return f"fastdiff: {models} on {device_name(self.device)} ({self.device})"
+
+    @property
+    def heading(self) -> str:
+        return "the ladder" if self.settings.ladder == "published" else "the techniques"
+
+    @property
+    def report(self) -> ModuleType:
+        """The table that suits what was measured."""
+        from fastdiff.report import ladder, techniques
+
+        return ladder if self.settings.ladder == "published" else techniques
 
     def title(self, model: Model) -> str:
         asked = self.request(model)
         return (
-            f"{model.name} on {device_name(self.device)} ({self.device}): {asked.size} px, {asked.steps} steps, "
+            f"{model.shown} on {device_name(self.device)} ({self.device}): {asked.size} px, {asked.steps} steps, "
             f'batch {asked.batch}, "{asked.prompt}"'
         )
 
@@ -170,6 +203,13 @@ class Suite:
             pytest.fail(f"there is no reference to compare with: {self.unreferenced[model.name]}", pytrace=False)
         return self.references[model.name]
 
+    def incomparable(self, stage: LiveStage) -> str:
+        """Why this stage's pictures cannot be held against the reference's; empty where they can."""
+        own, theirs = stage.recipe.autoencoder, self.ladders[stage.model.name].reference.recipe.autoencoder
+        if stage.model.made_here and own != theirs:
+            return f"{stage.id}: a {own} autoencoder of random numbers draws another picture of nothing."
+        return ""
+
     @contextmanager
     def _built(self, subject: Subject) -> Iterator[LiveStage]:
         from fastdiff.measure.live import LiveStage, Reference
@@ -201,31 +241,40 @@ class Suite:
     @contextmanager
     def _reasons(self, subject: Subject) -> Iterator[None]:
         """Turns what a person can do something about into a sentence; anything else keeps its traceback."""
-        from fastdiff.measure.live import NotCompiledError
-        from fastdiff.models.libraries import torch
-        from fastdiff.models.loading import WeightsError
+        from fastdiff.measure.live import NotCompiledError, graph_failed, out_of_memory
         from fastdiff.optimize import DeviceError
         from fastdiff.optimize.switches import UnknownSwitch
 
         try:
             yield
         except RecipeError as error:
-            pytest.skip(self._give_up(subject, "not possible here", f"{subject.id}: {error}", SKIPPED))
+            raise pytest.skip.Exception(
+                self._give_up(subject, "not possible here", f"{subject.id}: {error}", SKIPPED)
+            ) from None
         except WeightsError as error:
-            pytest.fail(self._give_up(subject, "weights missing", f"{subject.id}: {error}"), pytrace=False)
+            raise self._failure(subject, "weights missing", f"{subject.id}: {error}") from None
         except (DeviceError, FaultError, NotCompiledError, UnknownSwitch) as error:
-            pytest.fail(self._give_up(subject, "not built", f"{subject.id}: {error}"), pytrace=False)
+            raise self._failure(subject, "not built", f"{subject.id}: {error}") from None
         except Exception as error:
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
-            # torch has a class of its own for a full GPU, and none for a full host.
-            if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):
+            if out_of_memory(error):
                 sentence = f"{subject.id} does not fit into memory ({said}); try a smaller --fastdiff-size."
-                pytest.fail(self._give_up(subject, "out of memory", sentence), pytrace=False)
-            if type(error).__module__ == "torch._dynamo.exc":
+                raise self._failure(subject, "out of memory", sentence) from None
+            if "No available kernel" in str(error):
+                sentence = (
+                    f"{subject.id}: torch has no such attention kernel for this model and dtype here; leave it out."
+                )
+                raise self._failure(subject, "no kernel", sentence) from None
+            if graph_failed(error):
                 sentence = f"{subject.id}: compile: the graph broke or could not be made ({said})"
-                pytest.fail(self._give_up(subject, "not compiled", sentence), pytrace=False)
+                raise self._failure(subject, "not compiled", sentence) from None
             self._give_up(subject, "not built", f"{subject.id}: {said}")
             raise
+
+    def _failure(self, subject: Subject, remark: str, sentence: str) -> BaseException:
+        """Raised without what it came from: the sentence is all that a person needs."""
+        failure: BaseException = pytest.fail.Exception(self._give_up(subject, remark, sentence), pytrace=False)
+        return failure
 
     def _give_up(self, subject: Subject, remark: str, sentence: str, state: str = FAILED) -> str:
         self.remark(subject, remark, state)
@@ -236,6 +285,13 @@ class Suite:
     @contextmanager
     def _compile_cache(self) -> Iterator[None]:
         """Inductor reads its folder from the environment, and writes its own choice there if it finds none."""
+        try:
+            self.cache_folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise pytest.fail.Exception(
+                f"--fastdiff-cache: {self.cache_folder} cannot be made ({error.strerror}); name another folder.",
+                pytrace=False,
+            ) from None
         before = os.environ.get(CACHE_VARIABLE)
         os.environ[CACHE_VARIABLE] = str(self.cache_folder)
         try:
@@ -254,6 +310,27 @@ class Suite:
             if samples_s:
                 stage.take_apart()
             self.ledger.keep(stage, samples_s)
+
+    def look_again(self, subject: Subject, test: str) -> None:
+        """A second look where the first one found something: the same test, in fresh processes, as often as planned."""
+        from fastdiff.experiments.second_look import LookError, look
+
+        if not self.ledger.wants_a_second_look(subject.id):
+            return
+        for number in range(self.ledger.second_looks):
+            with self.progress.doing(f"{subject.id}: second look, process {number + 1} of {self.ledger.second_looks}"):
+                try:
+                    measured = look(
+                        test,
+                        subject.id,
+                        given_options(self.config),
+                        self.config.rootpath,
+                        self.config.invocation_params.dir,
+                    )
+                except (LookError, RecordError) as error:
+                    self.ledger.troubles.append(str(error))
+                    return
+            self.ledger.look_again(subject.id, measured)
 
     def remark(self, subject: Subject, remark: str, state: str | None = FAILED) -> None:
         self.ledger.remark(self._blank(subject), remark, state)

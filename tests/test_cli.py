@@ -13,9 +13,9 @@ import pytest
 from fastdiff import __version__
 from fastdiff.measure.environment import device_slug
 from fastdiff.models import CATALOGUE
-from fastdiff.recipes import LADDER
+from fastdiff.recipes import BEYOND, LADDER, TECHNIQUES
 
-COMMANDS = ("models", "ladder", "environment", "accept", "baselines", "runs")
+COMMANDS = ("models", "ladder", "environment", "accept", "baselines", "runs", "run", "collate")
 
 
 def fastdiff(*args: str) -> subprocess.CompletedProcess[str]:
@@ -65,11 +65,15 @@ def test_models_lists_the_catalogue_in_columns() -> None:
 
 def test_ladder_lists_the_stages_in_order() -> None:
     lines = shown("ladder").splitlines()
-    assert [line.split()[0] for line in lines] == list(LADDER.names)
-    for line, stage in zip(lines, LADDER, strict=True):
+    named = [line.split()[0] for line in lines if line.startswith("  ")]
+    beyond = [step.name for _, step in BEYOND]
+    assert named == [*LADDER.names, *beyond, *TECHNIQUES.names]
+    assert lines[0] == "the ladder:"
+    told = lines[1 : 1 + len(LADDER.names)]
+    for line, stage in zip(told, LADDER, strict=True):
         assert stage.adds in line
         assert line.endswith(f"(follows {stage.follows})") or stage.follows is None
-    assert len({line.index(stage.adds) for line, stage in zip(lines, LADDER, strict=True)}) == 1
+    assert len({line.index(stage.adds) for line, stage in zip(told, LADDER, strict=True)}) == 1
 
 
 def test_environment_names_the_device_its_folder_and_the_versions() -> None:

@@ -22,6 +22,8 @@ PYTEST = [str(BIN / "pytest")]
 HELP = [*PYTEST, "--help"]
 COLLECT = [*PYTEST, "--collect-only", "-q"]
 
+pytestmark = pytest.mark.alone
+
 WITNESS = """
 import atexit, runpy, sys
 def tell():

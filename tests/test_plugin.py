@@ -161,11 +161,11 @@ def pytest_collection_finish(session):
     build, call = live.build, live.LiveStage.call
     before = []
 
-    def build_badly(model, recipe, device):
+    def build_badly(model, recipe, device, request):
         name = current.pop()
         if name == "greedy":
             raise torch.OutOfMemoryError("tried to allocate 1 PiB")
-        built = build(model, recipe, device)
+        built = build(model, recipe, device, request)
         if name == "leaky":
             torch.backends.cuda.enable_flash_sdp(False)
         if name == "lazy":
@@ -351,3 +351,41 @@ def test_a_session_without_stages_never_notices(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stdout
     assert "fastdiff" not in result.stdout
+
+
+# -- what goes wrong around the measurement ------------------------------------------------------------------------
+
+
+def test_workers_measure_nothing_and_say_why(project: Path) -> None:
+    result = run(project, "-n", "2", "--fastdiff-stage=fp32", "-k", "applied")
+    assert result.returncode == 1
+    assert "INTERNALERROR" not in result.stdout
+    assert "parallel workers disturb each other: drop -n." in result.stdout
+
+
+def test_a_table_that_cannot_be_written_is_told_after_everything_else(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    target = tmp_path / "file" / "table.md"
+    result = run(project, "--fastdiff-stage=fp32", "-k", "applied", f"--fastdiff-markdown={target}")
+    assert result.returncode == 0, result.stdout
+    assert f"--fastdiff-markdown {target} cannot be written" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+    assert "1 passed" in result.stdout
+
+
+def test_a_cache_folder_that_cannot_be_made_is_one_sentence(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    result = run(project, "--fastdiff-stage=fp32", "-k", "applied", f"--fastdiff-cache={tmp_path / 'file' / 'cache'}")
+    assert result.returncode == 1
+    assert "name another folder." in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_the_next_command_repeats_what_was_asked_for(project: Path) -> None:
+    asked = ("--fastdiff-stage=fp32,sdpa", "--fastdiff-steps=3", "--fastdiff-batch=2", "--benchmark-compare")
+    result = run(project, *asked, "--fastdiff-strict", "-k", "latency and fp32")
+    missing = [line for line in result.stdout.splitlines() if "next: pytest" in line]
+    for line in missing:
+        assert "--fastdiff-steps=3" in line
+        assert "--fastdiff-batch=2" in line
+    assert "next: " in result.stdout

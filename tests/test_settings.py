@@ -11,7 +11,9 @@ import pytest
 
 import fastdiff.suite  # noqa: F401  (stays loaded, so that each run inside this process need not load it again)
 from fastdiff.faults import Fault
-from fastdiff.settings import Settings, settings
+from fastdiff.models import Request
+from fastdiff.recipes import TECHNIQUES
+from fastdiff.settings import Settings, configured_models, settings
 
 LADDER = ("fp32", "bf16", "sdpa", "compile", "fused-qkv", "int8")
 
@@ -56,12 +58,15 @@ def ids(*stages: str, model: str = "shapes") -> list[str]:
 # For each: the ini file's text, what it means, the command line's text, what it means.
 ASKED: dict[str, tuple[str, Any, str, Any]] = {
     "model": ("sdxl", ("sdxl",), "shapes, sd15", ("shapes", "sd15")),
+    "weights": ("dummy", "dummy", "twin", "twin"),
+    "ladder": ("techniques", "techniques", "techniques", "techniques"),
     "stage": ("fp32 int8", ("fp32", "int8"), "bf16", ("bf16",)),
     "device": ("cuda", "cuda", "cpu", "cpu"),
     "steps": ("3", 3, "4", 4),
     "size": ("128", 128, "192", 192),
     "batch": ("2", 2, "3", 3),
     "rounds": ("6", 6, "9", 9),
+    "trials": ("3", 3, "0", 0),
     "cache": ("here", Path("here"), "/tmp/there", Path("/tmp/there")),
     "markdown": ("a.md", Path("a.md"), "b.md", Path("b.md")),
     "strict": ("yes", True, "", True),
@@ -115,6 +120,7 @@ WRONG = [
     ("size", "96", "multiple of 64"),
     ("size", "0", "multiple of 64"),
     ("size", "256x256", "multiple of 64"),
+    ("ladder", "technique", "one of published, techniques"),
     ("device", "gpu", "auto, cpu, cuda or cuda:N"),
     ("device", "cuda:", "auto, cpu, cuda or cuda:N"),
     ("device", "cuda:first", "auto, cpu, cuda or cuda:N"),
@@ -266,6 +272,11 @@ def test_hook_adds_and_replaces_models(project: pytest.Pytester) -> None:
     assert "did you mean 'mine'?" in refused(project, "--fastdiff-model=mien")
 
 
+def test_a_hook_that_answers_something_else_is_one_sentence(project: pytest.Pytester) -> None:
+    project.makeconftest("def pytest_fastdiff_ladder(ladder, model): return 5")
+    assert refused(project) == "pytest_fastdiff_ladder returned 5; return a Ladder, or None to keep it."
+
+
 def test_a_conftest_without_an_answer_keeps_everything(project: pytest.Pytester) -> None:
     project.makeconftest(
         "def pytest_fastdiff_models(): return None\ndef pytest_fastdiff_ladder(ladder, model): return None"
@@ -294,6 +305,95 @@ def test_hooks_of_a_conftest_in_a_folder_below_count_too(project: pytest.Pyteste
     )
     assert collect(project, *args) == ids(*LADDER, "mine")
     assert collect(project, *args, "perf") == ids(*LADDER, "mine")
+
+
+# -- [tool.fastdiff.models.NAME], weights, what lies beyond the ladder ------------------------------------------------
+
+MINE = """
+[tool.fastdiff.models.mine]
+pipeline = "StableDiffusionXLPipeline"
+source = "weights/mine"
+request = { prompt = "a cat", steps = 20, size = 768, guidance = 5 }
+without = ["feature_extractor"]
+"""
+
+
+def test_a_model_in_pyproject(project: pytest.Pytester) -> None:
+    project.makepyprojecttoml(MINE)
+    folder = project.mkdir("weights") / "mine"
+    folder.mkdir()
+    assert collect(project, "--fastdiff-model=mine") == ids(*LADDER, model="mine")
+    (mine,) = configured_models(project.parseconfig())
+    assert mine.request == Request("a cat", steps=20, size=768, guidance=5)
+    assert mine.folder == folder.resolve()
+    assert mine.without == ("feature_extractor",)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (MINE.replace("source", "sauce"), "did you mean 'source'?"),
+        (MINE.replace("steps = 20", 'steps = "20"'), "steps is '20'; give a whole number"),
+        (MINE.replace("steps = 20", "steps = true"), "steps is True; give a whole number"),
+        (MINE.replace("prompt", "promt"), "did you mean 'prompt'?"),
+        (MINE.replace('prompt = "a cat", ', ""), "prompt missing"),
+        ('[tool.fastdiff.models]\nmine = "weights"', "'weights'; give a table"),
+        ("[tool.fastdiff]\nmodels = 3", "[tool.fastdiff.models] must be a table of tables"),
+    ],
+)
+def test_a_wrong_model_in_pyproject_is_one_sentence(project: pytest.Pytester, said: str, expected: str) -> None:
+    project.makepyprojecttoml(said)
+    assert expected in refused(project, "--fastdiff-model=mine")
+
+
+def test_stages_beyond_the_ladder_are_measured_where_they_are_named(project: pytest.Pytester) -> None:
+    assert collect(project, "--fastdiff-stage=sdpa,sdpa-flash,float8") == ids("sdpa", "sdpa-flash", "float8")
+    assert "did you mean 'float8'?" in refused(project, "--fastdiff-stage=flaot8")
+
+
+def test_what_is_written_for_one_ladder_does_not_break_the_other(project: pytest.Pytester) -> None:
+    """The examples of the README, in a session of the techniques."""
+    project.makepyprojecttoml(
+        '[tool.fastdiff.stages.channels-last]\nfollows = "sdpa"\nchannels-last = true\n'
+        "[tool.fastdiff.policy.shapes.int8]\nlatency = 0.05"
+    )
+    assert collect(project) == ids(*LADDER, "channels-last")
+    assert collect(project, "--fastdiff-ladder=techniques") == ids(*TECHNIQUES.names)
+
+
+def test_a_stage_may_follow_one_beyond_the_ladder(project: pytest.Pytester) -> None:
+    project.makepyprojecttoml('[tool.fastdiff.stages.mine]\nfollows = "upcast-vae"\nchannels-last = true')
+    assert collect(project, "--fastdiff-stage=upcast-vae,mine") == ids("upcast-vae", "mine")
+    assert collect(project) == ids(*LADDER)
+
+
+def test_what_the_weights_are_is_in_the_headline(project: pytest.Pytester) -> None:
+    result = run(project, "--collect-only", "--fastdiff-model=sdxl,sd15", "--fastdiff-weights=twin")
+    result.stdout.fnmatch_lines(["fastdiff: sdxl (twin weights), sd15 (twin weights) on *"])
+
+
+def test_every_technique_is_collected(project: pytest.Pytester) -> None:
+    assert collect(project, "--fastdiff-ladder=techniques") == ids(*TECHNIQUES.names)
+    assert "no stage is called 'int8'" in refused(project, "--fastdiff-ladder=techniques", "--fastdiff-stage=int8")
+
+
+def test_full_size_models_list_their_stages_without_weights(project: pytest.Pytester) -> None:
+    for weights in ("dummy", "twin", "hub"):
+        found = collect(project, "--fastdiff-model=sdxl,flux-dev", f"--fastdiff-weights={weights}")
+        assert found == [*ids(*LADDER, model="sdxl"), *ids(*LADDER, model="flux-dev")]
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (("--fastdiff-weights=dummy",), "the architecture of 'shapes' is not described"),
+        (("--fastdiff-weights=hub",), "not on the hub; use auto"),
+        (("--fastdiff-model=sdxl", "--fastdiff-weights=nowhere"), "'nowhere' is none of auto, hub, dummy, twin"),
+        (("--fastdiff-model=sdxl,sd15", "--fastdiff-weights=here"), "name one"),
+    ],
+)
+def test_weights_that_are_not_to_be_had(project: pytest.Pytester, args: tuple[str, ...], expected: str) -> None:
+    assert expected in refused(project, *args)
 
 
 # -- [tool.fastdiff.stages.NAME] --------------------------------------------------------------------------------------
