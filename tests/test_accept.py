@@ -537,6 +537,13 @@ def test_errors_are_sentences(root: Path, args: tuple[str, ...], code: int, sent
     assert code == 2 or len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["runs", "baselines"])
+def test_a_mistyped_folder_has_no_lists(root: Path, command: str) -> None:
+    done = fastdiff(root, command, "--root", "typo")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"there is no folder typo; .+ --root FOLDER\n", done.stderr)
+
+
 def test_without_anything_the_lists_say_what_to_do(root: Path) -> None:
     assert fastdiff(root, "runs").stdout == "runs holds no run; do: pytest perf_tests --benchmark-compare\n"
     assert "fastdiff accept RUN --reason" in fastdiff(root, "baselines").stdout

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,11 +23,13 @@ from typer.testing import CliRunner
 
 from fastdiff.cli import app
 from fastdiff.experiments import published
+from fastdiff.record import pictures
 from fastdiff.record.checks import RecordError
+from fastdiff.record.run import Memory, Round, StageRecord
 from fastdiff.report import published as results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from click.testing import Result
 
@@ -295,6 +299,146 @@ def broken(*_: object) -> float:
     raise published.RunError("the machine went away.")
 
 
+# -- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+
+def rounds_until_ctrl_c(count: int) -> Callable[[object], float]:
+    """Timed calls, of which the one after `count` others is interrupted."""
+    left = iter((0.5, 0.25, 0.75)[:count])
+
+    def timed(_: object) -> float:
+        seconds = next(left, None)
+        if seconds is None:
+            raise KeyboardInterrupt
+        return seconds
+
+    return timed
+
+
+def test_ctrl_c_keeps_the_rounds(tiny: Model, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "results"
+    shutil.copytree(measured, out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    (whole,) = out.glob("*.csv")
+    monkeypatch.setattr(published, "timed_call", rounds_until_ctrl_c(3))
+    done = run(tiny, out, *MEASURED, "--rounds", 5)
+    assert done.exit_code == 130
+    assert "stopped after 3 of 5 rounds; the rest was not measured" in done.stdout
+    assert f"row         {out}/{whole.stem}-stopped.csv" in done.stdout
+    assert "memory" not in done.stdout
+    assert "trace" not in done.stdout
+
+    assert before.items() <= {path: path.read_bytes() for path in out.iterdir()}.items(), "what was whole stays"
+    assert {path.name for path in out.iterdir()} - {path.name for path in before} == {
+        f"{whole.stem}-stopped{end}" for end in (".csv", ".png", "-1.png")
+    }
+    (row,) = csv.DictReader((out / f"{whole.stem}-stopped.csv").read_text().splitlines())
+    assert (row["stopped"], row["rounds"], row["samples (secs)"]) == ("after 3 of 5 rounds", "3", "0.5 0.25 0.75")
+    assert (row["time (secs)"], row["memory (gbs)"]) == ("0.5", "")
+    assert "attention modules fused" in row["proof"]
+    assert row_in(measured)["stopped"] == ""
+    (label,), _ = bars(results.read(out, out / "none"))
+    assert label.endswith(", 2 runs"), "it is a measurement of the same setting"
+
+
+def test_ctrl_c_after_the_last_round_keeps_them_all(
+    tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastdiff.measure.live import LiveStage
+
+    def interrupted(_: LiveStage) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(published, "timed_call", rounds_until_ctrl_c(3))
+    monkeypatch.setattr(LiveStage, "measure_memory", interrupted)
+    run(tiny, tmp_path)
+    assert row_in(tmp_path)["stopped"] == "after 3 of 3 rounds"
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_ctrl_c_before_there_are_enough_rounds(
+    tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(published, "timed_call", rounds_until_ctrl_c(count))
+    done = run(tiny, tmp_path)
+    assert (done.exit_code, done.stdout, list(tmp_path.iterdir())) == (130, "", [])
+    assert f"stopped after {count} of 3 rounds: a row needs at least 3, so nothing of this was kept" in done.stderr
+
+
+def test_rounds_of_something_else_are_not_kept(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recompilation in the rounds is no less wrong when Ctrl-C follows it."""
+    from fastdiff.measure.live import LiveStage
+
+    rounds = rounds_until_ctrl_c(3)
+
+    def recompiling(live: object) -> float:
+        monkeypatch.setattr(LiveStage, "unapplied", ["compile: it was compiled again."])
+        return rounds(live)
+
+    monkeypatch.setattr(published, "timed_call", recompiling)
+    assert failed(run(tiny, tmp_path, "--rounds", 5), tmp_path) == "compile: it was compiled again."
+
+
+# -- a full disk ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def outcome(setting: published.Setting) -> published.Outcome:
+    """As if it had been measured."""
+    facts = {"graphs": 0, "breaks": 0, "recompiles": 0, "fused_modules": 0, "attention_modules": 4}
+    record = StageRecord(
+        "shapes",
+        "run",
+        None,
+        first_call_s=0.9,
+        load_s=0.1,
+        rounds=(Round(0.5), Round(0.25), Round(0.75)),
+        memory=Memory(2**29, "decode", {"decode": 2**29}),
+        fingerprint=facts | {"quantized_layers": 0, "dtypes.bfloat16": 7},
+    )
+    return published.Outcome(setting, record, np.full((1, 64, 64, 3), 0.5), "2026-11-20T15:52:23+00:00", None)
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("end", "module", "writer"), [(".png", pictures, "save"), (".csv", results, "write")], ids=["picture", "row"]
+)
+def test_a_full_disk_takes_no_figures_away(
+    outcome: published.Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, module: Any, writer: str
+) -> None:
+    monkeypatch.setattr(published, "measure", lambda *_, **__: outcome)
+    monkeypatch.setattr(module, writer, full)
+    out = tmp_path / "results"
+    done = fastdiff("run", "--device", "cpu", "--out", out)
+    assert failed(done, out) == (
+        f"{out / outcome.name}{end} cannot be written (No space left on device), so no file was kept; save the two "
+        f"lines above as {outcome.name}.csv, or make room and measure again: fastdiff run --out FOLDER"
+    )
+    assert re.search(r"^latency +500 ms \(quartiles 375 ms to 625 ms, 3 rounds\)$", done.stderr, re.MULTILINE)
+    assert re.search(r"^memory +0.500 GiB ", done.stderr, re.MULTILINE)
+
+    heading, row = done.stderr.splitlines()[-4:-2]
+    saved = tmp_path / "saved" / f"{outcome.name}.csv"
+    saved.parent.mkdir()
+    saved.write_text(f"{heading}\n{row}\n")
+    assert results.read(saved.parent, tmp_path / "none") == [results.row(outcome)], "nothing is lost"
+
+
+@pytest.mark.parametrize("writer", [full, lambda *_: None], ids=["raises", "says nothing, as torch 2.13"])
+def test_a_full_disk_without_room_for_the_trace(
+    tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: Callable[..., None]
+) -> None:
+    from torch.profiler import profile
+
+    monkeypatch.setattr(profile, "export_chrome_trace", writer)
+    done = run(tiny, tmp_path, "--trace")
+    assert re.search(r"\.trace\.json cannot be written \(torch left no file; .+ --out FOLDER$", failed(done, tmp_path))
+    assert re.search(r"^latency +\d", done.stderr, re.MULTILINE)
+
+
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
@@ -540,3 +684,9 @@ def test_neither_torch_nor_matplotlib_is_imported_before_it_is_needed() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert done.stdout == "set()\n"
+
+
+def test_measuring_does_not_know_who_shows_it() -> None:
+    code = "import sys, fastdiff.experiments.published; print([name for name in sys.modules if 'report' in name])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

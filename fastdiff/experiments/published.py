@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fastdiff.experiments.trial import timed_call
 from fastdiff.measure.environment import device_kind, device_name, versions
-from fastdiff.models import CATALOGUE, Model, Request, WeightsError
+from fastdiff.models import CATALOGUE, SIDE, Model, Request, WeightsError
 from fastdiff.recipes import PUBLISHED_FLAGS, Compile, Recipe, RecipeError, Stage, unknown
-from fastdiff.report.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,12 +31,23 @@ DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 QUANTIZED_FLAG = ("force_fuse_int_mm_with_mul", True)
 """What the published script sets besides its other flags, whenever it quantizes."""
 
-SIDE = 64
-"""Latents are an eighth of the picture, and the denoisers halve them again."""
+
+FEWEST_ROUNDS = 3
+"""What a stopped measurement must have to leave a row: of two times nobody knows which one was disturbed."""
 
 
 class RunError(RuntimeError):
     """A setting that was not measured; the message says in one sentence why and what to do."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C before there was anything to keep; the message says what was lost."""
+
+
+class Progress(Protocol):
+    """Says what takes long while it takes long. Who shows something hands one in; this room only measures."""
+
+    def doing(self, what: str) -> AbstractContextManager[object]: ...
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,15 @@ class Outcome:
     """ISO 8601, UTC."""
     gpu_bytes: int | None
     """All memory of the GPU; None on a CPU."""
+    trace: Path | None = None
+    """Where the trace was to be written; it may be missing there, because the disk was full."""
+    stopped: str = ""
+    """After how many rounds Ctrl-C came; empty for a whole measurement."""
+
+    @property
+    def name(self) -> str:
+        """Of its files; what was stopped never takes the place of what was measured to the end."""
+        return f"{self.setting.name}-stopped" if self.stopped else self.setting.name
 
 
 # -- what was asked for -----------------------------------------------------------------------------------------------
@@ -182,13 +201,16 @@ def measure(
 ) -> Outcome:
     """Builds, calls, proves, draws, warms up, times, and counts memory; `trace` is where a profiler's trace goes.
 
-    What fails raises, and then there is no outcome: a setting is never half measured.
+    What fails raises, and then there is no outcome. Ctrl-C ends it early: what comes after enough rounds is left out,
+    and the outcome says so.
     """
     from fastdiff.measure.live import LiveStage
 
-    doing = (progress or Progress()).doing
+    doing: Callable[[str], AbstractContextManager[object]] = progress.doing if progress else nullcontext
     started = datetime.now(UTC).isoformat(timespec="seconds")
     stage = Stage("run", asked.recipe, "what was asked for on the command line")
+    samples: list[float] = []
+    stopped = ""
     with _reasons():
         with doing("loading and building"):
             live = LiveStage(asked.model, stage, asked.device, asked.request, asked.rounds)
@@ -199,38 +221,55 @@ def measure(
             cache = live.compilation.cache
             say(f"first call {live.first_call_s:.1f} s" + (f" (compile cache: {cache})" if cache != "none" else ""))
             _require_sound(live)
-            samples = _timed(live, say)
-            with doing("memory"):
-                _ = live.memory
-            if trace is not None:
-                with doing("tracing"):
-                    _trace(live, trace)
-            record, images, gpu_bytes = live.record(samples), live.images, _gpu_bytes(live)
+            try:
+                _time(live, samples, say)
+                with doing("memory"):
+                    _ = live.memory
+                if trace is not None:
+                    with doing("tracing"):
+                        _trace(live, trace)
+            except KeyboardInterrupt:
+                stopped = _stopped(live, samples)
+            record, images, gpu_bytes = live.record(tuple(samples)), live.images, _gpu_bytes(live)
         finally:
             for leak in live.close():
                 say(f"left changed: {leak}")
-    return Outcome(asked, record, images, started, gpu_bytes)
+    return Outcome(asked, record, images, started, gpu_bytes, None if stopped else trace, stopped)
 
 
 def _require_sound(live: LiveStage) -> None:
     """Before any clock starts: a fast picture of nothing, or a stage that silently did nothing, has no time."""
     from fastdiff.quality.tripwires import tripped
 
-    if live.unapplied:
-        raise RunError("\n".join(live.unapplied))
+    _require_applied(live)
     if wrong := tripped(live.images):
         raise RunError(f"nothing was timed, because {wrong} Try --dtype fp32, or --upcast-vae.")
 
 
-def _timed(live: LiveStage, say: Callable[[str], None]) -> tuple[float, ...]:
+def _require_applied(live: LiveStage) -> None:
+    if live.unapplied:
+        raise RunError("\n".join(live.unapplied))
+
+
+def _time(live: LiveStage, samples: list[float], say: Callable[[str], None]) -> None:
+    """Puts each round's seconds into `samples` as soon as it is over, so that an interrupt takes none of them."""
     live.settle()
-    samples = []
     for place in range(1, live.rounds + 1):
         samples.append(timed_call(live))
         say(f"round {place} of {live.rounds}: {samples[-1]:.3f} s")
-    if live.unapplied:
-        raise RunError("\n".join(live.unapplied))
-    return tuple(samples)
+    _require_applied(live)
+
+
+def _stopped(live: LiveStage, samples: list[float]) -> str:
+    """How far it came; raises where that is not far enough, or where the rounds are not of what was asked for."""
+    rounds = f"after {len(samples)} of {live.rounds} rounds"
+    if len(samples) < FEWEST_ROUNDS:
+        raise Stopped(
+            f"stopped {rounds}: a row needs at least {FEWEST_ROUNDS}, so nothing of this was kept; "
+            f"measure again, with --rounds {FEWEST_ROUNDS} if time is short."
+        ) from None
+    _require_applied(live)
+    return rounds
 
 
 def _trace(live: LiveStage, path: Path) -> None:
@@ -244,7 +283,10 @@ def _trace(live: LiveStage, path: Path) -> None:
         activities.append(ProfilerActivity.CUDA)
     with silence(), profile(activities=activities, record_shapes=True) as profiled:
         live.generate()
-    profiled.export_chrome_trace(str(path))
+    try:
+        profiled.export_chrome_trace(str(path))
+    except OSError:
+        path.unlink(missing_ok=True)  # the measurement stands without it, and whoever keeps the files will miss it
 
 
 def _gpu_bytes(live: LiveStage) -> int | None:

@@ -13,6 +13,10 @@ ASTRONAUT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 
 """The prompt of the published benchmark."""
 
 
+SIDE = 64
+"""A picture's side is a multiple of it: latents are an eighth of the picture, and the denoisers halve them again."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What a pipeline is asked to draw. `batch` pictures of one prompt, with the seeds `seed`, `seed` + 1, ..."""

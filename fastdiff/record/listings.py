@@ -21,6 +21,7 @@ WIDTH = 100
 
 def baselines_text(root: Path) -> list[str]:
     """A block for each device; what cannot be read is named with its sentence."""
+    _require_folder(root)
     lines = []
     for folder in devices(root):
         if paths := accepted(folder):
@@ -29,6 +30,7 @@ def baselines_text(root: Path) -> list[str]:
 
 
 def runs_text(root: Path) -> list[str]:
+    _require_folder(root)
     rows, unreadable = [], []
     for path in runs(root):
         try:
@@ -37,6 +39,12 @@ def runs_text(root: Path) -> list[str]:
             unreadable += wrap(f"unreadable: {error}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     lines = aligned([("file", "outcome", "device", "stages"), *rows]) if rows else []
     return [*lines, *unreadable] or [f"{root / RUNS} holds no run; do: pytest perf_tests --benchmark-compare"]
+
+
+def _require_folder(root: Path) -> None:
+    """A project without runs is told how to get one; a mistyped folder is no project."""
+    if not root.is_dir():
+        raise RecordError(f"there is no folder {root}; give the project's, or go there and leave it out: --root FOLDER")
 
 
 def _baseline(path: Path) -> list[str]:

@@ -78,6 +78,7 @@ def row(outcome: Outcome) -> Row:
         "rounds": len(samples),
         "samples (secs)": " ".join(repr(sample) for sample in samples),
         "disturbed rounds": sum(bool(round_.void) for round_ in record.rounds),
+        "stopped": outcome.stopped,
         "first call (secs)": record.first_call_s,
         "compile cache": record.cache,
         "load (secs)": record.load_s,
@@ -164,10 +165,22 @@ def kept(folder: Path, name: str) -> Iterator[Path]:
 
 
 def keep(place: Path, outcome: Outcome) -> Row:
-    """The picture (of a batch `NAME-1.png` and so on too) and the row."""
-    name, found = outcome.setting.name, row(outcome)
-    pictures.save(place, name, outcome.images)
-    write(place / f"{name}.csv", [found])
+    """The picture (of a batch `NAME-1.png` and so on too) and the row. What no disk takes is told to a person."""
+    name, found = outcome.name, row(outcome)
+    file = f"{name}.trace.json"
+    try:
+        if outcome.trace is not None and not outcome.trace.is_file():
+            raise OSError("torch left no file; is the disk full?")
+        file = f"{name}.png"
+        pictures.save(place, name, outcome.images)
+        file = f"{name}.csv"
+        write(place / file, [found])
+    except OSError as error:
+        said = (
+            f"{place.parent / file} cannot be written ({error.strerror or error}), so no file was kept; save the two "
+            f"lines above as {name}.csv, or make room and measure again: fastdiff run --out FOLDER"
+        )
+        raise RecordError("\n".join([*_figures(found), "", *as_csv([found]).splitlines(), "", said])) from error
     return found
 
 
@@ -185,15 +198,20 @@ def collate(folder: Path, out: Path, chart: Path, title: str = "") -> list[str]:
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
+    path.write_text(as_csv(rows), encoding="utf-8", newline="")
+
+
+def as_csv(rows: Sequence[Row]) -> str:
     """Every column that a row has; what a row does not know stays empty."""
     given = {name for row in rows for name in row}
     # The PixArt script's name for a column stands where its twin stands.
     theirs = [other for name in THEIRS for other in (DENOISER if name in DENOISER else (name,)) if other in given]
     names = [*theirs, *dict.fromkeys(name for row in rows for name in row if name not in theirs)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def read(folder: Path, besides: Path) -> list[Row]:
@@ -445,20 +463,29 @@ def headline(setting: Setting) -> list[str]:
 
 def summary(row: Row, stem: Path, *, trace: bool) -> list[str]:
     """The result with its units, and where it was kept."""
+    return [
+        *_figures(row),
+        f"row         {stem}.csv",
+        f"picture     {stem}.png",
+        *([f"trace       {stem}.trace.json"] if trace and not row["stopped"] else []),
+    ]
+
+
+def _figures(row: Row) -> list[str]:
+    """A stopped measurement may have no memory."""
     spread = ""
     if row[LOW]:
         spread = f" (quartiles {_seconds(float(row[LOW]))} to {_seconds(float(row[HIGH]))}, {row['rounds']} rounds)"
-    disturbed = row["disturbed rounds"]
-    lines = [
-        f"latency     {_seconds(float(row[TIME]))}{spread}",
-        f"first call  {_seconds(float(row['first call (secs)']))}",
-        f"memory      {float(row['memory (gbs)']):.3f} GiB ({row['memory measured as']}), "
-        f"most in {row['where memory peaks']}",
-        f"proof       {row['proof']}",
-        f"row         {stem}.csv",
-        f"picture     {stem}.png",
-        *([f"trace       {stem}.trace.json"] if trace else []),
-    ]
-    if disturbed != "0":
-        lines.insert(1, f"            the machine disturbed {disturbed} of {row['rounds']} rounds; measure again")
-    return lines
+    lines = [f"latency     {_seconds(float(row[TIME]))}{spread}"]
+    if row["stopped"]:
+        lines.append(f"            stopped {row['stopped']}; the rest was not measured")
+    if row["disturbed rounds"] != "0":
+        lines.append(
+            f"            the machine disturbed {row['disturbed rounds']} of {row['rounds']} rounds; measure again"
+        )
+    lines.append(f"first call  {_seconds(float(row['first call (secs)']))}")
+    if memory := row["memory (gbs)"]:
+        lines.append(
+            f"memory      {float(memory):.3f} GiB ({row['memory measured as']}), most in {row['where memory peaks']}"
+        )
+    return [*lines, f"proof       {row['proof']}"]

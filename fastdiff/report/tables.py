@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastdiff.record.table import aligned
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -11,16 +13,7 @@ if TYPE_CHECKING:
 
 
 def text(headings: Row, rows: Sequence[Row]) -> list[str]:
-    table = [headings, *rows]
-    widths = [max(len(row[i]) for row in table) for i in range(len(headings))]
-    lines = []
-    for row in table:
-        cells = [
-            cell.ljust(w) if i in (0, len(row) - 1) else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+    return aligned([headings, *rows], range(1, len(headings) - 1), ruled=True)
 
 
 def markdown(headings: Row, rows: Sequence[Row]) -> list[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastdiff.record.table import aligned
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastdiff.judge.gate import Judgement
     from fastdiff.record.run import Baseline
 
-METRICS = ("latency", "first_call", "ladder", "memory", "fingerprint")
+METRICS = ("latency", "first_call", "ladder", "memory", "fingerprint", "picture")
 NOT_JUDGED = "-"
 
 
@@ -44,9 +46,7 @@ def _table(judgements: Sequence[Judgement]) -> list[str]:
     metrics = [metric for metric in METRICS if any(judged == metric for _, judged in words)]
     rows = [("stage", *(metric.replace("_", " ") for metric in metrics))]
     rows += [(stage, *(words.get((stage, metric), NOT_JUDGED) for metric in metrics)) for stage in stages]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+    return aligned(rows, ruled=True)
 
 
 def _cell(judgement: Judgement) -> str:
