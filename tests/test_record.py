@@ -26,6 +26,7 @@ from fastdiff.record.files import (
     write,
     write_baseline,
 )
+from fastdiff.record.listings import baselines_text, runs_text
 from fastdiff.record.run import (
     MEASURED,
     STATES,
@@ -41,6 +42,7 @@ from fastdiff.record.run import (
     StageRecord,
     WarmUp,
 )
+from fastdiff.record.table import aligned
 
 DEVICE = Device("small-cpu-2-cores", "cpu", "Small CPU, 2 cores")
 TIMES = (0.40, 0.41, 0.42, 0.43, 0.44)
@@ -444,3 +446,32 @@ def test_another_device_of_the_kind(tmp_path: Path) -> None:
     found = of_kind(tmp_path, "cpu", but="mine")
     assert found is not None
     assert found.run.device.slug == "new"
+
+
+# -- lists ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("listed", [runs_text, baselines_text])
+def test_a_folder_that_is_not_there_has_no_list(tmp_path: Path, listed: Callable[[Path], list[str]]) -> None:
+    (tmp_path / "file").write_text("")
+    for root in (tmp_path / "nowhere", tmp_path / "file"):
+        with pytest.raises(RecordError, match=rf"there is no folder {root}; .+ --root FOLDER"):
+            listed(root)
+    (said,) = listed(tmp_path)
+    assert "; do: " in said, "a project without runs is no mistake"
+
+
+ROWS = [("stage", "latency", "remark"), ("int8", "1.5 s", ""), ("x", "12.5 s", "slow")]
+
+
+def test_words_stand_to_the_left() -> None:
+    assert aligned(ROWS) == ["stage  latency  remark", "int8   1.5 s", "x      12.5 s   slow"]
+
+
+def test_numbers_stand_to_the_right_and_headings_above_a_rule() -> None:
+    assert aligned(ROWS, {1}, ruled=True) == [
+        "stage  latency  remark",
+        "-----  -------  ------",
+        "int8     1.5 s",
+        "x       12.5 s  slow",
+    ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastdiff.recipes import RecipeError, unknown
 
-BANDS = ("latency", "ladder", "first_call", "memory")
+BANDS = ("latency", "paired", "ladder", "first_call", "memory")
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,14 @@ class Policy:
     """Of a stage's gain on the stage that it follows."""
     first_call: float
     memory: float
+    paired: float = 0.01
+    """Of the latency of two environments that took turns, which a neighbour disturbs alike: 1 % is the least that
+    people act upon."""
     confidence: float = 0.95
     """That a suite without any change beyond its bands raises no alarm at all: one false alarm in twenty nights is
     the most that people put up with before they stop reading."""
+    paired_confidence: float = 0.99
+    """The same where environments took turns, which is sharp enough for it."""
     void_share: float = 0.5
     """A stage with a larger share of disturbed rounds is VOID: what is left was chosen by the disturbance."""
     minimum_rounds: int = 3
@@ -31,7 +36,8 @@ class Policy:
     def __post_init__(self) -> None:
         for name in BANDS:
             _require(name, getattr(self, name), above=0, up_to=1, example="0.10, which means 10 %")
-        _require("confidence", self.confidence, above=0.5, up_to=0.9999, example="0.95")
+        for name in ("confidence", "paired_confidence"):
+            _require(name, getattr(self, name), above=0.5, up_to=0.9999, example="0.95")
         _require("void_share", self.void_share, above=0, up_to=1, example="0.5")
         rounds = self.minimum_rounds
         if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:

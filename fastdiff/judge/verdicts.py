@@ -25,6 +25,8 @@ AMBIGUOUS, VOID, MISSING, NEW, CHANGED = "AMBIGUOUS", "VOID", "MISSING", "NEW", 
 FAILING = frozenset({SLOW, MORE, CHANGED})
 MOST_TRIALS = 20
 """Whoever needs more trials than this should measure pairs that take turns instead: they differ far less."""
+MOST_PAIRS = 100
+"""Whoever needs more pairs than this has a question that this machine cannot answer."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +62,31 @@ def decide(estimate: Estimate, band: float, words: tuple[str, str] = (SLOW, FAST
         return Verdict(less, f"{estimate} is beyond the band of {told}: accept it, or explain it", estimate)
     if lower <= estimate.low and estimate.high <= upper:
         return Verdict(SAME, f"{estimate} is inside the band of {told}", estimate)
-    needed = trials_needed(estimate, band)
-    settle = (
-        f"more than {MOST_TRIALS} further fresh processes on each side"
-        if needed is None
-        else f"{needed} further fresh {'process' if needed == 1 else 'processes'} on each side"
-    )
-    reason = f"{estimate} is neither surely inside nor surely beyond the band of {told}; {settle} would settle it"
+    reason = f"{estimate} is neither surely inside nor surely beyond the band of {told}; {_settling(estimate, band)}"
     return Verdict(AMBIGUOUS, reason, estimate)
+
+
+def _settling(estimate: Estimate, band: float) -> str:
+    needed = trials_needed(estimate, band)
+    count = f"more than {_most(estimate)}" if needed is None else str(needed)
+    if estimate.paired:
+        return f"{count} further {'pair' if needed == 1 else 'pairs'} of processes would settle it"
+    return f"{count} further fresh {'process' if needed == 1 else 'processes'} on each side would settle it"
 
 
 def trials_needed(estimate: Estimate, band: float) -> int | None:
     """Further trials of each side until the interval fits, if the ratio stays; None where it is more than the cap."""
     edge, at = math.log1p(band), abs(math.log(estimate.ratio))
     reach = estimate.high if at <= edge else estimate.alarm_high
-    sides = (estimate.candidates, estimate.trials)
-    now = math.log(reach / estimate.ratio) / math.sqrt(sum(1 / side for side in sides))
-    for further in range(1, MOST_TRIALS + 1):
-        if now * math.sqrt(sum(1 / (side + further) for side in sides)) <= abs(edge - at):
+    now = math.log(reach / estimate.ratio)
+    for further in range(1, _most(estimate) + 1):
+        if now * estimate.narrowed(further) <= abs(edge - at):
             return further
     return None
+
+
+def _most(estimate: Estimate) -> int:
+    return MOST_PAIRS if estimate.paired else MOST_TRIALS
 
 
 # -- the next command -------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ class RecordError(ValueError):
 
 
 def shaped(kind: Any, value: object, where: str) -> Any:
-    """`value` as a `kind`: a dataclass of `fastdiff.record.run`, or a type hint of one of its fields.
+    """`value` as a `kind`: a dataclass such as those of `fastdiff.record.run`, or a type hint of one of its fields.
 
     Unknown keys are left out, because a newer fastdiff may have written them.
     """
@@ -38,7 +38,13 @@ def shaped(kind: Any, value: object, where: str) -> Any:
     if type(None) in inner:
         return None if value is None else shaped(inner[0], value, where)
     if get_origin(kind) is tuple:
-        return tuple(shaped(inner[0], entry, f"{where}[{i}]") for i, entry in enumerate(list_(value, where)))
+        entries = list_(value, where)
+        kinds = inner[:1] * len(entries) if inner[-1] is Ellipsis else inner
+        if len(entries) != len(kinds):
+            _refuse(value, where, f"a list of {len(kinds)}")
+        return tuple(
+            shaped(one, entry, f"{where}[{i}]") for i, (one, entry) in enumerate(zip(kinds, entries, strict=True))
+        )
     if get_origin(kind) is dict:
         return {key: shaped(inner[1], entry, f"{where}.{key}") for key, entry in object_(value, where).items()}
     if kind is Any:

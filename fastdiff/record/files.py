@@ -32,12 +32,17 @@ def next_run_path(root: Path, started: str) -> Path:
 
     The folder for its pictures is made now: of two sessions that begin within one second, one finds it taken.
     """
-    stem = f"{datetime.fromisoformat(started).astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    stem = stamp(started)
     path, count = root / RUNS / os.environ.get(APART, "") / f"{stem}.json", 1
     while path.exists() or not _taken(path.with_suffix("")):
         count += 1
         path = path.with_name(f"{stem}-{count}.json")
     return path
+
+
+def stamp(started: str) -> str:
+    """How a file is called for the time when it was begun (ISO 8601); names in their order are files in theirs."""
+    return f"{datetime.fromisoformat(started).astimezone(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def _taken(folder: Path) -> bool:
@@ -133,7 +138,7 @@ def read_baseline(path: Path) -> Baseline:
     ours = whole[KEY]
     if "accepted" not in ours:
         raise RecordError(f'{path} is a run that nobody accepted; do: fastdiff accept {path} --reason "..."')
-    with _named(path):
+    with named(path):
         acceptance = shaped(Acceptance, ours["accepted"], f"{KEY}.accepted")
         noise = shaped(Noise | None, ours.get("noise"), f"{KEY}.noise")
     return Baseline(run, acceptance, noise, path.name)
@@ -141,8 +146,8 @@ def read_baseline(path: Path) -> Baseline:
 
 def read_benchmarks(path: Path) -> dict[str, Any]:
     """pytest-benchmark's part of the file."""
-    theirs = {key: value for key, value in _load(path).items() if key != KEY}
-    with _named(path):
+    theirs = {key: value for key, value in load(path).items() if key != KEY}
+    with named(path):
         require_finite(theirs, "the file")
         for i, entry in enumerate(list_(theirs.get("benchmarks"), "benchmarks")):
             object_(object_(entry, f"benchmarks[{i}]").get("stats"), f"benchmarks[{i}].stats")
@@ -150,10 +155,10 @@ def read_benchmarks(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[Run, dict[str, Any]]:
-    whole = _load(path)
+    whole = load(path)
     if KEY not in whole:
         raise RecordError(f"{path} is a pytest-benchmark file without fastdiff's key; give a file of {RUNS}/.")
-    with _named(path):
+    with named(path):
         return _run(whole[KEY]), whole
 
 
@@ -172,7 +177,7 @@ def _run(value: object) -> Run:
     return run
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -184,7 +189,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise RecordError(f"there is no {path}; {_nearest(path)}") from None
     except OSError as error:
         raise RecordError(f"{path} cannot be read ({error.strerror}).") from None
-    with _named(path):
+    with named(path):
         return object_(_parsed(content), "the file")
 
 
@@ -198,7 +203,7 @@ def _parsed(content: bytes) -> object:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """Puts the file's name before what is wrong in it."""
     try:
         yield

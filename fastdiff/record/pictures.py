@@ -12,9 +12,28 @@ if TYPE_CHECKING:
 
 def save(folder: Path, stage: str, images: np.ndarray) -> None:
     """`images` are floats from 0 to 1; what is not a number is drawn black."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, image in enumerate(images):
+        _draw(image, folder / (f"{stage}-{place}.png" if place else f"{stage}.png"))
+
+
+DIFFERENCE = 8
+"""How often a difference is multiplied so that an eye sees it: one step of 8 bits becomes visible on grey."""
+
+
+def side_by_side(path: Path, old: np.ndarray, new: np.ndarray) -> None:
+    """A row for each picture: old, new, and, where their shapes are the same, the difference on grey."""
+    rows = []
+    for before, now in zip(old, new, strict=False):
+        alike = before.shape == now.shape
+        row = [before, now, 0.5 + DIFFERENCE * (now - before)] if alike else [before, now]
+        height = min(picture.shape[0] for picture in row)
+        rows.append(np.concatenate([picture[:height] for picture in row], axis=1))
+    width = min(row.shape[1] for row in rows)
+    _draw(np.concatenate([row[:, :width] for row in rows], axis=0), path)
+
+
+def _draw(image: np.ndarray, path: Path) -> None:
     from PIL import Image
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for place, image in enumerate(np.nan_to_num(images)):
-        name = f"{stage}-{place}.png" if place else f"{stage}.png"
-        Image.fromarray((image.clip(0, 1) * 255).round().astype(np.uint8)).save(folder / name)
+    Image.fromarray((np.nan_to_num(image).clip(0, 1) * 255).round().astype(np.uint8)).save(path)

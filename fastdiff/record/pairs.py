@@ -1,0 +1,121 @@
+"""A paired experiment as data, and its file: two environments whose processes took turns, pair after pair."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.record.checks import RecordError, object_, shaped
+from fastdiff.record.files import load, named, write_text
+from fastdiff.record.run import SCHEMA, Device, StageRecord
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = "runs/ab"
+KEY = "fastdiff-ab"
+"""Of such a file: a run has another one, so that neither is taken for the other."""
+
+CALLS_OF_BLOCK = 2
+"""Of each side: a block is old, new, new, old or the other way round, so that a steady drift favours neither."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two environments."""
+
+    name: str
+    """As somebody wrote it."""
+    key: str
+    """Of its content."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two trials, one of each environment."""
+
+    old: StageRecord
+    new: StageRecord
+    starts: str
+    """Who began each block of four calls, a letter for each: o or n. Empty where both processes did not fit on the
+    device together, and each was alone with it."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """How like the two sides' pictures are."""
+
+    ssim: float
+    worst_tile: float
+    shortfall: str = ""
+    """What the stage's budget asks for and is not there; empty where all is well."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One stage, two environments, and what was seen so far."""
+
+    device: Device
+    started: str
+    old: Side
+    new: Side
+    stage: str
+    """Id of the stage, of the new side where they differ."""
+    old_stage: str
+    request: dict[str, Any]
+    calls: int
+    """Of each side in a pair."""
+    looks: tuple[int, ...]
+    """After how many pairs the numbers are looked at, planned beforehand; the last is the most that are measured."""
+    injected: str = ""
+    """The faults that were put into the new side on purpose."""
+    pairs: tuple[Pair, ...] = ()
+    pictures: Pictures | None = None
+    failures: tuple[str, ...] = ()
+    """Of pairs that ended before they had measured, with the last words of the process."""
+    apart: bool = False
+    """Whether two copies did not fit, so that whole processes take turns."""
+    complete: bool = False
+    judgements: tuple[dict[str, Any], ...] = ()
+    """For readers, as in a run."""
+    made_by: str = ""
+    schema: int = SCHEMA
+
+    @property
+    def question(self) -> tuple[Any, ...]:
+        """What makes two experiments one, so that the second goes on with the first."""
+        sides = (self.old.key, self.new.key, self.old_stage, self.stage)
+        work = (self.request, self.calls, self.looks, self.injected, self.device.slug)
+        return (*sides, *work)
+
+
+def write(path: Path, experiment: Experiment) -> None:
+    try:
+        content = json.dumps({KEY: asdict(experiment)}, indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{path} was not written, because it cannot be kept as JSON: {error}.") from None
+    try:
+        write_text(path, content + "\n")
+    except OSError as error:
+        raise RecordError(f"{path} cannot be written ({error.strerror}); make room there, and start again.") from None
+
+
+def read(path: Path) -> Experiment:
+    whole = load(path)
+    if KEY not in whole:
+        raise RecordError(f"{path} is no paired experiment; `fastdiff ab` writes them into {FOLDER}/.")
+    with named(path):
+        ours = object_(whole[KEY], KEY)
+        schema = shaped(int, ours.get("schema", SCHEMA), f"{KEY}.schema")
+        if schema > SCHEMA:
+            raise RecordError(f"made with schema {schema}, and this fastdiff reads up to {SCHEMA}; upgrade fastdiff.")
+        found: Experiment = shaped(Experiment, ours, KEY)
+        for place, pair in enumerate(found.pairs):
+            rounds, letters = CALLS_OF_BLOCK * len(pair.starts), set(pair.starts)
+            if letters - {"o", "n"} or (letters and {len(pair.old.rounds), len(pair.new.rounds)} != {rounds}):
+                raise RecordError(f"{KEY}.pairs[{place}] has other rounds than its {len(pair.starts)} blocks need.")
+        return found
