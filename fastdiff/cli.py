@@ -15,6 +15,8 @@ from fastdiff import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fastdiff.experiments.sessions import Session
+
 app = typer.Typer(
     help="Is the diffusion pipeline still fast, and does it still draw the same picture?",
     no_args_is_help=True,
@@ -30,9 +32,11 @@ def _print_version(wanted: bool) -> None:
 
 
 @contextmanager
-def _one_sentence() -> Iterator[None]:
+def _one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
     """What a person can do something about ends the command with a sentence, not with a traceback."""
+    from fastdiff.experiments.errors import ExperimentError
     from fastdiff.experiments.published import RunError
+    from fastdiff.faults import FaultError
     from fastdiff.models import WeightsError
     from fastdiff.recipes import RecipeError
     from fastdiff.record.checks import RecordError
@@ -41,11 +45,11 @@ def _one_sentence() -> Iterator[None]:
         yield
     except RecordError as error:
         said = str(error)
-    except (RecipeError, RunError, WeightsError) as error:
+    except (ExperimentError, FaultError, RecipeError, RunError, WeightsError) as error:
         # These sentences are told to pytest as well, where every option has a prefix.
         said = str(error).replace("--fastdiff-", "--")
-    except KeyboardInterrupt:
-        typer.echo("\nstopped; nothing of this was kept.", err=True)
+    except KeyboardInterrupt as stop:
+        typer.echo(f"\n{stop if stop.args else f'stopped; {kept}'}", err=True)
         raise typer.Exit(130) from None
     except OSError as error:
         said = f"{error.filename}: {error.strerror}" if error.filename else f"a file cannot be written ({error})."
@@ -142,19 +146,21 @@ def accept(
 @app.command()
 def baselines(root: Path = ROOT) -> None:
     """List the accepted runs of every device: who accepted what, when and why, and how the noise is known."""
-    from fastdiff.record.listings import baselines_text
+    with _one_sentence():
+        from fastdiff.record.listings import baselines_text
 
-    for line in baselines_text(root):
-        typer.echo(line)
+        for line in baselines_text(root):
+            typer.echo(line)
 
 
 @app.command()
 def runs(root: Path = ROOT) -> None:
     """List the run files with their outcome and stages."""
-    from fastdiff.record.listings import runs_text
+    with _one_sentence():
+        from fastdiff.record.listings import runs_text
 
-    for line in runs_text(root):
-        typer.echo(line)
+        for line in runs_text(root):
+            typer.echo(line)
 
 
 MODEL = typer.Option("shapes", "--model", help="A model of the catalogue; `fastdiff models` lists them.")
@@ -249,9 +255,12 @@ def run(
         with results.kept(out, asked.name) as place:
             path = place / f"{asked.name}.trace.json" if trace else None
             progress = Progress(sys.stderr if sys.stderr.isatty() else None)
-            row = results.keep(place, published.measure(asked, trace=path, say=say, progress=progress))
-        for line in results.summary(row, out / asked.name, trace=trace):
+            outcome = published.measure(asked, trace=path, say=say, progress=progress)
+            row = results.keep(place, outcome)
+        for line in results.summary(row, out / outcome.name, trace=trace):
             typer.echo(line)
+        if outcome.stopped:
+            raise typer.Exit(130)
 
 
 FOLDER = typer.Argument(help="Folder with the CSV files of `fastdiff run`, or of the published scripts.")
@@ -268,3 +277,155 @@ def collate(folder: Path = FOLDER, out: Path = MERGED, chart: Path = CHART, titl
 
         for line in collate(folder, out, chart, title):
             typer.echo(line)
+
+
+OLD = typer.Option(
+    ["."],
+    metavar="SPEC",
+    help="The old side: '.' (this environment), a Python interpreter, a virtual environment, a requirement such as "
+    "torch==2.12.1 (this environment with only that changed), a requirements file, or a variable, NAME=VALUE. May be "
+    "repeated.",
+)
+NEW = typer.Option(["."], metavar="SPEC", help="The new side, in the same words (default: this environment).")
+STAGES = typer.Option([], "--stage", metavar="NAMES", help="Stages, separated by commas (default: all of the ladder).")
+OLD_STAGE = typer.Option("", metavar="NAME", help="Another stage for the old side: an A/B of two recipes.")
+CALLS = typer.Option(24, min=2, help="Calls of each side in a pair, an even number.")
+A_BATCH = typer.Option(None, "--batch", min=1, help="Pictures of a call (default: 1).")
+MOST_PAIRS = typer.Option(12, "--max-pairs", min=3, help="The most pairs of processes for each stage.")
+MOST_TIME = typer.Option(0.0, "--max-time", min=0, metavar="MINUTES", help="Begin no pair after so long (0: no limit).")
+INJECT = typer.Option("", metavar="FAULTS", help="Put faults into the new side, for instance slow:5%.")
+FRESH = typer.Option(False, "--fresh", help="Begin anew, although a stopped experiment of the same question is there.")
+STRICT = typer.Option(False, "--strict", help="Whatever is not SAME fails.")
+MARKDOWN = typer.Option(None, metavar="FILE", help="Write the report as markdown, too.")
+
+
+PIP = typer.Option([], metavar="OPTION", help="For pip, such as --index-url=URL or --pre. May be repeated.")
+ALSO = typer.Option([], metavar="SPEC", help="What every side has besides, such as a variable. May be repeated.")
+
+
+@app.command()
+def ab(
+    old: list[str] = OLD,
+    new: list[str] = NEW,
+    model: str = MODEL,
+    weights: str = WEIGHTS,
+    stage: list[str] = STAGES,
+    old_stage: str = OLD_STAGE,
+    device: str = DEVICE,
+    steps: int | None = STEPS,
+    size: int | None = SIZE,
+    batch: int | None = A_BATCH,
+    calls: int = CALLS,
+    max_pairs: int = MOST_PAIRS,
+    max_time: float = MOST_TIME,
+    inject: str = INJECT,
+    fresh: bool = FRESH,
+    strict: bool = STRICT,
+    markdown: Path | None = MARKDOWN,
+    root: Path = ROOT,
+) -> None:
+    """Compare two environments: the same stages in both, whose processes take turns call by call."""
+    with _one_sentence(kept="every finished pair is kept, and the same command goes on."):
+        from fastdiff.experiments.questions import Asked, named_stages
+        from fastdiff.experiments.sessions import failing
+        from fastdiff.faults import parse
+        from fastdiff.record.files import write_text
+        from fastdiff.report import pairs
+
+        stages = named_stages(stage)
+        asked = Asked(
+            model,
+            weights,
+            stages,
+            old_stage,
+            device,
+            steps,
+            size,
+            batch,
+            calls,
+            max_pairs,
+            parse(inject) if inject else (),
+        )
+        session = _session(root)
+        answers = session.compare(asked, old, new, minutes=max_time, fresh=fresh)
+        shown = [_shown(answer.path) for answer in answers]
+        for line in pairs.text(answers, session.limit(answers), shown):
+            typer.echo(line)
+        if markdown:
+            write_text(markdown, "\n".join(pairs.markdown(answers, session.limit(answers), shown)) + "\n")
+        if failing(answers, strict=strict):
+            raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    model: str = MODEL,
+    weights: str = WEIGHTS,
+    stage: list[str] = STAGES,
+    device: str = DEVICE,
+    steps: int | None = STEPS,
+    size: int | None = SIZE,
+    batch: int | None = A_BATCH,
+    calls: int = CALLS,
+    pairs: int = typer.Option(12, min=5, help="Pairs of processes over which the scatter is measured."),
+    max_pairs: int = typer.Option(12, min=3, help="The most pairs of the experiments that it is to promise for."),
+    fresh: bool = FRESH,
+    root: Path = ROOT,
+) -> None:
+    """Measure what this machine can see: the same environment on both sides, and the smallest slowdown it finds."""
+    with _one_sentence(kept="every finished pair is kept, and the same command goes on."):
+        from fastdiff.experiments.questions import Asked, named_stages
+        from fastdiff.report.pairs import limit
+
+        stages = named_stages(stage or ["sdpa"])
+        asked = Asked(model, weights, stages, "", device, steps, size, batch, calls, pairs)
+        for found in _session(root).calibrate(asked, most_pairs=max_pairs, fresh=fresh):
+            typer.echo(limit(found))
+
+
+@app.command()
+def bisect(
+    package: str = typer.Option(help="The package whose release is looked for."),
+    good: str = typer.Option(help="A release (or, for nightlies, a date) that is known to be good."),
+    bad: str = typer.Option(help="A later one that is known to be bad."),
+    model: str = MODEL,
+    weights: str = WEIGHTS,
+    stage: str = typer.Option("sdpa", help="The stage that became slower."),
+    device: str = DEVICE,
+    steps: int | None = STEPS,
+    size: int | None = SIZE,
+    batch: int | None = A_BATCH,
+    calls: int = CALLS,
+    max_pairs: int = MOST_PAIRS,
+    pip: list[str] = PIP,
+    also: list[str] = ALSO,
+    root: Path = ROOT,
+) -> None:
+    """Find the first release of a package with which a stage is slower, by an A/B of each against the good one."""
+    with _one_sentence(kept="every finished step is kept, and the same command goes on."):
+        from fastdiff.experiments.questions import Asked
+        from fastdiff.report import bisection
+
+        asked = Asked(model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs)
+        end, found = _session(root).bisect(asked, package, good, bad, pip=pip, also=also)
+        for line in bisection.text(found, end, stage):
+            typer.echo(line)
+        if found.culprit is None:
+            raise typer.Exit(1)
+
+
+def _session(root: Path) -> Session:
+    from fastdiff.experiments.sessions import Session
+    from fastdiff.report.progress import Progress
+
+    return Session(root, say=_aside, progress=Progress(sys.stderr if sys.stderr.isatty() else None))
+
+
+def _shown(path: Path) -> str:
+    """As a person would type it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _aside(line: str) -> None:
+    """What is said meanwhile; the answer alone goes to standard output."""
+    typer.echo(line, err=True)

@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models import Model, Request
-from fastdiff.recipes import EVERY_STAGE, Compile, ImageBudget, Ladder, Recipe, RecipeError, Stage, Step, check_names
+from fastdiff.recipes import (
+    EVERY_STAGE,
+    Compile,
+    ImageBudget,
+    Ladder,
+    Recipe,
+    RecipeError,
+    Stage,
+    Step,
+    check_names,
+    unknown,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+KNOWN = ("models", "stages", "policy")
+
+
+def tables(project: Path) -> dict[str, dict[str, Any]]:
+    """The tables `[tool.fastdiff.*]` of a project's pyproject.toml; empty ones where there is none."""
+    file = project / "pyproject.toml"
+    known: dict[str, dict[str, Any]] = {name: {} for name in KNOWN}
+    if not file.is_file():
+        return known
+    try:
+        said = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("fastdiff", {})
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"pyproject.toml: this is no TOML: {error}.") from None
+    if not isinstance(said, dict):
+        raise RecipeError("pyproject.toml: [tool.fastdiff] must be a table.")
+    for name, table in said.items():
+        if name not in known:
+            raise RecipeError(f"pyproject.toml: [tool.fastdiff] {unknown('key', name, known)}")
+        if not isinstance(table, dict):
+            raise RecipeError(f"pyproject.toml: [tool.fastdiff.{name}] must be a table of tables.")
+    return known | said
 
 
 def models(tables: Mapping[str, Mapping[str, Any]], project: Path) -> list[Model]:

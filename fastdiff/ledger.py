@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from fastdiff.experiments.ab import Answer
     from fastdiff.judge.gate import Judgement
     from fastdiff.judge.policy import Policy
     from fastdiff.measure.live import LiveStage
@@ -55,6 +56,10 @@ class Ledger:
     """The newest baseline of another device of the same kind, for the ladder where this device has none."""
     outcome: str = ""
     complete: bool = False
+    paired: dict[str, list[Judgement]] = field(default_factory=dict)
+    """Of each stage that took turns with another environment: then nothing stored is compared with."""
+    experiments: list[Path] = field(default_factory=list)
+    """Where the pairs are kept."""
     troubles: list[str] = field(default_factory=list)
     """What could not be kept, in sentences."""
 
@@ -68,7 +73,8 @@ class Ledger:
         self._file: Path | None = None
         self._environment: dict[str, Any] = {}
         self._machine_info: Any = None
-        if self.comparing:
+        self.against = asked.against
+        if self.comparing and not self.against:
             self.baseline = compared_with(self.config, self.device)
             if self.baseline is None:
                 self.elsewhere = baselines.of_kind(root, self.kind, but=device_slug(self.device))
@@ -140,9 +146,12 @@ class Ledger:
 
     @property
     def shown_file(self) -> str:
+        return self._shown(self.file)
+
+    def _shown(self, path: Path) -> str:
         """As a person would type it."""
         here = self.config.invocation_params.dir
-        return str(self.file.relative_to(here) if self.file.is_relative_to(here) else self.file)
+        return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
     def write(self, benchmarks: Callable[[], dict[str, Any]]) -> None:
         """After every stage, because a later one may take the whole process with it."""
@@ -161,7 +170,8 @@ class Ledger:
     @property
     def closing_lines(self) -> list[str]:
         whole = "" if self.complete else " (interrupted: not everything is in it)"
-        return [*([f"run file: {self.shown_file}{whole}"] if self.file.exists() else []), *self.troubles]
+        pairs = [f"pairs: {self._shown(path)}" for path in self.experiments]
+        return [*pairs, *([f"run file: {self.shown_file}{whole}"] if self.file.exists() else []), *self.troubles]
 
     def as_json(self) -> dict[str, Any]:
         return files.as_json(self.run())
@@ -225,9 +235,22 @@ class Ledger:
         before = self.records[id_]
         self.records[id_] = replace(before, further_rounds=(*before.further_rounds, measured.rounds))
 
+    def keep_pairs(self, id_: str, answer: Answer) -> None:
+        self.paired[id_] = answer.judgements
+        self.experiments.append(answer.path)
+
+    @property
+    def compared_with(self) -> str:
+        """The line above the verdicts."""
+        if self.against:
+            return f"against {' '.join(self.against)}, whose processes took turns with this environment's"
+        return verdicts.against(self.baseline, device_name(self.device))
+
     def _judged(self, id_: str) -> list[Judgement]:
         from fastdiff.judge import gate
 
+        if self.against:
+            return self.paired.get(id_, [])
         run, record = self.run(), self.records[id_]
         return gate.judge_stage(
             record,
@@ -256,6 +279,8 @@ class Ledger:
             )
             for judgement in judged:
                 record = self.records.get(judgement.stage)
+                if self.against and judgement.verdict.word != MISSING:
+                    continue
                 if judgement.verdict.word == MISSING:
                     told = record is not None and record.state == FAILED  # and so not missing without a word
                 else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fastdiff import hooks
-from fastdiff.measure.environment import device_name, device_slug
+from fastdiff.measure.environment import device_slug
 from fastdiff.record import baselines
 from fastdiff.record.files import write_text
 from fastdiff.settings import add_options, check, device_asked, is_asked, project_folder, settings
@@ -32,7 +32,7 @@ REFUSED = pytest.StashKey[pytest.UsageError]()
 """What is wrong with a name or a ladder that only the collected conftests know."""
 SUITE = pytest.StashKey["Suite"]()
 COMPARING = pytest.StashKey[bool]()
-"""Whether `--benchmark-compare` was given: then verdicts decide."""
+"""Whether `--benchmark-compare` or `--fastdiff-against` was given: then verdicts decide."""
 DEFAULT_STORAGE = "file://./.benchmarks"
 """pytest-benchmark's own; any other value is somebody's wish and stays."""
 
@@ -152,7 +152,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         raise
     suite.record(live, samples_of(benchmark), whole=True)
     if samples_of(benchmark):
-        suite.look_again(subject, item.nodeid)
+        suite.look_further(subject, item.nodeid)
     if benchmark is not None:
         benchmark.extra_info["fastdiff"] = {
             "stage": live.id,
@@ -258,13 +258,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def show_verdicts(terminalreporter: pytest.TerminalReporter, suite: Suite) -> None:
     from fastdiff.report import verdicts
+    from fastdiff.report.pairs import limit
 
     terminalreporter.section("fastdiff: verdicts", sep="=", bold=True)
-    terminalreporter.write_line(verdicts.against(suite.ledger.baseline, device_name(suite.device)))
+    terminalreporter.write_line(suite.ledger.compared_with)
     terminalreporter.write_line("")
     for line in verdicts.text(list(suite.ledger.judgements.values()), suite.ledger.shown_file):
         terminalreporter.write_line(line)
     terminalreporter.write_line("")
+    terminalreporter.write_line(limit(suite.calibration))
 
 
 # -- the comparison of pytest-benchmark -------------------------------------------------------------------------------
@@ -315,8 +317,9 @@ def point_at_baselines(config: pytest.Config) -> None:
     options = config.option
     if path := getattr(options, "benchmark_json", None):
         Path(path.name if hasattr(path, "name") else path).parent.mkdir(parents=True, exist_ok=True)
-    config.stash[COMPARING] = bool(getattr(options, "benchmark_compare", None))
-    if not config.stash[COMPARING] or not (project_folder(config) / baselines.FOLDER).is_dir():
+    comparing = bool(getattr(options, "benchmark_compare", None))
+    config.stash[COMPARING] = comparing or bool(settings(config).against)
+    if not comparing or not (project_folder(config) / baselines.FOLDER).is_dir():
         return
     if options.benchmark_storage != DEFAULT_STORAGE:
         return

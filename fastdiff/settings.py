@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.configuration import configured
+from fastdiff.configuration import configured, tables
 from fastdiff.configuration import models as read_models
 from fastdiff.faults import FaultError, parse
+from fastdiff.models import SIDE
 from fastdiff.recipes import LADDERS, RecipeError, unknown, with_named
 
 if TYPE_CHECKING:
@@ -71,9 +72,22 @@ def _count_or_none(text: str) -> int:
 
 
 def _side(text: str) -> int:
-    """Latents are an eighth of the picture, and the denoisers halve them again."""
     number = _count(text)
-    if number % 64:
+    if number % SIDE:
+        raise ValueError
+    return number
+
+
+def _words(text: str) -> tuple[str, ...]:
+    words = tuple(shlex.split(text))
+    if not words:
+        raise ValueError
+    return words
+
+
+def _even(text: str) -> int:
+    number = _count(text)
+    if number % 2:
         raise ValueError
     return number
 
@@ -95,7 +109,9 @@ EXPECTS: dict[Callable[[str], Any], str] = {
     _names: "a list of names, separated by commas",
     _count: "a whole number above zero",
     _count_or_none: "a whole number, or 0",
-    _side: "a multiple of 64",
+    _even: "an even number above zero",
+    _words: "words that describe an environment",
+    _side: f"a multiple of {SIDE}",
     _ladder: f"one of {', '.join(LADDERS)}",
     _device: "auto, cpu, cuda or cuda:N",
 }
@@ -117,7 +133,9 @@ OPTIONS = (
     ),
     Option("device", "DEVICE", "Device to measure on: auto, cpu, cuda or cuda:N (default: auto).", _device),
     Option("steps", "N", "Denoising steps of a call (default: the model's own).", _count),
-    Option("size", "PIXELS", "Width and height of the picture, a multiple of 64 (default: the model's own).", _side),
+    Option(
+        "size", "PIXELS", f"Width and height of the picture, a multiple of {SIDE} (default: the model's own).", _side
+    ),
     Option("batch", "N", "Pictures drawn by a call (default: 1).", _count),
     Option("rounds", "N", f"Timed calls of each stage (default: {DEFAULT_ROUNDS}).", _count),
     Option(
@@ -127,6 +145,15 @@ OPTIONS = (
         "and 2 with --fastdiff-strict).",
         _count_or_none,
     ),
+    Option(
+        "against",
+        "SPEC",
+        "Judge each stage by pairs of processes that take turns with those of another environment, instead of by an "
+        "accepted run: a requirement such as torch==2.12.1, an interpreter, a requirements file (README: A/B).",
+        _words,
+    ),
+    Option("pairs", "N", "The most pairs of processes of a stage with --fastdiff-against (default: 12).", _count),
+    Option("calls", "N", "Calls of each side in a pair, an even number (default: 24).", _even),
     Option(
         "cache",
         "FOLDER",
@@ -161,6 +188,9 @@ class Settings:
     batch: int | None = None
     rounds: int = DEFAULT_ROUNDS
     trials: int | None = None
+    against: tuple[str, ...] = ()
+    pairs: int | None = None
+    calls: int | None = None
     cache: Path | None = None
     markdown: Path | None = None
     strict: bool = False
@@ -200,7 +230,7 @@ def given_options(config: pytest.Config) -> list[str]:
     return [f"{option.flag}={text}" if option.metavar else option.flag for option, text in said if text]
 
 
-NOT_AGAIN = ("trials", "strict", "markdown")
+NOT_AGAIN = ("trials", "against", "pairs", "calls", "strict", "markdown")
 """Options that are about the whole session, not about how a stage is measured."""
 
 
@@ -240,19 +270,10 @@ def configured_policy(config: pytest.Config) -> Mapping[str, Any]:
 
 
 def _tables(config: pytest.Config) -> dict[str, dict[str, Any]]:
-    project = config.rootpath / "pyproject.toml"
-    known: dict[str, dict[str, Any]] = {"models": {}, "stages": {}, "policy": {}}
-    if not project.is_file():
-        return known
-    tables = tomllib.loads(project.read_text(encoding="utf-8")).get("tool", {}).get("fastdiff", {})
-    if not isinstance(tables, dict):
-        raise pytest.UsageError("pyproject.toml: [tool.fastdiff] must be a table.")
-    for name, table in tables.items():
-        if name not in known:
-            raise pytest.UsageError(f"pyproject.toml: [tool.fastdiff] {unknown('key', name, known)}")
-        if not isinstance(table, dict):
-            raise pytest.UsageError(f"pyproject.toml: [tool.fastdiff.{name}] must be a table of tables.")
-    return known | tables
+    try:
+        return tables(config.rootpath)
+    except RecipeError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def check(config: pytest.Config) -> None:

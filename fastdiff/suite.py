@@ -18,7 +18,7 @@ from fastdiff.configuration import configured
 from fastdiff.faults import FaultError
 from fastdiff.judge.policy import check as check_policy
 from fastdiff.ledger import Ledger
-from fastdiff.measure.environment import device_name
+from fastdiff.measure.environment import device_name, device_slug
 from fastdiff.models import CATALOGUE, WEIGHTS, WeightsError
 from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDERS, Ladder, RecipeError, unknown, with_named
 from fastdiff.record.checks import NAME, RecordError
@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+    from fastdiff.experiments.questions import Asked
     from fastdiff.measure.live import LiveStage, Reference
     from fastdiff.models import Model, Request
     from fastdiff.recipes import Stage
+    from fastdiff.record.calibration import Calibration
     from fastdiff.report.ladder import Rung
     from fastdiff.report.progress import Progress
 
@@ -311,7 +313,54 @@ class Suite:
                 stage.take_apart()
             self.ledger.keep(stage, samples_s)
 
-    def look_again(self, subject: Subject, test: str) -> None:
+    def look_further(self, subject: Subject, test: str) -> None:
+        """After a stage was timed here: in pairs with another environment, or a second time where it seems slow."""
+        if self.settings.against:
+            self._compare(subject)
+        else:
+            self._look_again(subject, test)
+
+    def _compare(self, subject: Subject) -> None:
+        """This environment against the named one, pair after pair."""
+        from fastdiff.experiments import ab, questions
+        from fastdiff.experiments.errors import ExperimentError
+        from fastdiff.experiments.sessions import Session
+
+        session = Session(project_folder(self.config), say=self.progress.say, progress=self.progress)
+        policy = self.ledger.policy_of(subject.model.name, subject.stage.name)
+        ladder, asked = self.ladders[subject.model.name], self._asked
+        try:
+            old, new = (session.environment(words) for words in (self.settings.against, ["."]))
+            question = ab.Question(
+                old=questions.work(old, subject.model, subject.stage, asked, session.root),
+                new=questions.work(new, subject.model, subject.stage, asked, session.root, ladder),
+                calls=asked.calls,
+                most_pairs=asked.most_pairs,
+                comparisons=len(self.ledger.expected),
+            )
+            answer = session.answer(question, policy)
+        except (ExperimentError, RecipeError, RecordError) as error:
+            raise pytest.fail.Exception(f"--fastdiff-against: {error}", pytrace=False) from None
+        self.ledger.keep_pairs(subject.id, answer)
+
+    @property
+    def _asked(self) -> Asked:
+        """What of this session's options concerns pairs."""
+        from fastdiff.experiments.ab import CALLS, MOST_PAIRS
+        from fastdiff.experiments.questions import Asked
+
+        said = self.settings
+        return Asked(
+            device=self.device,
+            steps=said.steps,
+            size=said.size,
+            batch=said.batch,
+            calls=said.calls or CALLS,
+            most_pairs=said.pairs or MOST_PAIRS,
+            faults=said.inject,
+        )
+
+    def _look_again(self, subject: Subject, test: str) -> None:
         """A second look where the first one found something: the same test, in fresh processes, as often as planned."""
         from fastdiff.experiments.second_look import LookError, look
 
@@ -353,6 +402,14 @@ class Suite:
     def ladder_of(self, model: Model) -> list[Rung]:
         ids = [Subject(model, stage).id for stage in self.ladders[model.name]]
         return [self.ledger.rung(self.ledger.records[id_]) for id_ in ids if id_ in self.ledger.records]
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What this machine was found to see, of the first stage that it knows."""
+        from fastdiff.record.calibration import of_device
+
+        first = next(iter(self.ledger.records), "")
+        return of_device(project_folder(self.config), device_slug(self.device), first)
 
     @property
     def cache_line(self) -> str | None:

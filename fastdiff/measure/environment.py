@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 LIBRARIES = ("torch", "triton", "diffusers", "transformers", "torchao", "accelerate", "numpy", "pytest-benchmark")
 
-VARIABLES = re.compile("(PY)?TORCH|CUDA|NVIDIA_TF32_OVERRIDE$|(OMP|MKL|OPENBLAS|KMP|GOMP)_")
+VARIABLES = re.compile("(PY)?TORCH|CUDA|NVIDIA_TF32_OVERRIDE$|(OMP|MKL|OPENBLAS|KMP|GOMP|ONEDNN|DNNL|ATEN)_")
 """Beginnings of the names of environment variables that change how fast something runs, or what it computes."""
 
 GIT_PATIENCE_S = 10
@@ -71,6 +71,8 @@ def environment(device: str, folder: Path | None = None) -> dict[str, Any]:
         "os": platform.platform(),
         "machine": _machine(),
         "processor": _processor(),
+        "threads": torch.get_num_threads() if torch else None,
+        "capability": torch.backends.cpu.get_cpu_capability() if torch else None,
         "variables": _variables(),
         "commit": _commit(folder or Path.cwd()),
     }

@@ -73,6 +73,8 @@ class LiveStage:
         self.quality: Quality | None = None
         self.injected = ""
         """The faults that were put in on purpose."""
+        self.slowness: float | None = None
+        """By which share the fault `slow` makes calls longer."""
         self.warm_up: WarmUp | None = None
         self.components: Components | None = None
         self.memory_found: Memory | None = None

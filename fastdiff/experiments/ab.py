@@ -1,0 +1,212 @@
+"""`fastdiff ab`: is the new environment slower? Pair after pair, until a planned look decides or the plan is over."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fastdiff import __version__
+from fastdiff.experiments.pairs import NEW, OLD, Taking, Work
+from fastdiff.experiments.sides import SideError
+from fastdiff.judge import pairs as judge
+from fastdiff.judge.verdicts import AMBIGUOUS
+from fastdiff.measure.environment import device_name, device_slug
+from fastdiff.recipes import RecipeError
+from fastdiff.record import pairs as record
+from fastdiff.record.checks import RecordError
+from fastdiff.record.files import stamp
+from fastdiff.record.pairs import Experiment, Pictures, Side
+from fastdiff.record.run import Device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fastdiff.judge.gate import Judgement
+    from fastdiff.judge.policy import Policy
+    from fastdiff.report.progress import Progress
+
+CALLS = 24
+"""Of each side in a pair: on two shared cores a pair's ratio scattered by 2 % with 12 calls and by 0.4 % with 30."""
+MOST_PAIRS = 12
+MOST_FAILURES = 3
+"""In a row: whoever fails so often has a reason that more attempts do not mend."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Two works, and how much may be spent on telling them apart."""
+
+    old: Work
+    new: Work
+    calls: int = CALLS
+    most_pairs: int = MOST_PAIRS
+    comparisons: int = 1
+    """Stages of the whole suite, which share one error."""
+
+    def __post_init__(self) -> None:
+        if self.calls < record.CALLS_OF_BLOCK or self.calls % record.CALLS_OF_BLOCK:
+            raise RecipeError(f"{self.calls} calls a side do not make whole turns; give an even number.")
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        return judge.plan(self.most_pairs)
+
+
+@dataclass(frozen=True)
+class Answer:
+    experiment: Experiment
+    judgements: list[Judgement]
+    path: Path
+
+    @property
+    def latency(self) -> Judgement:
+        return next(one for one in self.judgements if one.metric == "latency")
+
+
+def ask(
+    question: Question,
+    policy: Policy,
+    root: Path,
+    source: Path,
+    *,
+    progress: Progress,
+    say: Callable[[str], None],
+    until: float = float("inf"),
+    fresh: bool = False,
+) -> Answer:
+    """Goes on with a stopped experiment of the same question, unless it is to be a `fresh` one. `until` is a reading
+    of `time.monotonic` after which no pair is begun."""
+    path, experiment = _begun(question, root, fresh=fresh)
+    if experiment.pairs:
+        say(f"{experiment.stage}: goes on with {path.name}, which has {_pairs(len(experiment.pairs))}")
+    folder = path.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder.parent / ".gitignore").write_text("*\n")
+    taking = Taking(question.old, question.new, question.calls, source, folder, progress, random.Random())
+
+    failed = 0
+    while not experiment.complete and time.monotonic() < until and failed < MOST_FAILURES:
+        number = len(experiment.pairs) + 1
+        try:
+            pair = taking.pair(number, whole=number == 1, apart=experiment.apart)
+        except SideError as error:
+            if error.memory and not experiment.apart:
+                say(f"{experiment.stage}: two copies do not fit on the device, so whole processes take turns.")
+                experiment = replace(experiment, apart=True)
+                continue
+            failed += 1
+            experiment = replace(experiment, failures=(*experiment.failures, str(error)))
+            record.write(path, experiment)
+            say(f"{experiment.stage}: pair {number} ended early: {error}")
+            continue
+        failed = 0
+        experiment = _with_facts(experiment, taking)
+        experiment = replace(experiment, pairs=(*experiment.pairs, pair))
+        if number == 1:
+            experiment = replace(experiment, pictures=_compare(taking, question))
+        experiment = replace(experiment, complete=_is_over(experiment, policy, question.comparisons))
+        record.write(path, experiment)
+        say(_seen(experiment, pair))
+    judgements = judge.judge(experiment, policy, question.comparisons)
+    experiment = replace(experiment, judgements=tuple(one.as_dict() for one in judgements))
+    record.write(path, experiment)
+    return Answer(experiment, judgements, path)
+
+
+def _begun(question: Question, root: Path, *, fresh: bool) -> tuple[Path, Experiment]:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    device = question.new.device
+    new = Experiment(
+        device=Device(device_slug(device), device.partition(":")[0], device_name(device)),
+        started=now,
+        old=_side(question.old),
+        new=_side(question.new),
+        stage=question.new.id,
+        old_stage=question.old.id,
+        request=asdict(question.new.request),
+        calls=question.calls,
+        looks=question.looks,
+        injected=question.new.faults,
+        made_by=f"fastdiff {__version__}",
+    )
+    folder = root / record.FOLDER
+    for path in sorted(folder.glob(f"*-{new.stage}.json"), reverse=True) if not fresh else ():
+        try:
+            known = record.read(path)
+        except RecordError:
+            continue  # it cannot be gone on with; `fastdiff` keeps it for whoever wants to look
+        if not known.complete and known.question == new.question:
+            return path, known
+    path, count = folder / f"{stamp(now)}-{new.stage}.json", 1
+    while path.exists():
+        count += 1
+        path = folder / f"{stamp(now)}-{count}-{new.stage}.json"
+    return path, new
+
+
+def _side(work: Work) -> Side:
+    return Side(work.environment.name, work.environment.key)
+
+
+def _with_facts(experiment: Experiment, taking: Taking) -> Experiment:
+    """What the environments say of themselves; one that changed in the middle is no longer the one of the question."""
+    sides = {OLD: experiment.old, NEW: experiment.new}
+    for name, before in sides.items():
+        now = taking.seen[name]
+        if before.packages and now.packages != before.packages:
+            raise RecordError(
+                f"the packages of {name} ({before.name}) changed since this experiment began; start a new one: --fresh"
+            )
+    return replace(experiment, old=taking.seen[OLD], new=taking.seen[NEW])
+
+
+def _compare(taking: Taking, question: Question) -> Pictures | None:
+    """Old and new side by side, in numbers and as a file to look at."""
+    import numpy as np
+
+    from fastdiff.quality.metrics import likeness
+    from fastdiff.quality.parity import shortfall
+    from fastdiff.quality.tripwires import tripped
+    from fastdiff.record.pictures import side_by_side
+
+    paths = [taking.pictures(name) for name in (OLD, NEW)]
+    try:
+        old, new = (np.load(path) for path in paths)
+    except (OSError, ValueError) as error:
+        raise SideError(f"the pictures of the first pair cannot be read: {error}") from None
+    for path in paths:
+        path.unlink()
+    side_by_side(taking.folder / "pictures.png", old, new)
+    if wrong := tripped(new):
+        return Pictures(0.0, 0.0, wrong)
+    if old.shape != new.shape:
+        return Pictures(0.0, 0.0, f"one side draws {old.shape} and the other one {new.shape}")
+    found = likeness(new, old)
+    return Pictures(found.ssim, found.worst_tile, shortfall(found, question.new.stage.budget) or "")
+
+
+def _is_over(experiment: Experiment, policy: Policy, comparisons: int) -> bool:
+    count = len(experiment.pairs)
+    if count >= experiment.looks[-1]:
+        return True
+    return count in experiment.looks and judge.latency(experiment, policy, comparisons).word != AMBIGUOUS
+
+
+def _seen(experiment: Experiment, pair: record.Pair) -> str:
+    """A line of progress: the number is of this pair alone and decides nothing."""
+    change = 100 * math.expm1(judge.ratio_of(pair))
+    next_look = next((one for one in experiment.looks if one >= len(experiment.pairs)), experiment.looks[-1])
+    what = "" if experiment.complete else f", next look after {next_look}" if next_look > len(experiment.pairs) else ""
+    return (
+        f"{experiment.stage}: pair {len(experiment.pairs)} of at most {experiment.looks[-1]}: "
+        f"new is {change:+.2f} % ({pair.seconds:.0f} s{what})"
+    )
+
+
+def _pairs(count: int) -> str:
+    return f"{count} pair" if count == 1 else f"{count} pairs"

@@ -1,0 +1,52 @@
+"""`fastdiff calibrate`: the same environment on both sides. How much do pairs scatter, and what can be seen at all?"""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean, median, stdev, variance
+from typing import TYPE_CHECKING
+
+from fastdiff.experiments.errors import ExperimentError
+from fastdiff.judge import pairs as judge
+from fastdiff.record.calibration import Calibration
+
+if TYPE_CHECKING:
+    from fastdiff.judge.policy import Policy
+    from fastdiff.record.pairs import Experiment
+
+FEWEST_PAIRS = 5
+"""A standard deviation of five is off by a third as often as not; of fewer it promises anything."""
+
+
+def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, comparisons: int) -> Calibration:
+    """From an experiment whose two sides are the same, all of whose planned pairs were measured."""
+    pairs = experiment.pairs
+    if len(pairs) < FEWEST_PAIRS:
+        last = f": {experiment.failures[-1]}" if experiment.failures else ""
+        raise ExperimentError(f"{len(pairs)} pairs were measured, and a calibration needs {FEWEST_PAIRS}{last}; go on.")
+    sd = stdev([judge.ratio_of(pair) for pair in pairs])
+    return Calibration(
+        device=experiment.device.slug,
+        stage=experiment.stage,
+        when=experiment.started,
+        pairs=len(pairs),
+        calls=experiment.calls,
+        paired_sd=sd,
+        process_sd=process_sd(experiment),
+        most_pairs=most_pairs,
+        comparisons=comparisons,
+        smallest=judge.smallest(
+            sd,
+            judge.plan(most_pairs),
+            policy.paired,
+            confidence=policy.paired_confidence,
+            comparisons=comparisons,
+        ),
+    )
+
+
+def process_sd(experiment: Experiment) -> float:
+    """Of the processes of one side, both sides together: each is a trial of the same code."""
+    sides = [[getattr(pair, side) for pair in experiment.pairs] for side in ("old", "new")]
+    centres = [[median(math.log(one.wall_s) for one in trial.rounds) for trial in side] for side in sides]
+    return math.sqrt(fmean(variance(side) for side in centres))

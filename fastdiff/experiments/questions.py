@@ -1,0 +1,119 @@
+"""From words to questions: which models and stages are to be told apart, in which two environments."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastdiff import faults
+from fastdiff.configuration import configured, models, tables
+from fastdiff.experiments.ab import CALLS, MOST_PAIRS, Question
+from fastdiff.experiments.pairs import CACHE_VARIABLE, Work
+from fastdiff.judge.policy import default
+from fastdiff.measure.environment import device_kind
+from fastdiff.models import CATALOGUE
+from fastdiff.recipes import LADDERS, RecipeError, unknown, with_named
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fastdiff.experiments.environments import Environment
+    from fastdiff.faults import Fault
+    from fastdiff.judge.policy import Policy
+    from fastdiff.models import Model, Request
+    from fastdiff.recipes import Ladder, Stage
+
+ENVIRONMENTS = ".fastdiff/environments"
+"""Where made environments are kept."""
+CACHE = ".fastdiff/compile-cache"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person named, besides the two environments."""
+
+    model: str = "shapes"
+    weights: str = "auto"
+    stages: tuple[str, ...] = ()
+    """Empty means all of the ladder."""
+    old_stage: str = ""
+    """Another stage for the old side: the two then differ by their recipes, too."""
+    device: str = "auto"
+    steps: int | None = None
+    size: int | None = None
+    batch: int | None = None
+    calls: int = CALLS
+    most_pairs: int = MOST_PAIRS
+    faults: tuple[Fault, ...] = ()
+    """Put into the new side."""
+
+
+def questions(asked: Asked, old: Environment, new: Environment, project: Path) -> list[Question]:
+    """One for each stage, in the order of the ladder."""
+    model = _model(asked, project)
+    names = (*asked.stages, *([asked.old_stage] if asked.old_stage else []))
+    ladder = configured(with_named(LADDERS["published"], names), tables(project)["stages"])
+    for name in names:
+        if name not in ladder.names:
+            raise RecipeError(unknown("stage", name, list(ladder.names)))
+    stages = [stage for stage in ladder if not asked.stages or stage.name in asked.stages]
+    if asked.old_stage and len(stages) != 1:
+        raise RecipeError(
+            f"--old-stage {asked.old_stage} is compared with one stage, and {len(stages)} were asked for."
+        )
+    return [
+        Question(
+            old=work(old, model, ladder[asked.old_stage] if asked.old_stage else stage, asked, project),
+            new=work(new, model, stage, asked, project, ladder),
+            calls=asked.calls,
+            most_pairs=asked.most_pairs,
+            comparisons=len(stages),
+        )
+        for stage in stages
+    ]
+
+
+def work(
+    environment: Environment, model: Model, stage: Stage, asked: Asked, project: Path, ladder: Ladder | None = None
+) -> Work:
+    """`ladder` where the asked faults are to be put in: one of them builds another stage of it."""
+    put_in = [fault for fault in asked.faults if ladder and fault.concerns(stage)]
+    return Work(
+        environment=environment,
+        cache=cache_of(environment, project),
+        model=model,
+        stage=stage,
+        built=faults.stage_to_build(asked.faults, stage, ladder) if ladder else stage,
+        device=device_kind() if asked.device == "auto" else asked.device,
+        request=_request(model, asked),
+        faults=",".join(map(str, put_in)),
+    )
+
+
+def cache_of(environment: Environment, project: Path) -> Path:
+    """Compiled code of one environment is none of another's; this one's is the suite's own."""
+    own = project / (os.environ.get(CACHE_VARIABLE) or CACHE)
+    return own.resolve() if environment.is_this_one else (project / f"{CACHE}-{environment.key}").resolve()
+
+
+def policy_of(question: Question, project: Path) -> Policy:
+    kind = question.new.device.partition(":")[0]
+    table = tables(project)["policy"]
+    return default(kind).configured(table, question.new.model.name, question.new.stage.name)
+
+
+def _model(asked: Asked, project: Path) -> Model:
+    known = {model.name: model for model in (*CATALOGUE, *models(tables(project)["models"], project))}
+    if asked.model not in known:
+        raise RecipeError(unknown("model", asked.model, list(known)))
+    return known[asked.model].with_weights(asked.weights)
+
+
+def _request(model: Model, asked: Asked) -> Request:
+    return model.request.changed(steps=asked.steps, size=asked.size, batch=asked.batch)
+
+
+def named_stages(text: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for part in text for name in part.replace(",", " ").split()))

@@ -1,0 +1,151 @@
+"""The process of one side: started under its own interpreter, asked by lines, and ended whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from fastdiff.experiments.errors import ExperimentError
+from fastdiff.record.checks import RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PATIENCE_S = {"build": 3600.0, "warm_up": 1800.0, "examine": 1800.0, "call": 600.0, "inject": 60.0, "end": 60.0}
+"""For each answer. Building compiles: max-autotune of a full-size model took minutes; a call never takes ten."""
+LAST_WORDS = 500
+"""Characters of what a process said before it ended that are worth showing."""
+LONGEST_LINE = 16 * 1024**2
+"""A record of a stage has some 10 kB; who says more in one line is not a worker."""
+
+
+class SideError(ExperimentError):
+    """A side that died, hung, spoke nonsense, or could not do what it was asked; the message says which and how."""
+
+    def __init__(self, message: str, *, memory: bool = False) -> None:
+        super().__init__(message)
+        self.memory = memory
+        """Whether what it was asked for did not fit on the device."""
+
+
+class SideProcess:
+    """A worker; `with SideProcess(...) as side: side.ask("call")`. Nothing of it is left when the block ends."""
+
+    def __init__(self, name: str, python: Path, variables: Mapping[str, str], folder: Path) -> None:
+        self.name = name
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__; what it says has no end known now)
+        self._rest = b""
+        command = [str(python), "-m", "fastdiff.experiments.worker", str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, **variables},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                start_new_session=True,  # Ctrl-C is for whoever asks; and the whole group can be ended
+            )
+        except OSError as error:
+            self._said.close()
+            raise SideError(f"{name}: {python} cannot be started ({error.strerror}).") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+        # The group, because compiling starts processes of its own.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._said.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, action: str, **details: Any) -> dict[str, Any]:
+        self.begin(action, **details)
+        return self.answer(action)
+
+    def begin(self, action: str, **details: Any) -> None:
+        """Asks, and does not wait."""
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps({"do": action, **details}).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise SideError(self._ended(action)) from None
+
+    def answer(self, action: str) -> dict[str, Any]:
+        line = self._line(action, time.monotonic() + PATIENCE_S[action])
+        try:
+            found = json.loads(line)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            said = line[:80].decode(errors="replace")
+            raise SideError(f"{self.name} answered nonsense when asked to {_told(action)}: {said!r}")
+        if "error" in found:
+            raise SideError(f"{self.name} cannot {_told(action)}: {found['error']}", memory=bool(found.get("memory")))
+        return found
+
+    def seconds(self, action: str = "call") -> float:
+        """Of one call; nonsense about time is refused as everything else is."""
+        found = self.ask(action).get("seconds")
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < float("inf"):
+            raise SideError(f"{self.name} says that a call took {found!r} seconds")
+        return float(found)
+
+    def _line(self, action: str, until: float) -> bytes:
+        assert self._process.stdout is not None
+        file = self._process.stdout.fileno()
+        while b"\n" not in self._rest:
+            ready, _, _ = select.select([file], [], [], max(0.0, until - time.monotonic()))
+            if not ready:
+                waited = PATIENCE_S[action]
+                raise SideError(f"{self.name} hung: no answer in {waited:.0f} s when asked to {_told(action)}")
+            part = os.read(file, 65536)
+            if not part:
+                raise SideError(self._ended(action))
+            self._rest += part
+            if len(self._rest) > LONGEST_LINE:
+                raise SideError(f"{self.name} answered more than {LONGEST_LINE:,} bytes when asked to {_told(action)}")
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
+
+    def _ended(self, action: str) -> str:
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return f"{self.name} closed its pipe when asked to {_told(action)}"
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        self._said.seek(0)
+        words = self._said.read().decode(errors="replace").strip()[-LAST_WORDS:]
+        return f"{self.name} {how} when asked to {_told(action)}" + (f"; its last words: {words}" if words else "")
+
+
+def _told(action: str) -> str:
+    return action.replace("_", " ")
+
+
+def record_of(answer: dict[str, Any], name: str) -> Any:
+    """The stage's record in an answer."""
+    from fastdiff.record.checks import shaped
+    from fastdiff.record.run import StageRecord
+
+    try:
+        return shaped(StageRecord, answer.get("record"), name)
+    except RecordError as error:
+        raise SideError(f"{name} answered with a record that is none: {error}") from None

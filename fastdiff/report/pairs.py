@@ -1,0 +1,114 @@
+"""What `fastdiff ab` and `calibrate` found, as lines: a table of the stages, then what differs and what to type."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+from typing import TYPE_CHECKING
+
+from fastdiff.experiments.environments import package_differences
+from fastdiff.judge.pairs import order_effect, percent, unlike
+from fastdiff.report import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastdiff.experiments.ab import Answer
+    from fastdiff.judge.gate import Judgement
+    from fastdiff.record.calibration import Calibration
+    from fastdiff.record.pairs import Experiment
+
+HEADINGS = ("stage", "latency", "old", "new", "change", "pairs", "memory", "fingerprint", "picture")
+
+
+def text(answers: Sequence[Answer], calibration: Calibration | None, shown: Sequence[str]) -> list[str]:
+    """`shown` are the files' names as a person would type them."""
+    lines = [*tables.text(HEADINGS, [_row(answer) for answer in answers]), ""]
+    for answer in answers:
+        lines += [line for judgement in answer.judgements for line in _sentence(judgement)]
+    lines += _environments(answers[0].experiment)
+    for answer, name in zip(answers, shown, strict=True):
+        lines += _facts(answer.experiment)
+        lines.append(
+            f"kept in {name}" + ("" if answer.experiment.complete else " (not over: the same command goes on)")
+        )
+    return [*lines, limit(calibration)]
+
+
+def markdown(answers: Sequence[Answer], calibration: Calibration | None, shown: Sequence[str]) -> list[str]:
+    rows = [_row(answer) for answer in answers]
+    told = text(answers, calibration, shown)[len(rows) + 3 :]
+    return [*tables.markdown(HEADINGS, rows), "", "```text", *told, "```"]
+
+
+def limit(calibration: Calibration | None) -> str:
+    """What this machine can see at all."""
+    if calibration is None:
+        return "smallest slowdown that this machine finds: not measured; `fastdiff calibrate` does that."
+    one = calibration
+    return (
+        f"smallest slowdown that this machine finds: {100 * one.smallest:+.1f} % of {one.stage} in {one.most_pairs} "
+        f"pairs of {one.calls} calls a side (95 % power, 1 % false alarms of a suite of {one.comparisons} stages). "
+        f"Calibrated {one.when[:10]}: {one.pairs} pairs scattered by {percent(one.paired_sd)}, single processes by "
+        f"{percent(one.process_sd)}."
+    )
+
+
+def _row(answer: Answer) -> tuple[str, ...]:
+    words = {one.metric: one.verdict for one in answer.judgements}
+    experiment = answer.experiment
+    latency = words["latency"]
+    old, new = (
+        _seconds(median([one.wall_s for pair in experiment.pairs for one in getattr(pair, side).rounds] or [math.nan]))
+        for side in ("old", "new")
+    )
+    return (
+        experiment.stage,
+        latency.word,
+        old,
+        new,
+        str(latency.estimate) if latency.estimate else "-",
+        str(len(experiment.pairs)),
+        *(words[metric].word if metric in words else "-" for metric in ("memory", "fingerprint", "picture")),
+    )
+
+
+def _seconds(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
+
+
+def _sentence(judgement: Judgement) -> list[str]:
+    verdict = judgement.verdict
+    if verdict.word == "SAME" and judgement.metric not in ("latency", "picture"):
+        return []
+    what = f"{judgement.stage}: {judgement.metric.replace('_', ' ')} is {verdict.word}: {verdict.reason}"
+    command = [f"next: {verdict.next}"] if verdict.next else []
+    return [what, *(f"  {detail}" for detail in verdict.details[1:]), *command, ""]
+
+
+def _environments(experiment: Experiment) -> list[str]:
+    """The whole list: a lock file's one package may be the cause of everything."""
+    changed = package_differences(experiment.old.packages, experiment.new.packages)
+    if not changed:
+        return [f"environments: the same packages on both sides ({len(experiment.new.packages)})", ""]
+    return [f"environments: {len(changed)} packages differ", *(f"  {line}" for line in changed), ""]
+
+
+def _facts(experiment: Experiment) -> list[str]:
+    """What is worth knowing beside the verdicts."""
+    lines = []
+    if not any(one["details"] for one in experiment.judgements if one["metric"] == "latency"):
+        lines += [f"{experiment.stage}: {line}" for line in unlike(experiment)]
+    effect = order_effect(experiment.pairs)
+    if effect is not None:
+        change = f"{100 * math.expm1(effect):+.1f} %"
+        lines.append(
+            f"{experiment.stage}: order: a call that follows the other side's takes {change}; both sides have it alike"
+        )
+    if experiment.failures:
+        lines.append(
+            f"{experiment.stage}: {len(experiment.failures)} pairs ended early, the last: {experiment.failures[-1]}"
+        )
+    return lines

@@ -1,0 +1,412 @@
+"""Pairs of processes: a worker without torch stands for the real one, so that dying and hanging cost no minutes."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastdiff.experiments import sides
+from fastdiff.experiments.ab import MOST_FAILURES, Answer, Question, ask
+from fastdiff.experiments.environments import Environment
+from fastdiff.experiments.pairs import NotAppliedError, Work
+from fastdiff.experiments.sides import SideError, SideProcess
+from fastdiff.judge.policy import default
+from fastdiff.judge.verdicts import AMBIGUOUS, CHANGED, MORE, SAME, SLOW, VOID
+from fastdiff.models import CATALOGUE
+from fastdiff.recipes import LADDER, RecipeError
+from fastdiff.record import pairs as record
+from fastdiff.record.checks import RecordError
+from fastdiff.report.progress import Progress
+
+WORKER = """
+import json, os, random, sys, time
+from pathlib import Path
+
+said = json.loads(os.environ["SAID"])
+chance = random.Random(os.getpid())
+mood = chance.gauss(0, 0.002)
+record = {"model": "shapes", "stage": said.get("stage", "sdpa"), "follows": "bf16", "first_call_s": 1.0, "load_s": 0.1}
+Path(os.environ["PIDS"], str(os.getpid())).touch()
+for line in sys.stdin:
+    asked = json.loads(line)
+    do = asked.pop("do")
+    trouble = said.get(do)
+    if trouble == "die":
+        print("the last words of", do, file=sys.stderr)
+        sys.exit(3)
+    if trouble == "killed":
+        os.kill(os.getpid(), 9)
+    if trouble == "hang":
+        time.sleep(600)
+    if trouble == "once" and not Path(os.environ["PIDS"], "once").exists():
+        Path(os.environ["PIDS"], "once").touch()
+        sys.exit("only once")
+    answer = {}
+    if trouble == "memory" and int(Path(os.environ["PIDS"], "crowd").read_text() or 0) > 1:
+        answer = {"error": "OutOfMemoryError: it is full", "memory": True}
+    elif trouble == "refuse":
+        answer = {"error": "RecipeError: not here"}
+    elif do == "build":
+        answer = {"record": record, "environment": said.get("environment", {}), "packages": said.get("packages", {}),
+                  "unapplied": said.get("unapplied", [])}
+    elif do == "call":
+        time.sleep(said.get("sleep", 0))
+        noisy = said.get("slow", 1.0) * 2.718281828 ** (mood + chance.gauss(0, 0.004))
+        answer = {"seconds": said.get("seconds", noisy)}
+    elif do == "examine":
+        import numpy as np
+        picture = np.random.default_rng(0).random((1, 64, 64, 3)) * said.get("bright", 1.0)
+        np.save(asked["pictures"], picture)
+        memory = {"peak_bytes": said.get("bytes", 1000), "where": "decode"}
+        answer = {"record": record | {"memory": memory, "fingerprint": said.get("fingerprint", {"graphs": 1})}}
+    text = "this is no JSON" if trouble == "nonsense" else json.dumps(answer)
+    sys.__stdout__.write(text + "\\n")
+    sys.__stdout__.flush()
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Stands for the folder that holds nothing but fastdiff."""
+    folder = tmp_path / "source" / "fastdiff" / "experiments"
+    folder.mkdir(parents=True)
+    for package in (folder, folder.parent):
+        (package / "__init__.py").touch()
+    (folder / "worker.py").write_text(WORKER)
+    (tmp_path / "pids").mkdir()
+    return folder.parent.parent
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    return []
+
+
+class World:
+    """Two environments that say what they are told to say."""
+
+    def __init__(self, root: Path, source: Path, lines: list[str]) -> None:
+        self.root, self.source, self.lines = root, source, lines
+
+    def environment(self, name: str, said: dict[str, Any]) -> Environment:
+        variables = {"SAID": json.dumps(said), "PIDS": str(self.root / "pids")}
+        return Environment(name, Path(sys.executable), variables, key=json.dumps(said, sort_keys=True))
+
+    def work(self, name: str, said: dict[str, Any], stage: str = "sdpa") -> Work:
+        model = CATALOGUE[0]
+        cache = self.root / "cache"
+        return Work(self.environment(name, said), cache, model, LADDER[stage], LADDER[stage], "cpu", model.request)
+
+    def question(self, old: dict[str, Any], new: dict[str, Any], **changes: Any) -> Question:
+        return Question(self.work("torch==1", old), self.work(".", new), **{"calls": 8, "most_pairs": 8, **changes})
+
+    def ask(self, old: dict[str, Any], new: dict[str, Any], until: float = math.inf, **changes: Any) -> Answer:
+        question = self.question(old, new, **changes)
+        return ask(
+            question, default("cpu"), self.root, self.source, progress=Progress(), say=self.lines.append, until=until
+        )
+
+    @property
+    def survivors(self) -> list[str]:
+        """Workers that are still running, of all that were ever started."""
+        pids = [path.name for path in (self.root / "pids").iterdir() if path.name.isdigit()]
+        assert pids, "no worker was started"
+        return [pid for pid in pids if is_running(pid)]
+
+
+def is_running(pid: str) -> bool:
+    status = Path("/proc") / pid / "stat"
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.fixture
+def world(tmp_path: Path, source: Path, lines: list[str]) -> World:
+    return World(tmp_path, source, lines)
+
+
+def words(answer: Answer) -> dict[str, str]:
+    return {one.metric: one.verdict.word for one in answer.judgements}
+
+
+# -- what an experiment says ------------------------------------------------------------------------------------------
+
+
+def test_a_slower_environment_is_found_and_explained(world: World) -> None:
+    old = {
+        "packages": {"torch": "2.12.1", "numpy": "2.4.6"},
+        "environment": {"threads": 2, "versions": {"torch": "2.12.1"}},
+    }
+    new = {
+        "packages": {"torch": "2.13.0", "numpy": "2.4.6"},
+        "environment": {"threads": 1, "versions": {"torch": "2.13.0"}},
+    }
+    answer = world.ask(old, new | {"slow": 1.1})
+    assert words(answer)["latency"] == SLOW
+    verdict = answer.latency.verdict
+    assert verdict.estimate is not None
+    assert verdict.estimate.ratio == pytest.approx(1.1, abs=0.01)
+    assert "versions: torch: 2.12.1 -> 2.13.0" in verdict.details
+    assert "environment: threads: 2 -> 1" in verdict.details
+    assert verdict.next == "fastdiff bisect --package torch --good 2.12.1 --bad 2.13.0 --stage sdpa"
+    assert len(answer.experiment.pairs) < 8, "a clear case ends at an early look"
+    assert answer.experiment.complete
+    assert not world.survivors
+
+
+def test_the_same_environment_twice_is_the_same(world: World) -> None:
+    answer = world.ask({}, {})
+    assert words(answer) == dict.fromkeys(("latency", "first_call", "memory", "fingerprint", "picture"), SAME)
+    assert len(answer.experiment.pairs) in answer.experiment.looks
+
+
+def test_what_else_differs_is_said(world: World) -> None:
+    answer = world.ask({}, {"bytes": 1300, "fingerprint": {"graphs": 2}, "bright": 0.2})
+    found = words(answer)
+    assert (found["memory"], found["fingerprint"], found["picture"]) == (MORE, CHANGED, CHANGED)
+    assert found["latency"] == SAME
+    assert (answer.path.with_suffix("") / "pictures.png").stat().st_size > 1000
+
+
+def test_an_ambiguous_answer_says_how_many_more_pairs_would_settle_it(world: World) -> None:
+    answer = world.ask({}, {"slow": 1.0115}, most_pairs=3)
+    assert words(answer)["latency"] == AMBIGUOUS
+    assert "pairs of processes would settle it" in answer.latency.verdict.reason
+    assert answer.latency.verdict.next.startswith("fastdiff ab --old torch==1 --new . --model shapes --stage sdpa")
+
+
+def test_turns_are_taken_in_whole_blocks_and_begun_by_chance(world: World) -> None:
+    pairs = world.ask({}, {"slow": 1.5}, calls=40, most_pairs=3).experiment.pairs
+    assert all(len(pair.old.rounds) == len(pair.new.rounds) == 40 for pair in pairs)
+    assert {len(pair.starts) for pair in pairs} == {20}
+    assert set("".join(pair.starts for pair in pairs)) == {"o", "n"}
+    with pytest.raises(RecipeError, match="7 calls a side do not make whole turns"):
+        world.question({}, {}, calls=7)
+
+
+def test_what_was_kept_reads_back(world: World) -> None:
+    answer = world.ask({}, {}, most_pairs=3)
+    assert record.read(answer.path) == answer.experiment
+
+
+# -- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trouble", "sentence"),
+    [
+        ({"build": "die"}, r"new \(\.\) ended with 3 when asked to build; its last words: .*the last words of build"),
+        ({"call": "killed"}, r"new \(\.\) was killed by SIGKILL when asked to call"),
+        ({"warm_up": "nonsense"}, r"new \(\.\) answered nonsense when asked to warm up: 'this is no JSON'"),
+        ({"examine": "refuse"}, r"new \(\.\) cannot examine: RecipeError: not here"),
+        ({"seconds": -1.0}, r"new \(\.\) says that a call took -1.0 seconds"),
+        ({"seconds": "fast"}, r"new \(\.\) says that a call took 'fast' seconds"),
+        ({"stage": 7}, r"new \(\.\) answered with a record that is none: .*stage is 7"),
+    ],
+)
+def test_trouble_ends_a_pair_with_its_sentence_and_leaves_nothing_running(
+    world: World, trouble: dict[str, Any], sentence: str
+) -> None:
+    answer = world.ask({}, trouble)
+    assert len(answer.experiment.failures) == MOST_FAILURES
+    assert not answer.experiment.pairs
+    assert words(answer) == {"latency": VOID}
+    assert re.search(sentence, answer.experiment.failures[0], re.DOTALL), answer.experiment.failures[0]
+    assert answer.experiment.failures[0] in answer.latency.verdict.reason
+    assert not world.survivors
+
+
+def test_a_side_that_hangs_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sides.PATIENCE_S, "call", 0.3)
+    answer = world.ask({"call": "hang"}, {})
+    assert "old (torch==1) hung: no answer in 0 s when asked to call" in answer.experiment.failures[0]
+    assert not world.survivors
+
+
+def test_one_bad_pair_does_not_end_an_experiment(world: World) -> None:
+    answer = world.ask({"call": "once"}, {}, most_pairs=3)
+    assert len(answer.experiment.pairs) == 3
+    assert len(answer.experiment.failures) == 1
+    assert "only once" in answer.experiment.failures[0]
+
+
+def test_a_stage_that_was_not_applied_is_not_timed(world: World) -> None:
+    with pytest.raises(NotAppliedError, match=r"new \(\.\): shapes-sdpa was not applied: attention: none of 4"):
+        world.ask({}, {"unapplied": ["attention: none of 4"]})
+    assert not world.survivors
+
+
+def test_where_two_copies_do_not_fit_whole_processes_take_turns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[int] = []
+    enter, leave = SideProcess.__enter__, SideProcess.__exit__
+    crowd = world.root / "pids" / "crowd"
+
+    def count(change: int) -> None:
+        alive.append(change)
+        crowd.write_text(str(sum(alive)))
+
+    def entered(side: SideProcess) -> SideProcess:
+        count(1)
+        return enter(side)
+
+    def left(side: SideProcess, *arguments: object) -> None:
+        leave(side, *arguments)
+        count(-1)
+
+    monkeypatch.setattr(SideProcess, "__enter__", entered)
+    monkeypatch.setattr(SideProcess, "__exit__", left)
+    answer = world.ask({"build": "memory"}, {"build": "memory", "slow": 1.2}, most_pairs=4)
+    assert any("two copies do not fit on the device" in line for line in world.lines)
+    assert {pair.starts for pair in answer.experiment.pairs} == {""}
+    assert words(answer)["latency"] == SLOW
+    assert not world.survivors
+
+
+def test_an_interpreter_that_is_none_is_one_sentence(world: World) -> None:
+    with pytest.raises(SideError, match=r"old: .*/nothing cannot be started \(No such file or directory\)"):
+        SideProcess("old", world.root / "nothing", {}, world.root)
+
+
+# -- stopping and going on --------------------------------------------------------------------------------------------
+
+
+def test_a_stopped_experiment_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = record.write
+    written: list[int] = []
+
+    def interrupted(path: Path, experiment: record.Experiment) -> None:
+        write(path, experiment)
+        written.append(len(experiment.pairs))
+        if len(experiment.pairs) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            world.ask({}, {}, most_pairs=4)
+    assert not world.survivors
+    (path,) = (world.root / "runs" / "ab").glob("*.json")
+    stopped = record.read(path)
+    assert (len(stopped.pairs), stopped.complete) == (2, False)
+    answer = world.ask({}, {}, most_pairs=4)
+    assert answer.path == path
+    assert answer.experiment.pairs[:2] == stopped.pairs
+    assert any("goes on with" in line and "2 pairs" in line for line in world.lines)
+    again = world.ask({}, {}, most_pairs=4)
+    assert again.path != path, "what is over is not gone on with"
+
+
+def test_another_question_begins_another_experiment(world: World) -> None:
+    first = world.ask({}, {}, until=0.0)
+    assert not first.experiment.pairs
+    assert world.ask({}, {"slow": 1.3}, until=0.0).path != first.path
+    assert world.ask({}, {}, until=0.0).path == first.path
+
+
+def test_an_environment_that_changed_in_the_middle_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = world.ask({"packages": {"torch": "1"}}, {}, most_pairs=3)
+    path = answer.path
+    stopped = replace(answer.experiment, pairs=answer.experiment.pairs[:1], complete=False)
+    record.write(path, replace(stopped, old=replace(stopped.old, packages={"torch": "0"})))
+    with pytest.raises(RecordError, match=r"the packages of old \(torch==1\) changed .*--fresh"):
+        world.ask({"packages": {"torch": "1"}}, {}, most_pairs=3)
+
+
+@pytest.mark.alone  # a worker of xdist hears no signals
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL], ids=lambda one: one.name)
+def test_nothing_is_left_running_when_whoever_asks_is_ended(world: World, blow: signal.Signals) -> None:
+    """Not even where it had no time to clean up."""
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_pairs import World
+World(Path({str(world.root)!r}), Path({str(world.source)!r}), []).ask({{"sleep": 0.2}}, {{"sleep": 0.2}})
+"""
+    controller = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while len(list((world.root / "pids").iterdir())) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(world.survivors) == 2
+    controller.send_signal(blow)
+    assert controller.wait(timeout=30) != 0
+    until = time.monotonic() + 10
+    while world.survivors and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not world.survivors
+
+
+# -- files of strangers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda ours: ours.update(schema=99), "schema 99, and this fastdiff reads up to"),
+        (lambda ours: ours["pairs"][0].update(starts="ox"), "other rounds than its 2 blocks need"),
+        (lambda ours: ours["pairs"][0]["old"]["rounds"][0].update(wall_s=0.0), r"wall_s is 0.0"),
+        (lambda ours: ours.update(looks="often"), "looks is .often."),
+        (lambda ours: ours.pop("old"), "old is missing"),
+    ],
+)
+def test_a_strange_file_is_one_sentence(world: World, change: Any, sentence: str) -> None:
+    path = world.ask({}, {}, most_pairs=3).path
+    whole = json.loads(path.read_text())
+    change(whole[record.KEY])
+    path.write_text(json.dumps(whole))
+    with pytest.raises(RecordError, match=sentence):
+        record.read(path)
+
+
+def test_half_a_file_and_a_run_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "half.json"
+    path.write_text('{"fastdiff-ab": {"dev')
+    with pytest.raises(RecordError, match="not whole JSON"):
+        record.read(path)
+    path.write_text('{"fastdiff": {}}')
+    with pytest.raises(RecordError, match="is no paired experiment"):
+        record.read(path)
+
+
+def test_a_full_disk_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(record, "write_text", full)
+    with pytest.raises(RecordError, match=r"cannot be written \(No space left on device\); make room"):
+        world.ask({}, {})
+    assert not world.survivors
+
+
+# -- the real worker --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.alone  # it compares processes' times
+def test_the_real_worker_builds_draws_and_ends(tmp_path: Path, lines: list[str]) -> None:
+    """The embedded model, small; what libraries print never reaches the answers."""
+    here = Environment("here", Path(sys.executable), {}, key="here")
+    model = CATALOGUE[0]
+    request = model.request.changed(steps=2, size=64)
+    one = Work(here, tmp_path / "cache", model, LADDER["sdpa"], LADDER["sdpa"], "cpu", request)
+    slow = replace(one, stage=LADDER["bf16"], built=LADDER["bf16"], faults="slow:400%")
+    import fastdiff
+
+    source = Path(fastdiff.__file__).parent.parent
+    question = Question(one, slow, calls=4, most_pairs=3)
+    answer = ask(question, default("cpu"), tmp_path, source, progress=Progress(), say=lines.append)
+    assert words(answer)["latency"] == SLOW, (lines, answer.latency.verdict.reason)
+    assert words(answer)["picture"] == SAME
+    details = "\n".join(answer.latency.verdict.details)
+    assert "put in on purpose: slow:400%" in details
+    assert "recipe: attention: sdpa -> eager" in details or "attention" in details
+    assert answer.experiment.pairs[0].new.fingerprint
+    assert answer.experiment.new.packages["torch"]
