@@ -21,11 +21,8 @@ POSSIBLE = [name for name in TECHNIQUES.names if "model-offload" not in name and
 
 
 @pytest.fixture
-def project(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Architectures have parts in common, such as the autoencoder: what was compiled for one serves the next."""
+def project(tmp_path: Path) -> Path:
     shutil.copytree(SUITE, tmp_path / "perf_tests", ignore=shutil.ignore_patterns("__pycache__"))
-    cache = tmp_path_factory.getbasetemp() / "twins-compile-cache"
-    (tmp_path / "pytest.ini").write_text(f"[pytest]\nfastdiff_cache = {cache}\n")
     return tmp_path
 
 

@@ -47,6 +47,8 @@ class Question:
     most_pairs: int = MOST_PAIRS
     comparisons: int = 1
     """Stages of the whole suite, which share one error."""
+    to_the_end: bool = False
+    """Without an early look: a scatter is wanted, not a decision."""
 
     def __post_init__(self) -> None:
         if self.calls < record.CALLS_OF_BLOCK or self.calls % record.CALLS_OF_BLOCK:
@@ -54,7 +56,7 @@ class Question:
 
     @property
     def looks(self) -> tuple[int, ...]:
-        return judge.plan(self.most_pairs)
+        return judge.plan(self.most_pairs)[-1:] if self.to_the_end else judge.plan(self.most_pairs)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,12 +63,12 @@ class Session:
         return [self.answer(question, until=until, fresh=fresh) for question in asking]
 
     def calibrate(self, asked: Asked, *, most_pairs: int, fresh: bool = False) -> list[Calibration]:
-        """The same environment on both sides, without stopping early: a scatter is wanted, not a decision."""
+        """The same environment on both sides, all of the pairs that were asked for."""
         here = self.environment(["."])
         found = []
         for question in questions(asked, here, here, self.root):
             policy = policy_of(question, self.root)
-            answer = self.answer(question, fresh=fresh)
+            answer = self.answer(replace(question, to_the_end=True), fresh=fresh)
             known = calibration(answer.experiment, policy, most_pairs=most_pairs, comparisons=len(LADDER.stages))
             calibrations.write(self.root, known)
             found.append(known)

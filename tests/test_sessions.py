@@ -1,0 +1,246 @@
+"""`fastdiff ab`, `calibrate`, `bisect` and `--fastdiff-against`, with a stand-in for the worker (test_pairs)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from test_pairs import source as source
+
+from fastdiff.experiments import sessions
+from fastdiff.experiments.bisect import BisectError
+from fastdiff.experiments.environments import CreationError, Environment
+from fastdiff.experiments.questions import Asked
+from fastdiff.experiments.sessions import Session, failing
+from fastdiff.judge.verdicts import SAME, SLOW
+from fastdiff.recipes import RecipeError
+from fastdiff.record import calibration as calibrations
+from fastdiff.report import bisection, pairs
+from fastdiff.report.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastdiff.models import Model
+
+SUITE = Path(__file__).parent.parent / "perf_tests"
+SDPA = Asked(stages=("sdpa",), calls=8, most_pairs=4)
+
+
+def side(root: Path, **said: Any) -> list[str]:
+    """This environment, with the variables that tell the stand-in what to be like."""
+    return [".", f"SAID={json.dumps(said)}", f"PIDS={root / 'pids'}"]
+
+
+@pytest.fixture
+def session(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    monkeypatch.setattr(Session, "source", source)
+    monkeypatch.setenv("SAID", "{}")
+    monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
+    return Session(tmp_path, say=[].append, progress=Progress())
+
+
+# -- ab ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_has_a_table_sentences_and_the_machines_limit(session: Session, tmp_path: Path) -> None:
+    answers = session.compare(
+        SDPA,
+        side(tmp_path, packages={"torch": "2.12.1", "fastdiff": "1"}),
+        side(tmp_path, packages={"torch": "2.13.0", "fastdiff": "1"}, slow=1.1),
+    )
+    assert failing(answers, strict=False)
+    told = pairs.text(answers, session.limit(answers), ["runs/ab/x.json"])
+    assert told[0].split() == ["stage", "latency", "old", "new", "change", "pairs", "memory", "fingerprint", "picture"]
+    assert told[2].split()[:2] == ["shapes-sdpa", SLOW]
+    text = "\n".join(told)
+    assert "shapes-sdpa: latency is SLOW: " in text
+    assert "environments: 1 packages differ\n  torch: 2.12.1 -> 2.13.0" in text
+    assert "kept in runs/ab/x.json" in text
+    assert told[-1] == "smallest slowdown that this machine finds: not measured; `fastdiff calibrate` does that."
+    markdown = "\n".join(pairs.markdown(answers, None, ["runs/ab/x.json"]))
+    assert markdown.startswith("| stage | latency |")
+    assert "latency is SLOW" in markdown
+
+
+def test_every_stage_of_the_ladder_is_asked_where_none_is_named(session: Session, tmp_path: Path) -> None:
+    answers = session.compare(Asked(calls=2, most_pairs=3), side(tmp_path), side(tmp_path))
+    assert [answer.experiment.stage.removeprefix("shapes-") for answer in answers] == [
+        "fp32", "bf16", "sdpa", "compile", "fused-qkv", "int8",
+    ]  # fmt: skip
+    assert len(pairs.text(answers, None, ["x"] * 6)) > 8
+
+
+def test_a_comparison_that_measured_nothing_fails(session: Session, tmp_path: Path) -> None:
+    answers = session.compare(SDPA, side(tmp_path, build="die"), side(tmp_path))
+    assert failing(answers, strict=False)
+    text = "\n".join(pairs.text(answers, None, ["x"]))
+    assert "VOID" in text
+    assert "the last words of build" in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        (Asked(model="shape"), "did you mean 'shapes'"),
+        (Asked(stages=("sdpaa",)), "did you mean 'sdpa'"),
+        (Asked(stages=("bf16", "sdpa"), old_stage="fp32"), "--old-stage fp32 is compared with one stage, and 2 were"),
+        (Asked(calls=3), "3 calls a side do not make whole turns"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(session: Session, asked: Asked, sentence: str) -> None:
+    with pytest.raises(RecipeError, match=sentence):
+        session.compare(asked, ["."], ["."])
+
+
+# -- calibrate --------------------------------------------------------------------------------------------------------
+
+
+def test_a_calibration_is_kept_and_repeated_in_every_report(session: Session, tmp_path: Path) -> None:
+    (found,) = session.calibrate(Asked(stages=("sdpa",), calls=8, most_pairs=6), most_pairs=12)
+    assert found.pairs == 6, "a scatter is wanted, and no early decision"
+    assert 0 < found.paired_sd < 0.02
+    assert 0.01 < found.smallest < 0.05
+    assert calibrations.read(tmp_path) == [found]
+    answers = session.compare(SDPA, side(tmp_path), side(tmp_path))
+    assert (
+        f"finds: {100 * found.smallest:+.1f} % of shapes-sdpa" in pairs.text(answers, session.limit(answers), ["x"])[-1]
+    )
+
+
+def test_a_broken_calibration_is_a_missing_one(session: Session, tmp_path: Path) -> None:
+    file = tmp_path / calibrations.FILE
+    file.parent.mkdir(exist_ok=True)
+    file.write_text('{"calibrations": [')
+    assert calibrations.of_device(tmp_path, "x", "y") is None
+
+
+# -- bisect -----------------------------------------------------------------------------------------------------------
+
+
+class Index:
+    """Releases of a package; those from `slow_from` on are slower, and some cannot be installed."""
+
+    def __init__(self, session: Session, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made: list[str] = []
+        self.root, self.broken, self.slow_from = root, (), 4
+        monkeypatch.setattr(sessions, "releases", lambda *_: [f"1.{minor}" for minor in range(6)])
+        monkeypatch.setattr(Session, "environment", self.environment)
+
+    def environment(self, words: Sequence[str]) -> Environment:
+        (spec,) = words
+        minor = int(spec.rpartition(".")[2])
+        self.made.append(spec)
+        if minor in self.broken:
+            raise CreationError(f"{spec} does not install: no wheel")
+        said = {"slow": 1.2 if minor >= self.slow_from else 1.0, "packages": {"thing": f"1.{minor}"}}
+        variables = {"SAID": json.dumps(said), "PIDS": str(self.root / "pids")}
+        return Environment(spec, Path(sys.executable), variables, key=spec)
+
+
+@pytest.fixture
+def index(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
+    return Index(session, tmp_path, monkeypatch)
+
+
+def test_the_first_slow_release_is_found(session: Session, index: Index) -> None:
+    end, found = session.bisect(SDPA, "thing", "1.0", "1.5")
+    assert (end, found.culprit, found.last_good) == ("thing==1.0", "thing==1.4", "thing==1.3")
+    text = "\n".join(bisection.text(found, end, "sdpa"))
+    assert "the first bad release is thing==1.4, and the last good one thing==1.3" in text
+    assert "thing: 1.0 -> 1.4" in text
+    assert "next: fastdiff ab --old thing==1.3 --new thing==1.4 --stage sdpa" in text
+
+
+def test_a_release_that_does_not_install_is_passed_over(session: Session, index: Index) -> None:
+    index.broken = (3,)
+    _, found = session.bisect(SDPA, "thing", "1.0", "1.5")
+    assert (found.last_good, found.between, found.culprit) == ("thing==1.2", ("thing==1.3",), "thing==1.4")
+
+
+def test_a_search_goes_on_and_measures_nothing_twice(
+    session: Session, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = session.bisect(SDPA, "thing", "1.0", "1.5")
+    index.made.clear()
+    assert session.bisect(SDPA, "thing", "1.0", "1.5") == first
+    assert index.made == ["thing==1.0"]
+
+
+def test_an_end_that_is_no_release_is_one_sentence(session: Session, index: Index) -> None:
+    with pytest.raises(BisectError, match=r"thing has no release 0\.9"):
+        session.bisect(SDPA, "thing", "0.9", "1.5")
+
+
+# -- the commands as a person types them ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["ab", "--old", "torch=2.12.1"], "did you mean torch==2.12.1"),
+        (["ab", "--stage", "sdpaa"], "no stage is called 'sdpaa'; did you mean 'sdpa'"),
+        (["ab", "--inject", "slowly"], "no fault is called 'slowly'; did you mean 'slow'"),
+        (["calibrate", "--model", "sdxxl"], "no model is called 'sdxxl'; did you mean 'sdxl'"),
+    ],
+)
+def test_a_mistyped_word_is_one_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    command = [str(Path(sys.executable).with_name("fastdiff")), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# -- the pytest way ---------------------------------------------------------------------------------------------------
+
+CONFTEST = """
+from pathlib import Path
+from fastdiff.models import Model, Request
+
+def pytest_configure():
+    from fastdiff.experiments.sessions import Session
+    Session.source = Path({source!r})
+
+def pytest_fastdiff_models():
+    request = Request("a small red ring", steps=2, size=64, guidance=3.0)
+    return [Model("tiny", "StableDiffusionXLPipeline", {folder!r}, request)]
+"""
+
+
+@pytest.mark.alone  # it builds a model in a session of its own
+@pytest.mark.parametrize(("slow", "code", "word"), [(1.0, 0, SAME), (1.5, 1, SLOW)])
+def test_the_suite_is_judged_by_pairs(
+    tmp_path: Path, source: Path, tiny: Model, slow: float, code: int, word: str
+) -> None:
+    shutil.copytree(SUITE, tmp_path / "perf_tests", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "conftest.py").write_text(CONFTEST.format(source=str(source), folder=str(tiny.source)))
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\nfastdiff_model = 'tiny'\n")
+    # The old side gets its words from the command line, the new one is this environment as it is.
+    old = shlex.join([f"SAID={json.dumps({})}"])
+    command = [sys.executable, "-m", "pytest", "perf_tests", "-p", "no:cacheprovider", "-rA", "--fastdiff-rounds=3"]
+    command += ["--fastdiff-stage=sdpa", f"--fastdiff-against={old}", "--fastdiff-pairs=4", "--fastdiff-calls=8"]
+    variables = os.environ | {"SAID": json.dumps({"slow": slow}), "PIDS": str(tmp_path / "pids"), "COLUMNS": "300"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "whose processes took turns with this environment's" in done.stdout
+    assert "smallest slowdown that this machine finds: not measured" in done.stdout
+    (file,) = (tmp_path / "runs").glob("*.json")
+    judged = {one["metric"]: one["word"] for one in json.loads(file.read_text())["fastdiff"]["judgements"]}
+    assert judged["latency"] == word
+    assert "ladder" not in judged
+    assert "pairs: runs/ab/" in done.stdout
+    if code:
+        failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+        assert len(failed) == 1
+        assert "tiny-sdpa: latency is SLOW: +50" in failed[0] or "latency is SLOW: +49" in failed[0]
