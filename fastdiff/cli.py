@@ -72,10 +72,13 @@ def main(
 @app.command()
 def models() -> None:
     """List the catalogue: every model with its default request and where its weights come from."""
+    from fastdiff.configuration import models, tables
     from fastdiff.models import CATALOGUE
 
-    width = max(len(model.name) for model in CATALOGUE)
-    for model in CATALOGUE:
+    with _one_sentence():
+        known = [*CATALOGUE, *models(tables(Path.cwd())["models"], Path.cwd())]
+    width = max(len(model.name) for model in known)
+    for model in known:
         asked = model.request
         source = "embedded" if model.folder else model.source
         typer.echo(f"{model.name:<{width}}  {asked.size:>4} px  {asked.steps:>2} steps  {source}")
@@ -84,12 +87,15 @@ def models() -> None:
 @app.command()
 def ladder() -> None:
     """List the stages: of the ladder, beyond it, and the memory techniques; what each adds, and to which one."""
+    from fastdiff.configuration import configured, tables
     from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDER, TECHNIQUES, with_named
 
-    width = max(len(name) for name in EVERY_STAGE)
+    with _one_sentence():
+        ladder = configured(LADDER, tables(Path.cwd())["stages"])
+    width = max(len(name) for name in (*EVERY_STAGE, *ladder.names))
     beyond = with_named(LADDER, [step.name for _, step in BEYOND]).stages[len(LADDER.stages) :]
     for title, stages in (
-        ("the ladder", LADDER.stages),
+        ("the ladder", ladder.stages),
         ("beyond it, with --fastdiff-stage NAME", beyond),
         ("the techniques, with --fastdiff-ladder techniques", TECHNIQUES.stages),
     ):

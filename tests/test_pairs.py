@@ -273,7 +273,7 @@ def test_where_two_copies_do_not_fit_whole_processes_take_turns(world: World, mo
 
 def test_an_interpreter_that_is_none_is_one_sentence(world: World) -> None:
     with pytest.raises(SideError, match=r"old: .*/nothing cannot be started \(No such file or directory\)"):
-        SideProcess("old", world.root / "nothing", {}, world.root)
+        SideProcess("old", world.root / "nothing", {})
 
 
 # -- stopping and going on --------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def test_a_report_has_a_table_sentences_and_the_machines_limit(session: Session,
     assert told[2].split()[:2] == ["shapes-sdpa", SLOW]
     text = "\n".join(told)
     assert "shapes-sdpa: latency is SLOW: " in text
-    assert "environments: 1 packages differ\n  torch: 2.12.1 -> 2.13.0" in text
+    assert "environments: 1 package differs\n  torch: 2.12.1 -> 2.13.0" in text
     assert "kept in runs/ab/x.json" in text
     assert told[-1] == "smallest slowdown that this machine finds: not measured; `fastdiff calibrate` does that."
     markdown = "\n".join(pairs.markdown(answers, None, ["runs/ab/x.json"]))

@@ -55,7 +55,7 @@ def collect(asked: Asked, count: int, folder: Path, keep: Path | None) -> list[M
         began = time.monotonic()
         with ExitStack() as alive:
             works = {OLD: question.old, NEW: question.new}
-            sides = {name: alive.enter_context(work.start(name, source, folder)) for name, work in works.items()}
+            sides = {name: alive.enter_context(work.start(name, source)) for name, work in works.items()}
             built = {name: work.build(sides[name]) for name, work in works.items()}
             for side in sides.values():
                 side.ask("warm_up")

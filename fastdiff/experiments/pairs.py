@@ -49,14 +49,14 @@ class Work:
     def id(self) -> str:
         return f"{self.model.name}-{self.stage.name}"
 
-    def start(self, name: str, source: Path, folder: Path) -> SideProcess:
+    def start(self, name: str, source: Path) -> SideProcess:
         """Both sides run this very fastdiff, whatever is installed beside it."""
         variables: Mapping[str, str] = {
             "PYTHONPATH": str(source),
             CACHE_VARIABLE: str(self.cache),
             **self.environment.variables,
         }
-        return SideProcess(f"{name} ({self.environment.name})", self.environment.python, variables, folder)
+        return SideProcess(f"{name} ({self.environment.name})", self.environment.python, variables)
 
     def build(self, side: SideProcess) -> Built:
         answer = side.ask(
@@ -94,7 +94,7 @@ class Taking:
     calls: int
     source: Path
     folder: Path
-    """For the pictures; the workers start there as well."""
+    """For the pictures."""
     progress: Progress
     random: random.Random
     seen: dict[str, Side] = field(default_factory=dict)
@@ -141,7 +141,7 @@ class Taking:
         return self.old if name == OLD else self.new
 
     def _start(self, name: str) -> SideProcess:
-        return self._work(name).start(name, self.source, self.folder)
+        return self._work(name).start(name, self.source)
 
     def _build(self, number: int, name: str, side: SideProcess) -> StageRecord:
         compiles = " (compiling)" if self._work(name).stage.recipe.compile else ""

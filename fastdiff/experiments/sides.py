@@ -39,15 +39,16 @@ class SideError(ExperimentError):
 class SideProcess:
     """A worker; `with SideProcess(...) as side: side.ask("call")`. Nothing of it is left when the block ends."""
 
-    def __init__(self, name: str, python: Path, variables: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, name: str, python: Path, variables: Mapping[str, str]) -> None:
+        """It starts where this process is, so that relative names mean the same."""
         self.name = name
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__; what it says has no end known now)
         self._rest = b""
-        command = [str(python), "-m", "fastdiff.experiments.worker", str(os.getpid())]
+        # -P: a project may have a folder whose name is a package's, and the present folder would come first.
+        command = [str(python), "-P", "-m", "fastdiff.experiments.worker", str(os.getpid())]
         try:
             self._process = subprocess.Popen(
                 command,
-                cwd=folder,
                 env={**os.environ, **variables},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -93,7 +93,8 @@ def _environments(experiment: Experiment) -> list[str]:
     changed = package_differences(experiment.old.packages, experiment.new.packages)
     if not changed:
         return [f"environments: the same packages on both sides ({len(experiment.new.packages)})", ""]
-    return [f"environments: {len(changed)} packages differ", *(f"  {line}" for line in changed), ""]
+    count = "1 package differs" if len(changed) == 1 else f"{len(changed)} packages differ"
+    return [f"environments: {count}", *(f"  {line}" for line in changed), ""]
 
 
 def _facts(experiment: Experiment) -> list[str]:
