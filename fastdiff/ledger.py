@@ -12,7 +12,7 @@ import pytest
 
 from fastdiff import __version__
 from fastdiff.judge.policy import default
-from fastdiff.judge.verdicts import AMBIGUOUS, MISSING, SLOW, fails
+from fastdiff.judge.verdicts import AMBIGUOUS, MISSING, SLOW, Verdict, fails
 from fastdiff.measure.environment import device_name, device_slug, environment
 from fastdiff.record import baselines, files
 from fastdiff.record.checks import RecordError
@@ -54,6 +54,8 @@ class Ledger:
     baseline: Baseline | None = None
     elsewhere: Baseline | None = None
     """The newest baseline of another device of the same kind, for the ladder where this device has none."""
+    deselected: dict[str, list[str]] = field(default_factory=dict)
+    """By stage, the names of its tests that were collected and taken away again."""
     outcome: str = ""
     complete: bool = False
     paired: dict[str, list[Judgement]] = field(default_factory=dict)
@@ -289,8 +291,20 @@ class Ledger:
                     told = (judgement.stage, judgement.metric) in self.judgements
                     told = told or (untimed and judgement.metric in gate.INTERVAL_METRICS)
                 failing += [] if told else self._new([judgement])
+            failing += self._new(self._halved()) if self.strict else []
         self.outcome, self.complete = self._outcome(interrupted), not interrupted
         return bool(failing)
+
+    def _halved(self) -> list[Judgement]:
+        """Stages of which some tests ran and others were deselected; whoever is strict wants all of them."""
+        from fastdiff.judge.gate import Judgement
+
+        command = "pytest perf_tests --benchmark-compare"
+        return [
+            Judgement(id_, "stage", Verdict(MISSING, f"{', '.join(tests)} of {id_}: deselected", next=command))
+            for id_, tests in self.deselected.items()
+            if id_ in self.expected
+        ]
 
     def sentences(self, judgements: list[Judgement]) -> str:
         return "\n".join(verdicts.sentence(judgement, self.shown_file) for judgement in judgements)

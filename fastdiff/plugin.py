@@ -118,6 +118,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.benchmark(**asked), append=False)
 
 
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """What -k, -m and --deselect take away: a stage without its picture's test is not the whole stage."""
+    for item in items:
+        if subject := subject_of(item):
+            suite_of(item.config).ledger.deselected.setdefault(subject.id, []).append(item.name.partition("[")[0])
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     if SUITE in session.config.stash:
         suite = suite_of(session.config)

@@ -288,6 +288,17 @@ def test_strict_fails_on_what_is_new(project: Path, tmp_path: Path) -> None:
     assert "latency is NEW" in result.stdout
 
 
+def test_strict_notices_a_test_that_was_taken_away(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:
+    """A stage whose pictures nobody looks at would pass for ever."""
+    arguments = ("--benchmark-compare", "--fastdiff-stage=fp32", "-k", "not parity")
+    session(project, *arguments)
+    assert "deselected" not in [one["reason"] for one in newest_run(project)["judgements"]]
+    strict = session(project, *arguments, "--fastdiff-strict", "--fastdiff-trials=0")
+    assert strict.returncode == 1
+    assert "twin-fp32 stage: test_parity of twin-fp32: deselected" in strict.stdout
+    assert "missing" in newest_run(project)["outcome"]
+
+
 def test_another_device_is_an_error_before_anything_is_built(
     project: Path, accepted: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:

@@ -100,7 +100,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
     "slower by 50 %": (
         {"rounds": timed(1.5)},
         {"latency": "SLOW", "ladder": "SLOW"},
-        "is beyond the band of ±15 % (in the canary's unit)",
+        "is beyond the band of ±15 % (in the canary's unit; +49.9 % in seconds)",
         LOOK + "sdpa --fastdiff-trials 4",
     ),
     "slower by 50 % with the machine": ({"rounds": timed(1.5, canary=1.5 * CANARY_S)}, {"ladder": "SLOW"}, "", ""),
@@ -240,6 +240,56 @@ def test_without_the_same_canary_seconds_are_compared(canary: str, of_round: flo
     # The canary says that the machine is slower as well, and nobody listens to it.
     along = replace(tonight(rounds=timed(1.9, canary=1.9 * CANARY_S)), canary=canary)
     assert (judge(along)["sdpa latency"].word == "SLOW") == (canary != "product")
+
+
+def clocked(seconds: float, mhz: float) -> tuple[Round, ...]:
+    return tuple(replace(one, canary_s=None, telemetry={"sm_clock_mhz": mhz}) for one in timed(seconds))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "mhz", "word"),
+    [
+        (1.0, 1980.0, "SAME"),
+        (1.5, 1320.0, "SAME"),  # the clock fell by a third, and nothing else did
+        (1.5, 1980.0, "SLOW"),
+        (1.0, 1320.0, "FAST"),  # the same time at a lower clock is less work
+    ],
+)
+def test_on_a_gpu_the_clock_that_each_round_had_is_the_unit(seconds: float, mhz: float, word: str) -> None:
+    """What the canary is on a CPU."""
+    gpu = Device("gpu", "cuda", "GPU")
+    known = replace(RUN, device=gpu, canary="", stages=(replace(SDPA, follows=None, rounds=clocked(1.0, 1980.0)),))
+    accepted = Baseline(known, ACCEPTED.acceptance)
+    run = replace(known, stages=(replace(known.stages[0], rounds=clocked(seconds, mhz)),), expected=("m-sdpa",))
+    verdict = judge(run, accepted)["sdpa latency"]
+    assert verdict.word == word, verdict.reason
+    assert f"(in cycles of the GPU's clock; {100 * (seconds - 1):+.1f} % in seconds)" in verdict.reason
+
+
+def test_a_round_without_its_clock_makes_it_seconds() -> None:
+    gpu = Device("gpu", "cuda", "GPU")
+    known = replace(RUN, device=gpu, canary="", stages=(replace(SDPA, follows=None, rounds=clocked(1.0, 1980.0)),))
+    unknown = (*clocked(1.5, 1320.0)[:6], Round(1.5))
+    run = replace(known, stages=(replace(known.stages[0], rounds=unknown),), expected=("m-sdpa",))
+    verdict = judge(run, Baseline(known, ACCEPTED.acceptance))["sdpa latency"]
+    assert (verdict.word, "(in seconds)" in verdict.reason) == ("SLOW", True)
+
+
+def test_the_noise_of_a_gpu_is_measured_in_cycles() -> None:
+    gpu = Device("gpu", "cuda", "GPU")
+
+    def night(number: int) -> Run:
+        """Clocks that differ by ten per cent, and work that does not."""
+        mhz = 1800.0 + 100 * number
+        return replace(
+            RUN, device=gpu, canary="", started=str(number),
+            stages=(replace(SDPA, follows=None, rounds=clocked(1800.0 / mhz, mhz)),), expected=("m-sdpa",),
+        )  # fmt: skip
+
+    found = noise.measured([night(number) for number in range(3)])
+    assert found.latency_sd == pytest.approx(0, abs=1e-9)
+    assert found.latency_raw_sd > 0.04
+    assert set(found.centres) == {"m-sdpa"}
 
 
 def test_the_accepted_trials_count_not_the_accepted_run_alone() -> None:

@@ -90,3 +90,18 @@ def test_a_gpu_is_asked_after_every_component(live: LiveStage, monkeypatch: pyte
     assert found.peaks == {"rest": 140, "text": 110, "denoising": 900, "decode": 700}
     assert found.reserved_bytes == 1999, "the highest of all, not the last"
     assert resets == ["cuda:0"] * 9
+
+
+def test_the_first_calls_peak_is_kept_apart(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autotuning needs more than any call after it. A CPU keeps no peak; a GPU's counter is played here."""
+    assert live.measure_memory().first_call_peak_bytes is None
+    told: list[str] = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: told.append(f"reset {device}"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7_000)
+    live.device = "cuda"
+    call = live.call
+    monkeypatch.setattr(live, "call", lambda *arguments: told.append("call") or call(*arguments))
+    live.first_call()
+    assert told == ["reset cuda", "call"]
+    live.device = "cpu"
+    assert live.measure_memory().first_call_peak_bytes == 7_000

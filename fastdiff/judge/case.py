@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.judge.estimates import estimate
+from fastdiff.judge.estimates import CANARY, SECONDS, estimate, machines_unit
 from fastdiff.judge.facts import differences, listed
 from fastdiff.judge.noise import MACHINES_SD, declared, spread
 from fastdiff.judge.verdicts import AMBIGUOUS, VOID, Verdict, decide
@@ -44,6 +44,12 @@ class Case:
     @property
     def noise(self) -> Noise:
         return (self.baseline.noise if self.baseline else None) or declared(self.kind)
+
+    def unit(self, base: StageRecord) -> str:
+        """In which the two latencies compare: the machine's own where both sides have the same, else seconds."""
+        unit = machines_unit((*self.record.rounds, *base.rounds))
+        alike = self.baseline is not None and self.canary and self.canary == self.baseline.run.canary
+        return SECONDS if unit == CANARY and not alike else unit
 
     @property
     def base_environment(self) -> Mapping[str, Any]:
@@ -131,7 +137,3 @@ def disturbance(record: StageRecord, policy: Policy) -> Verdict | None:
 
 def undisturbed(record: StageRecord) -> bool:
     return any(not one.void for one in record.rounds)
-
-
-def has_canary(*records: StageRecord) -> bool:
-    return all(one.canary_s is not None for record in records for one in record.rounds if not one.void)

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from fastdiff.record.run import Round
 
-SECONDS, CANARY = "seconds", "canary"
-"""Units of a latency: seconds, or how often the canary fits into it."""
+SECONDS, CANARY, CYCLES = "seconds", "canary", "cycles"
+"""Units of a latency: seconds, how often the canary fits into it, or cycles of the clock that a GPU really had."""
+CLOCK = "sm_clock_mhz"
+"""Among a round's telemetry."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,30 @@ class Estimate:
 
 def centre(rounds: Sequence[Round], unit: str) -> float:
     """Where a trial lies: the median logarithm of its undisturbed rounds."""
-    if unit not in (SECONDS, CANARY):
-        raise ValueError(f"the unit is {unit!r}; give {SECONDS!r} or {CANARY!r}.")
+    if unit not in (SECONDS, CANARY, CYCLES):
+        raise ValueError(f"the unit is {unit!r}; give {SECONDS!r}, {CANARY!r} or {CYCLES!r}.")
     logarithms = []
     for round_ in rounds:
         if not round_.void:
             latency = logarithm(round_.wall_s, "the time of a round")
-            beside = logarithm(round_.canary_s, "the canary's time beside a round") if unit == CANARY else 0.0
-            logarithms.append(latency - beside)
+            if unit == CANARY:
+                latency -= logarithm(round_.canary_s, "the canary's time beside a round")
+            if unit == CYCLES:
+                latency += logarithm(round_.telemetry.get(CLOCK), "the GPU's clock beside a round")
+            logarithms.append(latency)
     if not logarithms:
         raise ValueError("there is no undisturbed round; measure the stage again.")
     return median(logarithms)
+
+
+def machines_unit(rounds: Sequence[Round]) -> str:
+    """The one that follows the machine's speed, where every undisturbed round knows it; else seconds."""
+    valid = [one for one in rounds if not one.void]
+    if valid and all(one.telemetry.get(CLOCK) for one in valid):
+        return CYCLES
+    if valid and all(one.canary_s is not None for one in valid):
+        return CANARY
+    return SECONDS
 
 
 def logarithm(value: float | None, what: str) -> float:

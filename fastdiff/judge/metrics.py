@@ -7,8 +7,8 @@ from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from fastdiff.judge.case import comparable, disturbance, has_canary, undisturbed
-from fastdiff.judge.estimates import CANARY, SECONDS, centre, estimate, exact, logarithm
+from fastdiff.judge.case import comparable, disturbance, undisturbed
+from fastdiff.judge.estimates import CANARY, CYCLES, SECONDS, centre, estimate, exact, logarithm, machines_unit
 from fastdiff.judge.explanation import causes, explain
 from fastdiff.judge.facts import STRUCTURAL, breakages, changed_versions, differences, listed
 from fastdiff.judge.noise import MACHINES_SD, declared
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from fastdiff.judge.case import Case
     from fastdiff.record.run import Baseline, StageRecord
+
+
+UNITS = {SECONDS: "in seconds", CANARY: "in the canary's unit", CYCLES: "in cycles of the GPU's clock"}
 
 
 def fingerprint(case: Case) -> Verdict | None:
@@ -58,17 +61,18 @@ def latency(case: Case) -> Verdict | None:
         return Verdict(NEW, case.new)
     if not undisturbed(base):
         return Verdict(NEW, "the accepted run has no undisturbed round of it")
-    noise = case.noise
-    if case.baseline and case.canary and case.canary == case.baseline.run.canary and has_canary(record, base):
-        unit, sd, centres, told = CANARY, noise.latency_sd, noise.centres, "in the canary's unit"
-    else:
-        unit, sd, centres, told = SECONDS, noise.latency_raw_sd, noise.raw_centres, "in seconds"
-    accepted = centres.get(record.id) or (centre(base.rounds, unit),)
-    looks = [record.rounds, *(further for further in record.further_rounds if any(not one.void for one in further))]
-    if unit == CANARY:
-        looks = [rounds for rounds in looks if all(one.canary_s is not None for one in rounds if not one.void)]
+    noise, unit = case.noise, case.unit(base)
+    sd = noise.latency_raw_sd if unit == SECONDS else noise.latency_sd
+    raw = noise.raw_centres.get(record.id) or (centre(base.rounds, SECONDS),)
+    accepted = raw if unit == SECONDS else noise.centres.get(record.id) or (centre(base.rounds, unit),)
+    further = [rounds for rounds in record.further_rounds if any(not one.void for one in rounds)]
+    looks = [record.rounds, *(rounds for rounds in further if unit in (SECONDS, machines_unit(rounds)))]
     candidates = [centre(rounds, unit) for rounds in looks]
     verdict = case.decide(case.estimate(candidates, accepted, sd), case.policy.latency)
+    told = UNITS[unit]
+    if unit != SECONDS:
+        seconds = fmean([centre(rounds, SECONDS) for rounds in looks]) - fmean(raw)
+        told = f"{told}; {100 * math.expm1(seconds):+.1f} % in seconds"
     if len(candidates) > 1:
         each = ", ".join(f"{100 * math.expm1(one - fmean(accepted)):+.1f} %" for one in candidates)
         told = f"{told}, mean of {len(candidates)} fresh processes: {each}"

@@ -6,7 +6,7 @@ import math
 from statistics import variance
 from typing import TYPE_CHECKING
 
-from fastdiff.judge.estimates import CANARY, SECONDS, centre, logarithm
+from fastdiff.judge.estimates import SECONDS, centre, logarithm, machines_unit
 from fastdiff.recipes import unknown
 from fastdiff.record.run import MEASURED, Noise
 
@@ -89,8 +89,14 @@ def measured(runs: Sequence[Run]) -> Noise:
             raise ValueError(f"{id_} has another request or recipe in some of these runs; give runs of the same work.")
 
     raw = {id_: tuple(centre(one.rounds, SECONDS) for one in records) for id_, records in stages.items()}
-    with_canary = {id_: records for id_, records in stages.items() if all(map(_has_canary, records))}
-    centres = {id_: tuple(centre(one.rounds, CANARY) for one in records) for id_, records in with_canary.items()}
+    units = {
+        id_: machines_unit([one for record in records for one in record.rounds]) for id_, records in stages.items()
+    }
+    centres = {
+        id_: tuple(centre(one.rounds, units[id_]) for one in records)
+        for id_, records in stages.items()
+        if units[id_] != SECONDS
+    }
     wide = declared(runs[0].device.kind)
     return Noise(
         trials=len(runs),
@@ -123,10 +129,6 @@ def _require_alike(runs: Sequence[Run]) -> None:
 
 def _usable(record: StageRecord) -> bool:
     return record.state == MEASURED and not record.injected and any(not one.void for one in record.rounds)
-
-
-def _has_canary(record: StageRecord) -> bool:
-    return all(one.canary_s is not None for one in record.rounds if not one.void)
 
 
 def _gains(stages: dict[str, list[StageRecord]], raw: dict[str, tuple[float, ...]]) -> Iterable[list[float]]:

@@ -79,6 +79,7 @@ class LiveStage:
         self.components: Components | None = None
         self.memory_found: Memory | None = None
         self.drawn: np.ndarray | None = None
+        self._first_call_peak: int | None = None
         self._drawing_s = math.inf
         self._counts: dict[str, Any] | None = None
         self._readings: list[Round] = []
@@ -193,7 +194,8 @@ class LiveStage:
 
     def measure_memory(self) -> Memory:
         with self._few_steps():
-            return memory.measure(self.built, self.generate)
+            found = memory.measure(self.built, self.generate)
+        return replace(found, first_call_peak_bytes=self._first_call_peak)
 
     @contextmanager
     def _few_steps(self) -> Iterator[None]:
@@ -211,6 +213,7 @@ class LiveStage:
 
     def first_call(self) -> float:
         """Compiles, if there is something to compile; seconds that never mix with the steady state's."""
+        memory.forget_peak(self.device)
         began = synchronised_clock()
         try:
             self.call()
@@ -220,6 +223,7 @@ class LiveStage:
                 raise NotCompiledError(proof.unapplied(self.recipe, self.fingerprint)[0]) from None
             raise
         self.first_call_s = synchronised_clock() - began
+        self._first_call_peak = memory.peak_bytes(self.device)
         self.compilation = fingerprint.compilation()
         return self.first_call_s
 

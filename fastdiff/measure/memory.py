@@ -43,6 +43,16 @@ def resident_bytes() -> int | None:
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else None
 
 
+def forget_peak(device: str) -> None:
+    """So that `peak_bytes` tells of what comes now; a CPU keeps no peak."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_bytes(device: str) -> int | None:
+    return int(torch.cuda.max_memory_allocated(device)) if torch.device(device).type == "cuda" else None
+
+
 def weights_bytes(pipeline: Any) -> int:
     """Of every parameter and buffer that the pipeline holds, each counted once."""
     modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
@@ -122,7 +132,7 @@ def _allocator(built: Built, call: Callable[[], object]) -> Memory:
         reserved = max(reserved, torch.cuda.max_memory_reserved(built.device))
         torch.cuda.reset_peak_memory_stats(built.device)
 
-    torch.cuda.reset_peak_memory_stats(built.device)
+    forget_peak(built.device)
     with boundaries(built.pipeline, ended):
         call()
     where = max(found, key=lambda component: found[component])
