@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -414,7 +415,8 @@ def bisect(
 
         asked = Asked(model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs)
         end, found = _session(root).bisect(asked, package, good, bad, pip=pip, also=also)
-        for line in bisection.text(found, end, stage):
+        said = [f"--{side} {shlex.quote(word)}" for word in (*pip, *also) for side in ("old", "new")]
+        for line in bisection.text(found, end, " ".join([*said, asked.options(stage)])):
             typer.echo(line)
         if found.culprit is None:
             raise typer.Exit(1)

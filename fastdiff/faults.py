@@ -69,6 +69,10 @@ class Fault:
         return self.stage in (None, stage.name)
 
 
+OF_A_SESSION = ("steal", "leak-flag")
+"""What only a session sees: it looks at the machine around its calls, and at switches when a stage ends."""
+
+
 def parse(text: str) -> tuple[Fault, ...]:
     """Reads `slow:30%@sdpa`, or several of them separated by commas."""
     faults = tuple(_parse_one(part) for part in text.replace(",", " ").split())

@@ -12,7 +12,7 @@ import pytest
 
 from fastdiff import __version__
 from fastdiff.judge.policy import default
-from fastdiff.judge.verdicts import AMBIGUOUS, MISSING, SLOW, Verdict, fails
+from fastdiff.judge.verdicts import AMBIGUOUS, MISSING, SLOW, VOID, Verdict, fails
 from fastdiff.measure.environment import device_name, device_slug, environment
 from fastdiff.record import baselines, files
 from fastdiff.record.checks import RecordError
@@ -317,7 +317,8 @@ class Ledger:
         found = [self._repeating(one) for one in found]
         new = [one for one in found if self.judgements.get((one.stage, one.metric)) != one]
         self.judgements |= {(one.stage, one.metric): one for one in new}
-        return [one for one in new if fails(one.verdict, self.strict)]
+        # Who asked for a comparison with another environment and got none must not think that all is well.
+        return [one for one in new if fails(one.verdict, self.strict) or (self.against and one.verdict.word == VOID)]
 
     def _repeating(self, judgement: Judgement) -> Judgement:
         """The next command says again what this session was asked for: it is to measure the same work."""

@@ -11,6 +11,7 @@ import pytest
 
 from fastdiff.configuration import configured, tables
 from fastdiff.configuration import models as read_models
+from fastdiff.experiments.errors import ExperimentError
 from fastdiff.faults import FaultError, parse
 from fastdiff.models import SIDE
 from fastdiff.recipes import LADDERS, RecipeError, unknown, with_named
@@ -85,6 +86,13 @@ def _words(text: str) -> tuple[str, ...]:
     return words
 
 
+def _three_or_more(text: str) -> int:
+    number = int(text)
+    if number < 3:  # as fastdiff.judge.pairs says, which would bring scipy to whoever only collects
+        raise ValueError
+    return number
+
+
 def _even(text: str) -> int:
     number = _count(text)
     if number % 2:
@@ -110,6 +118,7 @@ EXPECTS: dict[Callable[[str], Any], str] = {
     _count: "a whole number above zero",
     _count_or_none: "a whole number, or 0",
     _even: "an even number above zero",
+    _three_or_more: "a whole number from 3 on",
     _words: "words that describe an environment",
     _side: f"a multiple of {SIDE}",
     _ladder: f"one of {', '.join(LADDERS)}",
@@ -152,7 +161,9 @@ OPTIONS = (
         "accepted run: a requirement such as torch==2.12.1, an interpreter, a requirements file (README: A/B).",
         _words,
     ),
-    Option("pairs", "N", "The most pairs of processes of a stage with --fastdiff-against (default: 12).", _count),
+    Option(
+        "pairs", "N", "The most pairs of processes of a stage with --fastdiff-against (default: 12).", _three_or_more
+    ),
     Option("calls", "N", "Calls of each side in a pair, an even number (default: 24).", _even),
     Option(
         "cache",
@@ -282,9 +293,15 @@ def check(config: pytest.Config) -> None:
     try:
         configured_models(config)
         asked = settings(config)
+        if asked.against:
+            from fastdiff.experiments.environments import parse as parse_environment
+
+            parse_environment(asked.against, project_folder(config))
         configured(with_named(LADDERS[asked.ladder], asked.stage), configured_stages(config))
     except RecipeError as error:
         raise pytest.UsageError(str(error)) from None
+    except ExperimentError as error:
+        raise pytest.UsageError(f"--fastdiff-against: {error}") from None
 
 
 def require_known(kind: str, asked: tuple[str, ...], known: list[str]) -> None:

@@ -328,7 +328,7 @@ class Suite:
 
         session = Session(project_folder(self.config), say=self.progress.say, progress=self.progress)
         policy = self.ledger.policy_of(subject.model.name, subject.stage.name)
-        ladder, asked = self.ladders[subject.model.name], self._asked
+        ladder, asked = self.ladders[subject.model.name], self._asked(subject.model)
         try:
             old, new = (session.environment(words) for words in (self.settings.against, ["."]))
             question = ab.Question(
@@ -337,20 +337,22 @@ class Suite:
                 calls=asked.calls,
                 most_pairs=asked.most_pairs,
                 comparisons=len(self.ledger.expected),
+                options=asked.options(subject.stage.name),
             )
             answer = session.answer(question, policy)
         except (ExperimentError, RecipeError, RecordError) as error:
             raise pytest.fail.Exception(f"--fastdiff-against: {error}", pytrace=False) from None
         self.ledger.keep_pairs(subject.id, answer)
 
-    @property
-    def _asked(self) -> Asked:
+    def _asked(self, model: Model) -> Asked:
         """What of this session's options concerns pairs."""
         from fastdiff.experiments.ab import CALLS, MOST_PAIRS
         from fastdiff.experiments.questions import Asked
 
         said = self.settings
         return Asked(
+            model=model.name,
+            weights=said.weights,
             device=self.device,
             steps=said.steps,
             size=said.size,

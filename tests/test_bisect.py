@@ -18,7 +18,7 @@ from fastdiff.judge.verdicts import AMBIGUOUS, FAST, SAME, SLOW, VOID
 from fastdiff.report import bisection
 
 GOOD = "diffusers==0.0"
-STAGE = "sdpa"
+STAGE = "--stage sdpa"
 BAND = 0.05
 
 unhurried = settings(deadline=None, max_examples=50)

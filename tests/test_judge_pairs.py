@@ -143,5 +143,5 @@ def test_further_pairs_are_counted_by_their_own_rule() -> None:
     verdict = decide(found, 0.01)
     needed = trials_needed(found, 0.01)
     assert verdict.word == AMBIGUOUS
-    assert f"{needed or 'more than 100'} further" in verdict.reason
+    assert f"{f'about {3 + needed}' if needed else 'more than 100'} pairs of processes in all" in verdict.reason
     assert found.narrowed(9) == pytest.approx(0.5)

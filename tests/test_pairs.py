@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import re
@@ -18,8 +19,9 @@ import pytest
 from fastdiff.experiments import sides
 from fastdiff.experiments.ab import MOST_FAILURES, Answer, Question, ask
 from fastdiff.experiments.environments import Environment
-from fastdiff.experiments.pairs import NotAppliedError, Work
+from fastdiff.experiments.pairs import Work
 from fastdiff.experiments.sides import SideError, SideProcess
+from fastdiff.judge import pairs as judge_pairs
 from fastdiff.judge.policy import default
 from fastdiff.judge.verdicts import AMBIGUOUS, CHANGED, MORE, SAME, SLOW, VOID
 from fastdiff.models import CATALOGUE
@@ -100,7 +102,8 @@ class World:
 
     def environment(self, name: str, said: dict[str, Any]) -> Environment:
         variables = {"SAID": json.dumps(said), "PIDS": str(self.root / "pids")}
-        return Environment(name, Path(sys.executable), variables, key=json.dumps(said, sort_keys=True))
+        key = json.dumps(said, sort_keys=True)
+        return Environment(name, Path(sys.executable), variables, key, words=(name,))
 
     def work(self, name: str, said: dict[str, Any], stage: str = "sdpa") -> Work:
         model = CATALOGUE[0]
@@ -108,7 +111,8 @@ class World:
         return Work(self.environment(name, said), cache, model, LADDER[stage], LADDER[stage], "cpu", model.request)
 
     def question(self, old: dict[str, Any], new: dict[str, Any], **changes: Any) -> Question:
-        return Question(self.work("torch==1", old), self.work(".", new), **{"calls": 8, "most_pairs": 8, **changes})
+        sides = self.work("torch==1", old), self.work(".", new)
+        return Question(*sides, options="--stage sdpa", **{"calls": 8, "most_pairs": 8, **changes})
 
     def ask(self, old: dict[str, Any], new: dict[str, Any], until: float = math.inf, **changes: Any) -> Answer:
         question = self.question(old, new, **changes)
@@ -180,8 +184,8 @@ def test_what_else_differs_is_said(world: World) -> None:
 def test_an_ambiguous_answer_says_how_many_more_pairs_would_settle_it(world: World) -> None:
     answer = world.ask({}, {"slow": 1.0115}, most_pairs=3)
     assert words(answer)["latency"] == AMBIGUOUS
-    assert "pairs of processes would settle it" in answer.latency.verdict.reason
-    assert answer.latency.verdict.next.startswith("fastdiff ab --old torch==1 --new . --model shapes --stage sdpa")
+    assert "pairs of processes in all would settle it" in answer.latency.verdict.reason
+    assert answer.latency.verdict.next == "fastdiff ab --old torch==1 --new . --stage sdpa --max-pairs 6"
 
 
 def test_turns_are_taken_in_whole_blocks_and_begun_by_chance(world: World) -> None:
@@ -240,8 +244,10 @@ def test_one_bad_pair_does_not_end_an_experiment(world: World) -> None:
 
 
 def test_a_stage_that_was_not_applied_is_not_timed(world: World) -> None:
-    with pytest.raises(NotAppliedError, match=r"new \(\.\): shapes-sdpa was not applied: attention: none of 4"):
-        world.ask({}, {"unapplied": ["attention: none of 4"]})
+    answer = world.ask({}, {"unapplied": ["attention: none of 4"]})
+    assert words(answer) == {"latency": VOID, "fingerprint": CHANGED}
+    assert "new (.): shapes-sdpa was not applied: attention: none of 4" in answer.judgements[1].verdict.reason
+    assert answer.experiment.complete
     assert not world.survivors
 
 
@@ -312,12 +318,53 @@ def test_another_question_begins_another_experiment(world: World) -> None:
     assert world.ask({}, {}, until=0.0).path == first.path
 
 
+def test_other_weights_and_recipes_are_other_questions(world: World) -> None:
+    """Pairs of two models must never stand in one estimate."""
+    first = world.ask({}, {}, until=0.0)
+    question = world.question({}, {})
+
+    def path_of(**changes: Any) -> Path:
+        changed = replace(question, new=replace(question.new, **changes))
+        return ask(changed, default("cpu"), world.root, world.source, progress=Progress(), say=print, until=0.0).path
+
+    assert path_of() == first.path
+    assert path_of(model=replace(question.new.model, weights="/elsewhere")) != first.path
+    assert path_of(stage=replace(LADDER["sdpa"], recipe=LADDER["bf16"].recipe)) != first.path
+    assert path_of(device="cuda:1") != first.path
+
+
+def test_an_experiment_that_somebody_works_on_is_left_alone(world: World) -> None:
+    """Two terminals with one question would write over each other's pairs."""
+    first = world.ask({}, {}, until=0.0)
+    lock = (first.path.with_suffix("") / ".lock").open("w")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert world.ask({}, {}, until=0.0).path != first.path
+    assert world.ask({}, {}, until=0.0).path.exists()
+
+
+def test_a_stop_between_two_looks_is_no_look(world: World) -> None:
+    """The error was shared among the planned ones."""
+    answer = world.ask({}, {"slow": 1.5}, most_pairs=40)
+    assert answer.latency.verdict.word == SLOW
+    between = replace(answer.experiment, pairs=answer.experiment.pairs[:9], complete=False)
+    assert judge_pairs.latency(between, default("cpu"), 1).word == VOID
+    assert "the first look is planned after 10" in judge_pairs.latency(between, default("cpu"), 1).reason
+
+
+def test_an_old_picture_that_is_broken_is_said_and_nothing_is_lost(world: World) -> None:
+    answer = world.ask({"bright": 0.0}, {}, most_pairs=3)
+    assert words(answer)["picture"] == CHANGED
+    assert "old: " in next(one.verdict.reason for one in answer.judgements if one.metric == "picture")
+    assert len(answer.experiment.pairs) == 3
+
+
 def test_an_environment_that_changed_in_the_middle_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = world.ask({"packages": {"torch": "1"}}, {}, most_pairs=3)
     path = answer.path
     stopped = replace(answer.experiment, pairs=answer.experiment.pairs[:1], complete=False)
     record.write(path, replace(stopped, old=replace(stopped.old, packages={"torch": "0"})))
-    with pytest.raises(RecordError, match=r"the packages of old \(torch==1\) changed .*--fresh"):
+    with pytest.raises(RecordError, match=r"old \(torch==1\) changed .* \(torch: 0 -> 1\); remove .*\.json to begin"):
         world.ask({"packages": {"torch": "1"}}, {}, most_pairs=3)
 
 

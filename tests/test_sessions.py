@@ -19,7 +19,7 @@ from fastdiff.experiments.bisect import BisectError
 from fastdiff.experiments.environments import CreationError, Environment
 from fastdiff.experiments.questions import Asked
 from fastdiff.experiments.sessions import Session, failing
-from fastdiff.judge.verdicts import SAME, SLOW
+from fastdiff.judge.verdicts import SAME, SLOW, VOID
 from fastdiff.recipes import RecipeError
 from fastdiff.record import calibration as calibrations
 from fastdiff.report import bisection, pairs
@@ -100,6 +100,39 @@ def test_what_cannot_be_asked_is_one_sentence(session: Session, asked: Asked, se
         session.compare(asked, ["."], ["."])
 
 
+def test_the_same_command_goes_on_where_it_stopped_and_throws_no_dice_again(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(stages=("bf16", "sdpa"), calls=2, most_pairs=3)
+    answer = Session.answer
+
+    def interrupted(self: Session, question: Any, *arguments: Any, **options: Any) -> Any:
+        if question.new.stage.name == "sdpa":
+            raise KeyboardInterrupt
+        return answer(self, question, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "answer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.compare(asked, side(tmp_path), side(tmp_path))
+    (first,) = (tmp_path / "runs" / "ab").glob("*-bf16.json")
+    again = session.compare(asked, side(tmp_path), side(tmp_path))
+    assert [one.path for one in again] == [first, again[1].path]
+    third = session.compare(asked, side(tmp_path), side(tmp_path))
+    assert third[0].path != first, "what was answered whole is asked anew"
+
+
+def test_what_cannot_be_asked_makes_no_environment(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*_: Any) -> Environment:
+        raise AssertionError("gigabytes were installed for a misspelt stage")
+
+    monkeypatch.setattr(sessions, "ready", made)
+    with pytest.raises(RecipeError, match="did you mean 'sdpa'"):
+        session.compare(Asked(stages=("sdpaa",)), ["torch==2.12.1"], ["."])
+
+
 # -- calibrate --------------------------------------------------------------------------------------------------------
 
 
@@ -153,7 +186,7 @@ def index(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_first_slow_release_is_found(session: Session, index: Index) -> None:
     end, found = session.bisect(SDPA, "thing", "1.0", "1.5")
     assert (end, found.culprit, found.last_good) == ("thing==1.0", "thing==1.4", "thing==1.3")
-    text = "\n".join(bisection.text(found, end, "sdpa"))
+    text = "\n".join(bisection.text(found, end, "--stage sdpa"))
     assert "the first bad release is thing==1.4, and the last good one thing==1.3" in text
     assert "thing: 1.0 -> 1.4" in text
     assert "next: fastdiff ab --old thing==1.3 --new thing==1.4 --stage sdpa" in text
@@ -217,9 +250,13 @@ def pytest_fastdiff_models():
 
 
 @pytest.mark.alone  # it builds a model in a session of its own
-@pytest.mark.parametrize(("slow", "code", "word"), [(1.0, 0, SAME), (1.5, 1, SLOW)])
+@pytest.mark.parametrize(
+    ("said", "code", "word"),
+    [({}, 0, SAME), ({"slow": 1.5}, 1, SLOW), ({"build": "die"}, 1, VOID)],
+    ids=["same", "slow", "dead"],
+)
 def test_the_suite_is_judged_by_pairs(
-    tmp_path: Path, source: Path, tiny: Model, slow: float, code: int, word: str
+    tmp_path: Path, source: Path, tiny: Model, said: dict[str, Any], code: int, word: str
 ) -> None:
     shutil.copytree(SUITE, tmp_path / "perf_tests", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "conftest.py").write_text(CONFTEST.format(source=str(source), folder=str(tiny.source)))
@@ -228,7 +265,7 @@ def test_the_suite_is_judged_by_pairs(
     old = shlex.join([f"SAID={json.dumps({})}"])
     command = [sys.executable, "-m", "pytest", "perf_tests", "-p", "no:cacheprovider", "-rA", "--fastdiff-rounds=3"]
     command += ["--fastdiff-stage=sdpa", f"--fastdiff-against={old}", "--fastdiff-pairs=4", "--fastdiff-calls=8"]
-    variables = os.environ | {"SAID": json.dumps({"slow": slow}), "PIDS": str(tmp_path / "pids"), "COLUMNS": "300"}
+    variables = os.environ | {"SAID": json.dumps(said), "PIDS": str(tmp_path / "pids"), "COLUMNS": "300"}
     done = subprocess.run(
         command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300, check=False
     )
@@ -243,4 +280,4 @@ def test_the_suite_is_judged_by_pairs(
     if code:
         failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
         assert len(failed) == 1
-        assert "tiny-sdpa: latency is SLOW: +50" in failed[0] or "latency is SLOW: +49" in failed[0]
+        assert f"tiny-sdpa: latency is {word}: " in failed[0]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
 import math
 import random
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fastdiff import __version__
-from fastdiff.experiments.pairs import NEW, OLD, Taking, Work
+from fastdiff.experiments.pairs import NEW, OLD, NotAppliedError, Taking, Work
 from fastdiff.experiments.sides import SideError
 from fastdiff.judge import pairs as judge
+from fastdiff.judge.facts import differences, listed
 from fastdiff.judge.verdicts import AMBIGUOUS
 from fastdiff.measure.environment import device_name, device_slug
 from fastdiff.recipes import RecipeError
@@ -23,7 +28,7 @@ from fastdiff.record.pairs import Experiment, Pictures, Side
 from fastdiff.record.run import Device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fastdiff.judge.gate import Judgement
@@ -47,6 +52,8 @@ class Question:
     most_pairs: int = MOST_PAIRS
     comparisons: int = 1
     """Stages of the whole suite, which share one error."""
+    options: str = ""
+    """Of the command that asks it again."""
     to_the_end: bool = False
     """Without an early look: a scatter is wanted, not a decision."""
 
@@ -57,6 +64,18 @@ class Question:
     @property
     def looks(self) -> tuple[int, ...]:
         return judge.plan(self.most_pairs)[-1:] if self.to_the_end else judge.plan(self.most_pairs)
+
+    @property
+    def errors(self) -> int:
+        """Among how many comparisons the suite's error is shared: latency and first call of every stage."""
+        return 2 * self.comparisons
+
+    @property
+    def digest(self) -> str:
+        """Of all that is built: a stopped experiment never goes on with other weights, recipes or devices."""
+        built = [asdict(one) | {"request": None} for work in (self.old, self.new) for one in (work.model, work.stage)]
+        whole = [*built, asdict(self.new.built), self.new.device, __version__]
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -83,12 +102,23 @@ def ask(
 ) -> Answer:
     """Goes on with a stopped experiment of the same question, unless it is to be a `fresh` one. `until` is a reading
     of `time.monotonic` after which no pair is begun."""
-    path, experiment = _begun(question, root, fresh=fresh)
+    with _held(question, root, fresh=fresh) as (path, experiment):
+        return _ask(question, experiment, path, policy, source, progress, say, until)
+
+
+def _ask(
+    question: Question,
+    experiment: Experiment,
+    path: Path,
+    policy: Policy,
+    source: Path,
+    progress: Progress,
+    say: Callable[[str], None],
+    until: float,
+) -> Answer:
     if experiment.pairs:
         say(f"{experiment.stage}: goes on with {path.name}, which has {_pairs(len(experiment.pairs))}")
     folder = path.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder.parent / ".gitignore").write_text("*\n")
     taking = Taking(question.old, question.new, question.calls, source, folder, progress, random.Random())
 
     failed = 0
@@ -96,8 +126,13 @@ def ask(
         number = len(experiment.pairs) + 1
         try:
             pair = taking.pair(number, whole=number == 1, apart=experiment.apart)
+            pictures = _compare(taking, question) if number == 1 else experiment.pictures
+        except NotAppliedError as error:
+            experiment = replace(experiment, unapplied=str(error), complete=True)
+            break
         except SideError as error:
-            if error.memory and not experiment.apart:
+            # Where a pair fitted already it was a passing guest, and pairs of two kinds do not mix.
+            if error.memory and not experiment.apart and not experiment.pairs:
                 say(f"{experiment.stage}: two copies do not fit on the device, so whole processes take turns.")
                 experiment = replace(experiment, apart=True)
                 continue
@@ -107,20 +142,20 @@ def ask(
             say(f"{experiment.stage}: pair {number} ended early: {error}")
             continue
         failed = 0
-        experiment = _with_facts(experiment, taking)
-        experiment = replace(experiment, pairs=(*experiment.pairs, pair))
-        if number == 1:
-            experiment = replace(experiment, pictures=_compare(taking, question))
-        experiment = replace(experiment, complete=_is_over(experiment, policy, question.comparisons))
+        experiment = _with_facts(experiment, taking, path)
+        experiment = replace(experiment, pairs=(*experiment.pairs, pair), pictures=pictures)
+        experiment = replace(experiment, complete=_is_over(experiment, policy, question.errors))
         record.write(path, experiment)
         say(_seen(experiment, pair))
-    judgements = judge.judge(experiment, policy, question.comparisons)
+    judgements = judge.judge(experiment, policy, question.errors)
     experiment = replace(experiment, judgements=tuple(one.as_dict() for one in judgements))
     record.write(path, experiment)
     return Answer(experiment, judgements, path)
 
 
-def _begun(question: Question, root: Path, *, fresh: bool) -> tuple[Path, Experiment]:
+@contextmanager
+def _held(question: Question, root: Path, *, fresh: bool) -> Iterator[tuple[Path, Experiment]]:
+    """An experiment that nobody else is working on: a stopped one of the same question, or a new one."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     device = question.new.device
     new = Experiment(
@@ -131,38 +166,61 @@ def _begun(question: Question, root: Path, *, fresh: bool) -> tuple[Path, Experi
         stage=question.new.id,
         old_stage=question.old.id,
         request=asdict(question.new.request),
+        work=question.digest,
+        options=question.options,
         calls=question.calls,
         looks=question.looks,
         injected=question.new.faults,
         made_by=f"fastdiff {__version__}",
     )
     folder = root / record.FOLDER
-    for path in sorted(folder.glob(f"*-{new.stage}.json"), reverse=True) if not fresh else ():
-        try:
-            known = record.read(path)
-        except RecordError:
-            continue  # it cannot be gone on with; `fastdiff` keeps it for whoever wants to look
-        if not known.complete and known.question == new.question:
-            return path, known
-    path, count = folder / f"{stamp(now)}-{new.stage}.json", 1
-    while path.exists():
-        count += 1
-        path = folder / f"{stamp(now)}-{count}-{new.stage}.json"
-    return path, new
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".gitignore").write_text("*\n")
+    with ExitStack() as held:
+        for path in sorted(folder.glob(f"*-{new.stage}.json"), reverse=True) if not fresh else ():
+            try:
+                known = record.read(path)
+            except RecordError:
+                continue  # it cannot be gone on with; it stays for whoever wants to look
+            if not known.complete and known.question == new.question and _lock(path.with_suffix(""), held):
+                yield path, known
+                return
+        path, count = folder / f"{stamp(now)}-{new.stage}.json", 1
+        # Of two that begin within one second, one finds the folder taken.
+        while not _lock(path.with_suffix(""), held, made=True):
+            count += 1
+            path = folder / f"{stamp(now)}-{count}-{new.stage}.json"
+        yield path, new
+
+
+def _lock(folder: Path, held: ExitStack, *, made: bool = False) -> bool:
+    """Whether the folder is ours until the end; with `made` it must not have been there before."""
+    try:
+        folder.mkdir(exist_ok=not made)
+    except FileExistsError:
+        return False
+    lock = held.enter_context((folder / ".lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _side(work: Work) -> Side:
-    return Side(work.environment.name, work.environment.key)
+    return Side(work.environment.name, work.environment.key, work.environment.words)
 
 
-def _with_facts(experiment: Experiment, taking: Taking) -> Experiment:
+def _with_facts(experiment: Experiment, taking: Taking, path: Path) -> Experiment:
     """What the environments say of themselves; one that changed in the middle is no longer the one of the question."""
-    sides = {OLD: experiment.old, NEW: experiment.new}
-    for name, before in sides.items():
+    for name, before in ((OLD, experiment.old), (NEW, experiment.new)):
         now = taking.seen[name]
-        if before.packages and now.packages != before.packages:
+        facts = [{fact: side.environment.get(fact) for fact in judge.ENVIRONMENT} for side in (before, now)]
+        changed = [*differences(before.packages, now.packages), *differences(*facts)]
+        if experiment.pairs and changed:
             raise RecordError(
-                f"the packages of {name} ({before.name}) changed since this experiment began; start a new one: --fresh"
+                f"{name} ({before.name}) changed since this experiment began ({listed(changed)}); "
+                f"remove {path} to begin a new one."
             )
     return replace(experiment, old=taking.seen[OLD], new=taking.seen[NEW])
 
@@ -184,8 +242,9 @@ def _compare(taking: Taking, question: Question) -> Pictures | None:
     for path in paths:
         path.unlink()
     side_by_side(taking.folder / "pictures.png", old, new)
-    if wrong := tripped(new):
-        return Pictures(0.0, 0.0, wrong)
+    for name, images in ((OLD, old), (NEW, new)):
+        if wrong := tripped(images):
+            return Pictures(0.0, 0.0, f"{name}: {wrong}")
     if old.shape != new.shape:
         return Pictures(0.0, 0.0, f"one side draws {old.shape} and the other one {new.shape}")
     found = likeness(new, old)

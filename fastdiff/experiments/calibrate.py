@@ -23,11 +23,15 @@ def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, comp
     pairs = experiment.pairs
     if len(pairs) < FEWEST_PAIRS:
         last = f": {experiment.failures[-1]}" if experiment.failures else ""
-        raise ExperimentError(f"{len(pairs)} pairs were measured, and a calibration needs {FEWEST_PAIRS}{last}; go on.")
+        raise ExperimentError(
+            f"{judge.counted(len(pairs))} measured, and a calibration needs {FEWEST_PAIRS}{last}; go on."
+        )
     sd = stdev([judge.ratio_of(pair) for pair in pairs])
     return Calibration(
         device=experiment.device.slug,
         stage=experiment.stage,
+        work=experiment.work,
+        request=experiment.request,
         when=experiment.started,
         pairs=len(pairs),
         calls=experiment.calls,
@@ -36,7 +40,7 @@ def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, comp
         most_pairs=most_pairs,
         comparisons=comparisons,
         smallest=judge.smallest(
-            sd,
+            judge.upper(sd, len(pairs) - 1),
             judge.plan(most_pairs),
             policy.paired,
             confidence=policy.paired_confidence,

@@ -111,6 +111,8 @@ class Environment:
     variables: Mapping[str, str]
     key: str
     """Short, of its content and its variables: names its compile cache's folder."""
+    words: tuple[str, ...] = ()
+    """As written, to be written again."""
 
     @property
     def is_this_one(self) -> bool:
@@ -320,9 +322,8 @@ def ready(spec: Spec, home: Path, say: Callable[[str], None]) -> Environment:
         python, seen = spec.python, _examined(spec, spec.python, say)
     else:
         python, seen = _found_or_made(spec, home.absolute(), say)
-    return Environment(
-        spec.name, python, spec.variables, _digest(python, _others(seen), sorted(spec.variables.items()))
-    )
+    key = _digest(python, _others(seen), sorted(spec.variables.items()))
+    return Environment(spec.name, python, spec.variables, key, spec.words)
 
 
 def _examined(spec: Spec, python: Path, say: Callable[[str], None]) -> dict[str, str]:
@@ -597,7 +598,7 @@ def package_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[
 
 def releases(package: str, python: Path, pip_options: Sequence[str] = ()) -> list[str]:
     """Every release that pip's index offers this interpreter, oldest first; without one, a CreationError says why."""
-    command = [str(python), "-m", "pip", "index", "versions", *pip_options, package]
+    command = [str(python), "-m", "pip", "index", "versions", "--pre", *pip_options, package]
     done = _ended(command, f"pip of {python}", INDEX_PATIENCE_S, _apart())
     found = re.search(r"^Available versions: (.+)$", done.stdout, re.MULTILINE)
     if found:

@@ -2,7 +2,7 @@
 
 In each pair of fresh processes the same environment takes turns with itself: clean, and then with known amounts of
 slowness put into the new side. Whole experiments of `fastdiff ab`, with their planned looks, are then drawn again and
-again from the measured pairs, without putting one back: what is measured are the pairs, what is drawn is their order.
+again from the measured pairs, each pair put back: the pairs are measured, the experiments are a bootstrap of them.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def table(measured: list[Measured], most: int, comparisons: int) -> list[str]:
     cells = []
     for amount in (CLEAN, *AMOUNTS):
         ratios = [judge.ratio_of(one.amounts[amount]) for one in measured]
-        said = [word(chance.sample(ratios, most), looks, comparisons) for _ in range(EXPERIMENTS)]
+        said = [word(chance.choices(ratios, k=most), looks, comparisons) for _ in range(EXPERIMENTS)]
         wanted = (SLOW,) if amount else (SLOW, FAST)
         cells.append(f"{100 * sum(one in wanted for one in said) / EXPERIMENTS:.1f} %")
         if not amount:
@@ -148,8 +148,6 @@ def main() -> None:
     parser.add_argument("--stages", type=int, default=1, help="of the suite that shares the error")
     parser.add_argument("--keep", type=Path, help="file for the samples; a second call goes on from it")
     options = parser.parse_args()
-    if options.most > options.pairs:
-        raise SystemExit(f"experiments of {options.most} pairs cannot be drawn from {options.pairs}; measure more.")
     asked = Asked(stages=(options.stage,), steps=options.steps, calls=options.calls)
     measured = collect(asked, options.pairs, Path.cwd(), options.keep)
     print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,9 +50,30 @@ class Asked:
     faults: tuple[Fault, ...] = ()
     """Put into the new side."""
 
+    def options(self, stage: str) -> str:
+        """Of the command that asks about this stage again."""
+        usual, said = Asked(), []
+        for flag, value, other in (
+            ("--model", self.model, usual.model),
+            ("--weights", self.weights, usual.weights),
+            ("--stage", stage, ""),
+            ("--old-stage", self.old_stage, ""),
+            ("--device", self.device, usual.device),
+            ("--steps", self.steps, None),
+            ("--size", self.size, None),
+            ("--batch", self.batch, None),
+            ("--calls", self.calls, usual.calls),
+            ("--inject", ",".join(map(str, self.faults)), ""),
+        ):
+            said += [flag, shlex.quote(str(value))] if value != other else []
+        return " ".join(said)
+
 
 def questions(asked: Asked, old: Environment, new: Environment, project: Path) -> list[Question]:
     """One for each stage, in the order of the ladder."""
+    for fault in asked.faults:
+        if fault.name in faults.OF_A_SESSION:
+            raise RecipeError(f"--inject {fault}: only a session of pytest notices {fault.name}; inject it there.")
     model = _model(asked, project)
     names = (*asked.stages, *([asked.old_stage] if asked.old_stage else []))
     ladder = configured(with_named(LADDERS["published"], names), tables(project)["stages"])
@@ -70,6 +92,7 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
             calls=asked.calls,
             most_pairs=asked.most_pairs,
             comparisons=len(stages),
+            options=asked.options(stage.name),
         )
         for stage in stages
     ]
@@ -79,7 +102,9 @@ def work(
     environment: Environment, model: Model, stage: Stage, asked: Asked, project: Path, ladder: Ladder | None = None
 ) -> Work:
     """`ladder` where the asked faults are to be put in: one of them builds another stage of it."""
-    put_in = [fault for fault in asked.faults if ladder and fault.concerns(stage)]
+    put_in = [
+        fault for fault in asked.faults if ladder and fault.concerns(stage) and fault.name not in faults.OF_A_SESSION
+    ]
     return Work(
         environment=environment,
         cache=cache_of(environment, project),

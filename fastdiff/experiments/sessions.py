@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 import time
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdiff.experiments import ab
+from fastdiff.experiments.ab import Answer
 from fastdiff.experiments.bisect import MEASURED, UNUSABLE, Step, candidates, search, spec_of
 from fastdiff.experiments.calibrate import calibration
 from fastdiff.experiments.environments import (
     CreationError,
+    Environment,
     package_differences,
     parse,
     ready,
@@ -22,22 +27,66 @@ from fastdiff.experiments.environments import (
 from fastdiff.experiments.pairs import NotAppliedError
 from fastdiff.experiments.questions import ENVIRONMENTS, policy_of, questions
 from fastdiff.experiments.sides import SideError
+from fastdiff.judge import pairs as judge
 from fastdiff.judge.pairs import differing
 from fastdiff.judge.verdicts import VOID, fails
+from fastdiff.measure.environment import device_kind, device_slug
 from fastdiff.recipes import LADDER
 from fastdiff.record import calibration as calibrations
+from fastdiff.record import pairs
+from fastdiff.record.checks import RecordError
+from fastdiff.record.files import write_text
 from fastdiff.record.pairs import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fastdiff.experiments.ab import Answer, Question
+    from fastdiff.experiments.ab import Question
     from fastdiff.experiments.bisect import Found
-    from fastdiff.experiments.environments import Environment
     from fastdiff.experiments.questions import Asked
     from fastdiff.judge.policy import Policy
     from fastdiff.record.calibration import Calibration
     from fastdiff.report.progress import Progress
+
+
+NOWHERE = Environment("", Path(), {}, "")
+"""For asking whether something can be asked, before anything is made."""
+
+
+class Done:
+    """What one command has answered already, so that the same command after Ctrl-C does not throw the dice again.
+
+    It lies beside the experiments until all of the command's questions are answered.
+    """
+
+    def __init__(self, root: Path, asking: Sequence[Question]) -> None:
+        about = [
+            [one.digest, one.old.environment.key, one.new.environment.key, one.most_pairs, one.calls] for one in asking
+        ]
+        digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+        self._file = root / FOLDER / f".{digest}.command"
+        self._known: dict[str, str] = {}
+        with suppress(OSError, ValueError):
+            self._known = dict(json.loads(self._file.read_text(encoding="utf-8")))
+
+    def answer(self, question: Question, policy: Policy) -> Answer | None:
+        name = self._known.get(question.new.id)
+        if name is None:
+            return None
+        path = self._file.parent / name
+        with suppress(RecordError):
+            experiment = pairs.read(path)
+            return Answer(experiment, judge.judge(experiment, policy, question.errors), path)
+        return None
+
+    def keep(self, answer: Answer) -> None:
+        if answer.experiment.complete:
+            self._known[answer.experiment.stage] = answer.path.name
+            write_text(self._file, json.dumps(self._known) + "\n")
+
+    def forget(self) -> None:
+        self._known = {}
+        self._file.unlink(missing_ok=True)
 
 
 class Session:
@@ -56,11 +105,23 @@ class Session:
         self, asked: Asked, old: Sequence[str], new: Sequence[str], *, minutes: float = 0.0, fresh: bool = False
     ) -> list[Answer]:
         """Stage after stage; what cannot be asked is said before anything is made."""
-        until = time.monotonic() + 60 * minutes if minutes else float("inf")
         specs = [parse(words, self.root) for words in (old, new)]
+        questions(asked, NOWHERE, NOWHERE, self.root)
         before, now = (ready(spec, self.root / ENVIRONMENTS, self.say) for spec in specs)
+        until = time.monotonic() + 60 * minutes if minutes else float("inf")
         asking = questions(asked, before, now, self.root)
-        return [self.answer(question, until=until, fresh=fresh) for question in asking]
+        done = Done(self.root, asking)
+        if fresh:
+            done.forget()
+        answers = []
+        for question in asking:
+            policy = policy_of(question, self.root)
+            answer = done.answer(question, policy) or self.answer(question, policy, until=until, fresh=fresh)
+            done.keep(answer)
+            answers.append(answer)
+        if all(answer.experiment.complete for answer in answers):
+            done.forget()
+        return answers
 
     def calibrate(self, asked: Asked, *, most_pairs: int, fresh: bool = False) -> list[Calibration]:
         """The same environment on both sides, all of the pairs that were asked for."""
@@ -82,6 +143,7 @@ class Session:
         Those that do not install or do not build are passed over.
         """
         said = [*pip, *also]
+        questions(asked, NOWHERE, NOWHERE, self.root)
         offered = releases(package, Path(sys.executable), pip)
         specs, end = candidates(offered, good, bad, package), spec_of(offered, good, package)
         reference = self.environment([end, *said])
@@ -96,13 +158,8 @@ class Session:
                 return Step(spec, UNUSABLE, reason=str(error), seconds=time.monotonic() - began)
             return _step(spec, answer, time.monotonic() - began)
 
-        about = {
-            "model": asked.model,
-            "weights": asked.weights,
-            "stages": ",".join(asked.stages),
-            "also": " ".join(said),
-        }
-        about |= {"calls": str(asked.calls), "pairs": str(asked.most_pairs)}
+        about = {name: str(value) for name, value in asdict(asked).items()} | {"also": " ".join(said)}
+        about["on"] = device_slug(device_kind() if asked.device == "auto" else asked.device)
         keep = self.root / FOLDER / f"bisect-{package}-{good}-{bad}-{asked.model}-{'-'.join(asked.stages)}.json"
         return end, search(specs, measure, keep, self.say, good=end, asked=about)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-PATIENCE_S = {"build": 3600.0, "warm_up": 1800.0, "examine": 1800.0, "call": 600.0, "inject": 60.0, "end": 60.0}
+PATIENCE_S = {"build": 3600.0, "warm_up": 1800.0, "examine": 1800.0, "call": 600.0, "inject": 60.0}
 """For each answer. Building compiles: max-autotune of a full-size model took minutes; a call never takes ten."""
 LAST_WORDS = 500
 """Characters of what a process said before it ended that are worth showing."""
@@ -87,7 +87,7 @@ class SideProcess:
             self._process.stdin.write(json.dumps({"do": action, **details}).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
-            raise SideError(self._ended(action)) from None
+            raise self._death(action) from None
 
     def answer(self, action: str) -> dict[str, Any]:
         line = self._line(action, time.monotonic() + PATIENCE_S[action])
@@ -119,22 +119,24 @@ class SideProcess:
                 raise SideError(f"{self.name} hung: no answer in {waited:.0f} s when asked to {_told(action)}")
             part = os.read(file, 65536)
             if not part:
-                raise SideError(self._ended(action))
+                raise self._death(action)
             self._rest += part
             if len(self._rest) > LONGEST_LINE:
                 raise SideError(f"{self.name} answered more than {LONGEST_LINE:,} bytes when asked to {_told(action)}")
         line, _, self._rest = self._rest.partition(b"\n")
         return line
 
-    def _ended(self, action: str) -> str:
+    def _death(self, action: str) -> SideError:
+        """Nobody kills a worker but whoever asks, or a system whose memory is full."""
         try:
             code = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            return f"{self.name} closed its pipe when asked to {_told(action)}"
+            return SideError(f"{self.name} closed its pipe when asked to {_told(action)}")
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         self._said.seek(0)
         words = self._said.read().decode(errors="replace").strip()[-LAST_WORDS:]
-        return f"{self.name} {how} when asked to {_told(action)}" + (f"; its last words: {words}" if words else "")
+        last = f"; its last words: {words}" if words else ""
+        return SideError(f"{self.name} {how} when asked to {_told(action)}{last}", memory=code == -signal.SIGKILL)
 
 
 def _told(action: str) -> str:

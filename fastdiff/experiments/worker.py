@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import signal
 import sys
 from dataclasses import asdict
@@ -30,7 +31,6 @@ class Worker:
 
     def __init__(self) -> None:
         self.live: LiveStage | None = None
-        self.samples: list[float] = []
 
     @property
     def stage(self) -> LiveStage:
@@ -81,8 +81,7 @@ class Worker:
 
         began = synchronised_clock()
         self.stage.generate()
-        self.samples.append(synchronised_clock() - began)
-        return {"seconds": self.samples[-1]}
+        return {"seconds": synchronised_clock() - began}
 
     def inject(self, faults: str) -> dict[str, Any]:
         """Another amount of a fault that was built in."""
@@ -101,17 +100,16 @@ class Worker:
         np.save(pictures, self.stage.images)
         return {"record": asdict(self.stage.record())}
 
-    def end(self) -> dict[str, Any]:
-        return {"record": asdict(self.stage.record(tuple(self.samples))), "leaks": self.stage.close()}
-
 
 def _packages() -> dict[str, str]:
     from importlib.metadata import distributions
 
     found: dict[str, str] = {}
     for one in distributions():
-        name = str(one.metadata["Name"]).lower().replace("_", "-")
-        found.setdefault(name, one.version)  # the first on the path is the one that is imported
+        name, version = one.metadata["Name"], one.version
+        if name and version:  # a removal that was interrupted leaves neither
+            # The first on the path is the one that is imported.
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
     return dict(sorted(found.items()))
 
 
@@ -133,7 +131,7 @@ def _die_with_parent(parent: int) -> None:
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        sys.exit(1)
+        sys.exit("whoever started this worker is gone, or is not its parent; name the interpreter itself")
 
 
 def main() -> None:

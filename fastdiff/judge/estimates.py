@@ -48,6 +48,12 @@ class Estimate:
         sides = (self.candidates, self.trials)
         return math.sqrt(sum(1 / (side + further) for side in sides) / sum(1 / side for side in sides))
 
+    @property
+    def with_suite(self) -> str:
+        """With the bounds of an alarm."""
+        bounds = f"{_change(self.alarm_low)} .. {_change(self.alarm_high)}"
+        return f"{_change(self.ratio)} ({bounds} with the confidence of the whole suite)"
+
     def __str__(self) -> str:
         if self.low == self.high:
             return _change(self.ratio)

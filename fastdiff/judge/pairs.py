@@ -13,7 +13,8 @@ from itertools import combinations_with_replacement
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
 
-from scipy.special import nctdtrinc, stdtrit
+from packaging.version import Version
+from scipy.special import chdtri, nctdtrinc, stdtrit
 
 from fastdiff.judge import metrics
 from fastdiff.judge.case import Case
@@ -38,6 +39,9 @@ FEWEST_PAIRS = 3
 """Two pairs give a standard deviation that is off by a factor of two as often as not."""
 POWER = 0.95
 """With what probability the smallest slowdown of a calibration is found."""
+
+UPPER = 0.8
+"""How sure a calibration is that the machine scatters no more than it says."""
 
 ENVIRONMENT = ("torch_git", "cuda", "driver", "processor", "threads", "capability", "variables")
 """Facts of an environment that change how fast something runs; packages are told apart from them."""
@@ -133,12 +137,19 @@ def smallest(sd: float, looks: Sequence[int], band: float, *, confidence: float,
     return (1 + band) * math.exp(beyond) - 1
 
 
+def upper(sd: float, freedom: int) -> float:
+    """What the scatter hardly exceeds (with 80 %), where `sd` was seen: few pairs know it badly."""
+    return sd * math.sqrt(freedom / float(chdtri(freedom, UPPER)))
+
+
 # -- what is decided --------------------------------------------------------------------------------------------------
 
 
 def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judgement]:
     """Everything that differs between the two sides of one stage; `comparisons` are those of the whole suite."""
     found: dict[str, Verdict | None] = {"latency": latency(experiment, policy, comparisons)}
+    if experiment.unapplied:
+        found["fingerprint"] = Verdict(CHANGED, experiment.unapplied)
     if experiment.pairs:
         old, new = experiment.pairs[0].old, experiment.pairs[0].new
         case = _case(experiment, old, new, policy, comparisons)
@@ -155,16 +166,24 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
 
 
 def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict:
-    pairs = experiment.pairs
-    if len(pairs) < FEWEST_PAIRS:
-        last = f": {experiment.failures[-1]}" if experiment.failures else ""
-        return Verdict(VOID, f"{len(pairs)} pairs were measured, and an interval needs {FEWEST_PAIRS}{last}")
+    looked = max((one for one in experiment.looks if one <= len(experiment.pairs)), default=0)
+    if not looked:
+        why = experiment.unapplied or (experiment.failures[-1] if experiment.failures else "")
+        count = counted(len(experiment.pairs))
+        told = f"{count} measured, and the first look is planned after {experiment.looks[0]}"
+        return Verdict(VOID, f"{told}: {why}" if why else told)
+    # Whoever stops in between is not given a look that was not planned.
+    pairs = experiment.pairs[:looked]
     ratios = [ratio_of(pair) for pair in pairs]
     found = estimate(ratios, experiment.looks, confidence=policy.paired_confidence, comparisons=comparisons)
-    verdict = decide(found, policy.paired)
+    verdict = decide(found, policy.paired, advice="")
     told = f"{len(pairs)} pairs of processes, ±{percent(stdev(ratios))} between pairs"
     details = tuple(differing(experiment)) if verdict.word == SLOW else ()
     return replace(verdict, reason="; ".join([f"{verdict.reason} ({told})", *details[:1]]), details=details)
+
+
+def counted(pairs: int) -> str:
+    return "1 pair was" if pairs == 1 else f"{pairs} pairs were"
 
 
 def percent(share: float) -> str:
@@ -187,7 +206,7 @@ def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verd
         return None
     ratios = [math.log(new / old) for old, new in calls]
     found = estimate(ratios, experiment.looks, confidence=policy.paired_confidence, comparisons=comparisons)
-    verdict = decide(found, policy.first_call)
+    verdict = decide(found, policy.first_call, advice="")
     old, new = (median(side) for side in zip(*calls, strict=True))
     cache = f", compile cache {state}" if state != "none" else ""
     return replace(verdict, reason=f"{verdict.reason} ({old:.3g} s -> {new:.3g} s{cache})")
@@ -227,26 +246,22 @@ def unlike(experiment: Experiment) -> list[str]:
 
 
 def _next(experiment: Experiment, verdict: Verdict) -> str:
-    """What to type; nothing where all is the same."""
-    sides = [
-        f"--{side} {shlex.quote(word)}"
-        for side, named in (("old", experiment.old), ("new", experiment.new))
-        for word in named.name.split()
-    ]
-    stage = experiment.stage.removeprefix(f"{_model(experiment)}-")
-    if verdict.word == AMBIGUOUS:
-        most = f"--max-pairs {2 * experiment.looks[-1]}"
-        return " ".join(["fastdiff ab", *sides, f"--model {_model(experiment)} --stage {stage}", most])
+    """What to type; nothing where there is nothing to find out."""
+    if verdict.word in (AMBIGUOUS, VOID):
+        sides = [
+            f"--{side} {shlex.quote(word)}"
+            for side, named in (("old", experiment.old), ("new", experiment.new))
+            for word in named.words
+        ]
+        most = 2 * experiment.looks[-1] if verdict.word == AMBIGUOUS else experiment.looks[-1]
+        return " ".join(["fastdiff ab", *sides, experiment.options, f"--max-pairs {most}"])
     packages = experiment.old.packages, experiment.new.packages
     changed = [name for name in STRUCTURAL if packages[0].get(name) != packages[1].get(name)]
     if verdict.word == SLOW and len(changed) == 1 and all(changed[0] in side for side in packages):
         good, bad = (side[changed[0]].partition("+")[0] for side in packages)
-        return f"fastdiff bisect --package {changed[0]} --good {good} --bad {bad} --stage {stage}"
+        if Version(good) < Version(bad):
+            return f"fastdiff bisect --package {changed[0]} --good {good} --bad {bad} {experiment.options}"
     return ""
-
-
-def _model(experiment: Experiment) -> str:
-    return experiment.pairs[0].new.model if experiment.pairs else experiment.stage.rpartition("-")[0]
 
 
 def _case(experiment: Experiment, old: StageRecord, new: StageRecord, policy: Policy, comparisons: int) -> Case:

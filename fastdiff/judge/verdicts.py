@@ -51,7 +51,12 @@ def fails(verdict: Verdict, strict: bool) -> bool:
     return verdict.word in FAILING and not verdict.excused
 
 
-def decide(estimate: Estimate, band: float, words: tuple[str, str] = (SLOW, FAST)) -> Verdict:
+def decide(
+    estimate: Estimate,
+    band: float,
+    words: tuple[str, str] = (SLOW, FAST),
+    advice: str = ": accept it, or explain it",
+) -> Verdict:
     """The band is [1 / (1 + band), 1 + band], so that swapping baseline and candidate swaps SLOW and FAST."""
     lower, upper = 1 / (1 + band), 1 + band
     told = f"±{100 * band:g} %"
@@ -59,10 +64,13 @@ def decide(estimate: Estimate, band: float, words: tuple[str, str] = (SLOW, FAST
     if estimate.alarm_low > upper:
         return Verdict(more, f"{estimate} is beyond the band of {told}", estimate)
     if estimate.alarm_high < lower:
-        return Verdict(less, f"{estimate} is beyond the band of {told}: accept it, or explain it", estimate)
+        return Verdict(less, f"{estimate} is beyond the band of {told}{advice}", estimate)
     if lower <= estimate.low and estimate.high <= upper:
         return Verdict(SAME, f"{estimate} is inside the band of {told}", estimate)
-    reason = f"{estimate} is neither surely inside nor surely beyond the band of {told}; {_settling(estimate, band)}"
+    shown = str(estimate)
+    if estimate.low > upper or estimate.high < lower:  # beyond it alone, and not with the confidence of the suite
+        shown = estimate.with_suite
+    reason = f"{shown} is neither surely inside nor surely beyond the band of {told}; {_settling(estimate, band)}"
     return Verdict(AMBIGUOUS, reason, estimate)
 
 
@@ -70,7 +78,8 @@ def _settling(estimate: Estimate, band: float) -> str:
     needed = trials_needed(estimate, band)
     count = f"more than {_most(estimate)}" if needed is None else str(needed)
     if estimate.paired:
-        return f"{count} further {'pair' if needed == 1 else 'pairs'} of processes would settle it"
+        whole = count if needed is None else f"about {estimate.trials + needed}"
+        return f"{whole} pairs of processes in all would settle it"
     return f"{count} further fresh {'process' if needed == 1 else 'processes'} on each side would settle it"
 
 

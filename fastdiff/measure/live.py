@@ -47,9 +47,15 @@ class NotCompiledError(RuntimeError):
     """Nothing was compiled where a full graph was asked for."""
 
 
+OUT_OF_MEMORY = ("can't allocate memory", "cuda error: out of memory", "cublas_status_alloc_failed")
+"""What else is said: by the host's allocator, by a driver without room for a context, by a library without any."""
+
+
 def out_of_memory(error: BaseException) -> bool:
     """torch has a class of its own for a full GPU, and none for a full host."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def graph_failed(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastdiff.record.checks import RecordError, object_, shaped
 from fastdiff.record.files import load, named, write_text
@@ -25,6 +25,9 @@ class Calibration:
     device: str
     """The device's slug."""
     stage: str
+    work: str
+    """The experiments' digest of what was built."""
+    request: dict[str, Any]
     when: str
     pairs: int
     """Over how many it was measured."""
@@ -49,8 +52,8 @@ def read(root: Path) -> list[Calibration]:
 
 
 def write(root: Path, found: Calibration) -> None:
-    """In the place of an older one of the same device and stage."""
-    others = [one for one in _readable(root) if (one.device, one.stage) != (found.device, found.stage)]
+    """In the place of an older one of the same work."""
+    others = [one for one in _readable(root) if (one.work, one.request) != (found.work, found.request)]
     content = {"calibrations": [asdict(one) for one in [*others, found]]}
     write_text(root / FILE, json.dumps(content, indent=1, allow_nan=False) + "\n")
 

@@ -29,6 +29,8 @@ class Side:
     """As somebody wrote it."""
     key: str
     """Of its content."""
+    words: tuple[str, ...] = ()
+    """The same, each word for itself."""
     environment: dict[str, Any] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
 
@@ -71,10 +73,16 @@ class Experiment:
     """Of each side in a pair."""
     looks: tuple[int, ...]
     """After how many pairs the numbers are looked at, planned beforehand; the last is the most that are measured."""
+    work: str = ""
+    """A digest of everything that is built: models with their weights, recipes, the device, fastdiff itself."""
+    options: str = ""
+    """Of the command, besides the two environments, to ask the same again."""
     injected: str = ""
     """The faults that were put into the new side on purpose."""
     pairs: tuple[Pair, ...] = ()
     pictures: Pictures | None = None
+    unapplied: str = ""
+    """Why a side was not timed: its stage is not what its name says."""
     failures: tuple[str, ...] = ()
     """Of pairs that ended before they had measured, with the last words of the process."""
     apart: bool = False
@@ -88,9 +96,7 @@ class Experiment:
     @property
     def question(self) -> tuple[Any, ...]:
         """What makes two experiments one, so that the second goes on with the first."""
-        sides = (self.old.key, self.new.key, self.old_stage, self.stage)
-        work = (self.request, self.calls, self.looks, self.injected, self.device.slug)
-        return (*sides, *work)
+        return (self.old.key, self.new.key, self.work, self.request, self.calls, self.looks, self.injected)
 
 
 def write(path: Path, experiment: Experiment) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HEADINGS = ("candidate", "new / old", "interval", "verdict")
 
 
-def text(found: Found, good: str, stage: str) -> list[str]:
+def text(found: Found, good: str, options: str) -> list[str]:
     """`good` is the spec of the good end, which every candidate was measured against."""
     steps = sorted(found.steps, key=_version)
     rows = [
@@ -25,7 +25,7 @@ def text(found: Found, good: str, stage: str) -> list[str]:
     ]
     lines = [*tables.text(HEADINGS, rows), ""]
     if found.culprit is None:
-        return lines + _nothing(steps[-1], good, stage)
+        return lines + _nothing(steps[-1], good, options)
     culprit = next(step for step in steps if step.spec == found.culprit)
     lines.append(_sentence(found, culprit, good))
     for step in steps:
@@ -36,13 +36,13 @@ def text(found: Found, good: str, stage: str) -> list[str]:
         lines += ["", f"environment, {good} -> {culprit.spec}:", *(f"  {line}" for line in culprit.difference)]
     if culprit.changes:
         lines += ["", "what else changed:", *(f"  {line}" for line in culprit.changes)]
-    return [*lines, "", _next(found.last_good or good, culprit.spec, stage)]
+    return [*lines, "", _next(found.last_good or good, culprit.spec, options)]
 
 
-def _nothing(bad: Step, good: str, stage: str) -> list[str]:
+def _nothing(bad: Step, good: str, options: str) -> list[str]:
     """Where nothing flips, only the bad end was measured."""
     answer = f"nothing to find: {bad.spec} is {bad.word}" + (f": {bad.reason}" if bad.reason else "")
-    return [answer] if bad.word == SAME else [answer, "", _next(good, bad.spec, stage)]
+    return [answer] if bad.word == SAME else [answer, "", _next(good, bad.spec, options)]
 
 
 def _sentence(found: Found, culprit: Step, good: str) -> str:
@@ -57,8 +57,8 @@ def _sentence(found: Found, culprit: Step, good: str) -> str:
     )
 
 
-def _next(old: str, new: str, stage: str) -> str:
-    return f"next: fastdiff ab --old {old} --new {new} --stage {stage}"
+def _next(old: str, new: str, options: str) -> str:
+    return f"next: fastdiff ab --old {old} --new {new} {options}"
 
 
 def _numbers(step: Step) -> tuple[str, str]:

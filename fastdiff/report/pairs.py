@@ -26,7 +26,7 @@ def text(answers: Sequence[Answer], calibration: Calibration | None, shown: Sequ
     lines = [*tables.text(HEADINGS, [_row(answer) for answer in answers]), ""]
     for answer in answers:
         lines += [line for judgement in answer.judgements for line in _sentence(judgement)]
-    lines += _environments(answers[0].experiment)
+    lines += _environments([answer.experiment for answer in answers])
     for answer, name in zip(answers, shown, strict=True):
         lines += _facts(answer.experiment)
         lines.append(
@@ -47,7 +47,8 @@ def limit(calibration: Calibration | None) -> str:
         return "smallest slowdown that this machine finds: not measured; `fastdiff calibrate` does that."
     one = calibration
     return (
-        f"smallest slowdown that this machine finds: {100 * one.smallest:+.1f} % of {one.stage} in {one.most_pairs} "
+        f"smallest slowdown that this machine finds: {100 * one.smallest:+.1f} % of {one.stage} "
+        f"({one.request.get('size')} px, {one.request.get('steps')} steps) in {one.most_pairs} "
         f"pairs of {one.calls} calls a side (95 % power, 1 % false alarms of a suite of {one.comparisons} stages). "
         f"Calibrated {one.when[:10]}: {one.pairs} pairs scattered by {percent(one.paired_sd)}, single processes by "
         f"{percent(one.process_sd)}."
@@ -88,8 +89,11 @@ def _sentence(judgement: Judgement) -> list[str]:
     return [what, *(f"  {detail}" for detail in verdict.details[1:]), *command, ""]
 
 
-def _environments(experiment: Experiment) -> list[str]:
+def _environments(experiments: Sequence[Experiment]) -> list[str]:
     """The whole list: a lock file's one package may be the cause of everything."""
+    experiment = next((one for one in experiments if one.new.packages), None)
+    if experiment is None:
+        return ["environments: nothing is known of their packages, because no pair was measured", ""]
     changed = package_differences(experiment.old.packages, experiment.new.packages)
     if not changed:
         return [f"environments: the same packages on both sides ({len(experiment.new.packages)})", ""]
@@ -106,10 +110,10 @@ def _facts(experiment: Experiment) -> list[str]:
     if effect is not None:
         change = f"{100 * math.expm1(effect):+.1f} %"
         lines.append(
-            f"{experiment.stage}: order: a call that follows the other side's takes {change}; both sides have it alike"
+            f"{experiment.stage}: a call that follows the other side's takes {change} against one that follows its "
+            "own, and both sides have as many of either"
         )
     if experiment.failures:
-        lines.append(
-            f"{experiment.stage}: {len(experiment.failures)} pairs ended early, the last: {experiment.failures[-1]}"
-        )
+        count = "1 pair" if len(experiment.failures) == 1 else f"{len(experiment.failures)} pairs"
+        lines.append(f"{experiment.stage}: {count} ended early, the last: {experiment.failures[-1]}")
     return lines
