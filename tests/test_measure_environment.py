@@ -77,6 +77,8 @@ def test_torch_is_described_but_not_imported() -> None:
     without, with_torch = json.loads(told)
     assert "torch_git" not in without
     assert len(with_torch.pop("torch_git")) == 40
+    assert with_torch.pop("threads") > 0
+    assert with_torch.pop("capability")
     with_torch.pop("cuda", None)
     assert without == with_torch
     assert {"python", "torch", "diffusers"} <= set(without["versions"])
