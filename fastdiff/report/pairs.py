@@ -86,7 +86,8 @@ def _sentence(judgement: Judgement) -> list[str]:
         return []
     what = f"{judgement.stage}: {judgement.metric.replace('_', ' ')} is {verdict.word}: {verdict.reason}"
     command = [f"next: {verdict.next}"] if verdict.next else []
-    return [what, *(f"  {detail}" for detail in verdict.details[1:]), *command, ""]
+    details = [f"  {detail}" for detail in verdict.details if detail not in what]
+    return [what, *details, *command, ""]
 
 
 def _environments(experiments: Sequence[Experiment]) -> list[str]:
