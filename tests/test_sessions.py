@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,9 +114,12 @@ def test_the_same_command_goes_on_where_it_stopped_and_throws_no_dice_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(Session, "answer", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            session.compare(asked, side(tmp_path), side(tmp_path))
-    (first,) = (tmp_path / "runs" / "ab").glob("*-bf16.json")
+        for other in (asked, replace(asked, steps=2)):
+            with pytest.raises(KeyboardInterrupt):
+                session.compare(other, side(tmp_path), side(tmp_path))
+    first, _ = sorted(
+        (tmp_path / "runs" / "ab").glob("*-bf16.json")
+    )  # other steps are another command = (tmp_path / "runs" / "ab").glob("*-bf16.json")
     again = session.compare(asked, side(tmp_path), side(tmp_path))
     assert [one.path for one in again] == [first, again[1].path]
     third = session.compare(asked, side(tmp_path), side(tmp_path))

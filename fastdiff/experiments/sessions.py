@@ -60,10 +60,7 @@ class Done:
     """
 
     def __init__(self, root: Path, asking: Sequence[Question]) -> None:
-        about = [
-            [one.digest, one.old.environment.key, one.new.environment.key, one.most_pairs, one.calls] for one in asking
-        ]
-        digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(repr(asking).encode()).hexdigest()[:16]
         self._file = root / FOLDER / f".{digest}.command"
         self._known: dict[str, str] = {}
         with suppress(OSError, ValueError):
