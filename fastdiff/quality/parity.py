@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.quality.tripwires import tripped
-
 if TYPE_CHECKING:
     import numpy as np
 
@@ -16,6 +14,8 @@ if TYPE_CHECKING:
 def assert_sound(images: np.ndarray) -> None:
     """Fails on pictures that are wrong whatever they are compared with: NaN, black, one flat colour."""
     __tracebackhide__ = True
+    from fastdiff.quality.tripwires import tripped  # brings NumPy, for which nobody waits who only collects
+
     if wrong := tripped(images):
         raise AssertionError(wrong)
 
