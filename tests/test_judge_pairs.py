@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastdiff.judge import pairs as judge
 from fastdiff.judge.policy import default
-from fastdiff.judge.verdicts import AMBIGUOUS, FAST, SAME, SLOW, decide, trials_needed
+from fastdiff.judge.verdicts import AMBIGUOUS, FAST, SAME, SLOW, decide
 from fastdiff.record.pairs import Pair
 from fastdiff.record.run import Round, StageRecord
 
@@ -138,10 +138,24 @@ def test_the_promised_smallest_slowdown_is_found() -> None:
     )
 
 
-def test_further_pairs_are_counted_by_their_own_rule() -> None:
-    found = judge.estimate([0.011, 0.0, 0.018], (3,), confidence=0.99, comparisons=1)
-    verdict = decide(found, 0.01)
-    needed = trials_needed(found, 0.01)
-    assert verdict.word == AMBIGUOUS
-    assert f"{f'about {3 + needed}' if needed else 'more than 100'} pairs of processes in all" in verdict.reason
-    assert found.narrowed(9) == pytest.approx(0.5)
+@pytest.mark.parametrize("ratios", [[0.02, 0.016, 0.024], [0.03, 0.02, 0.035], [0.008, -0.006, 0.001]])
+def test_the_pairs_that_are_asked_for_would_settle_it(ratios: list[float]) -> None:
+    """With pairs of the same mean and scatter, so many end in a verdict at the last look, and one fewer does not."""
+    rule = {"confidence": 0.99, "comparisons": 1}
+    assert decide(judge.estimate(ratios, (3,), **rule), 0.01).word == AMBIGUOUS
+    needed = judge.pairs_needed(ratios, 0.01, **rule)
+    assert needed is not None
+    for pairs, settled in ((needed - 1, False), (needed, True)):
+        if pairs > len(ratios):
+            others = like(ratios, pairs)
+            assert (decide(judge.estimate(others, judge.plan(pairs), **rule), 0.01).word != AMBIGUOUS) is settled
+
+
+def like(ratios: list[float], count: int) -> list[float]:
+    """So many of the same mean and standard deviation."""
+    steps = np.linspace(-1, 1, count)
+    return list(np.mean(ratios) + steps * np.std(ratios, ddof=1) / steps.std(ddof=1))
+
+
+def test_a_question_that_the_machine_cannot_answer_has_no_number_of_pairs() -> None:
+    assert judge.pairs_needed([0.3, 0.01, -0.27], 0.01, confidence=0.99, comparisons=1) is None

@@ -38,13 +38,9 @@ class Estimate:
     """Of the baseline."""
     candidates: int = 1
     """Trials of the candidate: more than one after a second look."""
-    paired: bool = False
-    """Whether each candidate took turns with a trial of the baseline: then pairs are what counts."""
 
     def narrowed(self, further: int) -> float:
         """What is left of the intervals' width after so many more trials of each side."""
-        if self.paired:
-            return math.sqrt(self.trials / (self.trials + further))
         sides = (self.candidates, self.trials)
         return math.sqrt(sum(1 / (side + further) for side in sides) / sum(1 / side for side in sides))
 

@@ -37,6 +37,8 @@ LOOKS = 4
 """More looks end a clear case sooner, and each takes its share of the error from the others."""
 FEWEST_PAIRS = 3
 """Two pairs give a standard deviation that is off by a factor of two as often as not."""
+MOST_PAIRS = 100
+"""Whoever needs more pairs than this has a question that this machine cannot answer."""
 POWER = 0.95
 """With what probability the smallest slowdown of a calibration is found."""
 
@@ -109,10 +111,7 @@ def estimate(
     The alarm's error is that of the whole suite over all its looks; SAME is an error of this comparison alone.
     """
     count, middle = len(ratios), fmean(ratios)
-    error = stdev(ratios) / math.sqrt(count)
-    spent = share(looks, count)
-    narrow = float(stdtrit(count - 1, 1 - (1 - alone) * spent)) * error
-    wide = float(stdtrit(count - 1, 1 - (1 - confidence) * spent / comparisons)) * error
+    narrow, wide = _reach(stdev(ratios), looks, count, confidence=confidence, comparisons=comparisons, alone=alone)
     return Estimate(
         ratio=math.exp(middle),
         low=math.exp(middle - narrow),
@@ -121,8 +120,30 @@ def estimate(
         alarm_high=math.exp(middle + wide),
         trials=count,
         candidates=count,
-        paired=True,
     )
+
+
+def _reach(
+    sd: float, looks: Sequence[int], pairs: int, *, confidence: float, comparisons: int, alone: float = 0.95
+) -> tuple[float, float]:
+    """How far the interval of the comparison alone goes to either side, and how far that of the alarm."""
+    error, spent = sd / math.sqrt(pairs), share(looks, pairs)
+    narrow = float(stdtrit(pairs - 1, 1 - (1 - alone) * spent))
+    wide = float(stdtrit(pairs - 1, 1 - (1 - confidence) * spent / comparisons))
+    return narrow * error, wide * error
+
+
+def pairs_needed(ratios: Sequence[float], band: float, *, confidence: float, comparisons: int) -> int | None:
+    """After how many pairs an experiment like this one would end, if they go on as these; None beyond the cap.
+
+    More pairs also know their own scatter better, so it is far fewer than the width of this interval says.
+    """
+    edge, at, sd = math.log1p(band), abs(fmean(ratios)), stdev(ratios)
+    for pairs in range(len(ratios) + 1, MOST_PAIRS + 1):
+        narrow, wide = _reach(sd, plan(pairs), pairs, confidence=confidence, comparisons=comparisons)
+        if at + narrow <= edge or at - wide > edge:
+            return pairs
+    return None
 
 
 def smallest(sd: float, looks: Sequence[int], band: float, *, confidence: float, comparisons: int) -> float:
@@ -159,7 +180,7 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
     if experiment.pictures is not None:
         found["picture"] = picture(experiment.pictures)
     return [
-        Judgement(experiment.stage, metric, replace(verdict, next=_next(experiment, verdict)))
+        Judgement(experiment.stage, metric, replace(verdict, next=verdict.next or _next(experiment, verdict)))
         for metric, verdict in found.items()
         if verdict
     ]
@@ -175,11 +196,24 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
     # Whoever stops in between is not given a look that was not planned.
     pairs = experiment.pairs[:looked]
     ratios = [ratio_of(pair) for pair in pairs]
-    found = estimate(ratios, experiment.looks, confidence=policy.paired_confidence, comparisons=comparisons)
-    verdict = decide(found, policy.paired, advice="")
+    verdict = _decided(ratios, experiment, policy, comparisons, policy.paired)
     told = f"{len(pairs)} pairs of processes, ±{percent(stdev(ratios))} between pairs"
     details = tuple(differing(experiment)) if verdict.word == SLOW else ()
     return replace(verdict, reason="; ".join([f"{verdict.reason} ({told})", *details[:1]]), details=details)
+
+
+def _decided(ratios: Sequence[float], experiment: Experiment, policy: Policy, comparisons: int, band: float) -> Verdict:
+    confidence = policy.paired_confidence
+    found = estimate(ratios, experiment.looks, confidence=confidence, comparisons=comparisons)
+    needed = pairs_needed(ratios, band, confidence=confidence, comparisons=comparisons)
+    if needed is None:
+        settling = f"more than {MOST_PAIRS} pairs of processes would be needed to settle it"
+    else:
+        settling = f"about {needed} pairs of processes in all would settle it"
+    verdict = decide(found, band, advice="", settling=settling)
+    if verdict.word == AMBIGUOUS and needed is not None:
+        return replace(verdict, next=_ask(experiment, needed))
+    return verdict
 
 
 def counted(pairs: int) -> str:
@@ -205,8 +239,7 @@ def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verd
     if len(calls) < FEWEST_PAIRS:
         return None
     ratios = [math.log(new / old) for old, new in calls]
-    found = estimate(ratios, experiment.looks, confidence=policy.paired_confidence, comparisons=comparisons)
-    verdict = decide(found, policy.first_call, advice="")
+    verdict = _decided(ratios, experiment, policy, comparisons, policy.first_call)
     old, new = (median(side) for side in zip(*calls, strict=True))
     cache = f", compile cache {state}" if state != "none" else ""
     return replace(verdict, reason=f"{verdict.reason} ({old:.3g} s -> {new:.3g} s{cache})")
@@ -247,14 +280,8 @@ def unlike(experiment: Experiment) -> list[str]:
 
 def _next(experiment: Experiment, verdict: Verdict) -> str:
     """What to type; nothing where there is nothing to find out."""
-    if verdict.word in (AMBIGUOUS, VOID):
-        sides = [
-            f"--{side} {shlex.quote(word)}"
-            for side, named in (("old", experiment.old), ("new", experiment.new))
-            for word in named.words
-        ]
-        most = 2 * experiment.looks[-1] if verdict.word == AMBIGUOUS else experiment.looks[-1]
-        return " ".join(["fastdiff ab", *sides, experiment.options, f"--max-pairs {most}"])
+    if verdict.word == VOID:
+        return _ask(experiment, experiment.looks[-1])
     packages = experiment.old.packages, experiment.new.packages
     changed = [name for name in STRUCTURAL if packages[0].get(name) != packages[1].get(name)]
     if verdict.word == SLOW and len(changed) == 1 and all(changed[0] in side for side in packages):
@@ -262,6 +289,16 @@ def _next(experiment: Experiment, verdict: Verdict) -> str:
         if Version(good) < Version(bad):
             return f"fastdiff bisect --package {changed[0]} --good {good} --bad {bad} {experiment.options}"
     return ""
+
+
+def _ask(experiment: Experiment, most: int) -> str:
+    """The same question again, with so many pairs."""
+    sides = [
+        f"--{side} {shlex.quote(word)}"
+        for side, named in (("old", experiment.old), ("new", experiment.new))
+        for word in named.words
+    ]
+    return " ".join(["fastdiff ab", *sides, experiment.options, f"--max-pairs {most}"])
 
 
 def _case(experiment: Experiment, old: StageRecord, new: StageRecord, policy: Policy, comparisons: int) -> Case:

@@ -25,8 +25,6 @@ AMBIGUOUS, VOID, MISSING, NEW, CHANGED = "AMBIGUOUS", "VOID", "MISSING", "NEW", 
 FAILING = frozenset({SLOW, MORE, CHANGED})
 MOST_TRIALS = 20
 """Whoever needs more trials than this should measure pairs that take turns instead: they differ far less."""
-MOST_PAIRS = 100
-"""Whoever needs more pairs than this has a question that this machine cannot answer."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,12 @@ def decide(
     band: float,
     words: tuple[str, str] = (SLOW, FAST),
     advice: str = ": accept it, or explain it",
+    settling: str = "",
 ) -> Verdict:
-    """The band is [1 / (1 + band), 1 + band], so that swapping baseline and candidate swaps SLOW and FAST."""
+    """The band is [1 / (1 + band), 1 + band], so that swapping baseline and candidate swaps SLOW and FAST.
+
+    `settling` says what would end an AMBIGUOUS, where it is not further trials of a baseline and a candidate.
+    """
     lower, upper = 1 / (1 + band), 1 + band
     told = f"±{100 * band:g} %"
     more, less = words
@@ -70,16 +72,15 @@ def decide(
     shown = str(estimate)
     if estimate.low > upper or estimate.high < lower:  # beyond it alone, and not with the confidence of the suite
         shown = estimate.with_suite
-    reason = f"{shown} is neither surely inside nor surely beyond the band of {told}; {_settling(estimate, band)}"
-    return Verdict(AMBIGUOUS, reason, estimate)
+    settling = settling or _settling(estimate, band)
+    return Verdict(
+        AMBIGUOUS, f"{shown} is neither surely inside nor surely beyond the band of {told}; {settling}", estimate
+    )
 
 
 def _settling(estimate: Estimate, band: float) -> str:
     needed = trials_needed(estimate, band)
-    count = f"more than {_most(estimate)}" if needed is None else str(needed)
-    if estimate.paired:
-        whole = count if needed is None else f"about {estimate.trials + needed}"
-        return f"{whole} pairs of processes in all would settle it"
+    count = f"more than {MOST_TRIALS}" if needed is None else str(needed)
     return f"{count} further fresh {'process' if needed == 1 else 'processes'} on each side would settle it"
 
 
@@ -88,14 +89,10 @@ def trials_needed(estimate: Estimate, band: float) -> int | None:
     edge, at = math.log1p(band), abs(math.log(estimate.ratio))
     reach = estimate.high if at <= edge else estimate.alarm_high
     now = math.log(reach / estimate.ratio)
-    for further in range(1, _most(estimate) + 1):
+    for further in range(1, MOST_TRIALS + 1):
         if now * estimate.narrowed(further) <= abs(edge - at):
             return further
     return None
-
-
-def _most(estimate: Estimate) -> int:
-    return MOST_PAIRS if estimate.paired else MOST_TRIALS
 
 
 # -- the next command -------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class DenoiserLesson:
 
 VAE = VaeLesson()
 SMALL = DenoiserLesson(pixels=128, steps=3300, batch=32, learning_rate=1e-3, pictures=8000)
-FULL = DenoiserLesson(pixels=256, steps=4400, batch=8, learning_rate=3e-4, pictures=2600, bf16=True)
+FULL = DenoiserLesson(pixels=256, steps=2800, batch=8, learning_rate=3e-4, pictures=2600, bf16=True)
 """Most of what there is to learn does not depend on resolution, and a small step costs a quarter of a full one."""
 
 Plan = TypeVar("Plan", VaeLesson, DenoiserLesson)
