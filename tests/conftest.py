@@ -19,11 +19,22 @@ if TYPE_CHECKING:
 
     from fastdiff.measure.live import LiveStage
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported: workers with a thread for every core would mostly wait for each other.
+    workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
 TEXT_WIDTH = 32
 TIME_EMBEDDING = 8
 
-
-SLOWEST = ("test_twins.py", "test_gate.py", "test_proof.py", "test_shapes_model.py", "test_published.py")
+SLOWEST = (
+    "test_twins.py",
+    "test_plugin.py",
+    "test_twins_techniques.py",
+    "test_shapes_model.py",
+    "test_gate.py",
+    "test_wheel.py",
+)
 """Files that begin first, because a worker that ends late has nobody to share with."""
 
 

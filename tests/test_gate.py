@@ -15,7 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from fastdiff.models import Model
 
-pytestmark = pytest.mark.alone
+alone = pytest.mark.alone
+"""For what is judged by its time; what follows from the files and the options alone may share the machine."""
 
 SUITE = Path(__file__).parent.parent / "perf_tests"
 
@@ -124,6 +125,7 @@ def test_a_first_run_is_new_and_passes(first: subprocess.CompletedProcess[str]) 
     assert "FAILED" not in first.stdout
 
 
+@alone
 def test_a_clean_run_fires_nothing(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:
     clean = session(project, "--benchmark-compare")
     assert clean.returncode == 0, clean.stdout
@@ -132,6 +134,7 @@ def test_a_clean_run_fires_nothing(project: Path, accepted: subprocess.Completed
     assert not words & {"SLOW", "FAST", "MORE", "LESS", "CHANGED", "MISSING", "NEW"}, clean.stdout
 
 
+@alone
 @pytest.mark.parametrize(
     ("stage", "test", "sentence"),
     [
@@ -152,6 +155,7 @@ def test_each_fault_fails_its_test_with_its_sentence(
     assert any(test in line and sentence in line for line in failed), "\n".join(failed) or faulty.stdout
 
 
+@alone
 @pytest.mark.parametrize(
     ("stage", "sentence"),
     [
@@ -167,6 +171,7 @@ def test_faults_of_building_and_ending_are_errors(
     assert sentence in faulty.stdout
 
 
+@alone
 def test_the_component_is_named(faulty: subprocess.CompletedProcess[str]) -> None:
     lines = faulty.stdout.splitlines()
     slow = [line for line in lines if line.lstrip().startswith("decode ")]
@@ -175,11 +180,13 @@ def test_the_component_is_named(faulty: subprocess.CompletedProcess[str]) -> Non
     assert steps, "the steps were slowed down, and nothing says so"
 
 
+@alone
 def test_faults_leave_the_sound_stage_alone(faulty: subprocess.CompletedProcess[str]) -> None:
     assert not outcomes(faulty, "FAILED", "fp32"), faulty.stdout
     assert len(outcomes(faulty, "PASSED", "fp32")) == 4
 
 
+@alone
 def test_faults_end_with_exit_code_1_and_junit_failures(
     project: Path, faulty: subprocess.CompletedProcess[str]
 ) -> None:
@@ -187,6 +194,7 @@ def test_faults_end_with_exit_code_1_and_junit_failures(
     assert (project / "junit.xml").read_text().count("<failure") >= 8
 
 
+@alone
 def test_a_run_with_faults_is_never_accepted(project: Path, faulty: subprocess.CompletedProcess[str]) -> None:
     run = run_files(project)[-1]
     for force in ((), ("--force",)):
@@ -196,6 +204,7 @@ def test_a_run_with_faults_is_never_accepted(project: Path, faulty: subprocess.C
         assert "Traceback" not in done.stderr
 
 
+@alone
 def test_a_second_look_is_taken_where_something_seems_slow_and_all_of_it_counts(
     project: Path, accepted: subprocess.CompletedProcess[str]
 ) -> None:
@@ -215,6 +224,7 @@ def test_a_second_look_is_taken_where_something_seems_slow_and_all_of_it_counts(
     assert stages["fp32"]["further_rounds"] == []
 
 
+@alone
 def test_a_second_look_that_fails_leaves_the_first_one(
     project: Path, accepted: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
@@ -229,6 +239,7 @@ def test_a_second_look_that_fails_leaves_the_first_one(
     assert "no second time" in result.stdout
 
 
+@alone
 def test_a_slow_run_may_be_accepted(project: Path, accepted: subprocess.CompletedProcess[str], tmp_path: Path) -> None:
     """Its verdict failed a test, but what it measured is whole: that is what accepting is for."""
     copy = tmp_path / "slower"
@@ -250,6 +261,7 @@ def test_a_slow_run_may_be_accepted(project: Path, accepted: subprocess.Complete
     assert session(copy, "--benchmark-compare", "--fastdiff-stage=fp32").returncode == 0
 
 
+@alone
 def test_benchmarks_alone_are_a_whole_session(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:
     result = session(project, "--benchmark-compare", "--benchmark-only", "--fastdiff-stage=fp32")
     assert result.returncode == 0, result.stdout
@@ -314,6 +326,7 @@ def test_another_device_is_an_error_before_anything_is_built(
     assert "built in" not in result.stdout
 
 
+@alone
 def test_a_busy_neighbour_makes_the_measurement_void_and_not_slow(
     project: Path, accepted: subprocess.CompletedProcess[str]
 ) -> None:

@@ -39,6 +39,10 @@ chance = random.Random(os.getpid())
 mood = chance.gauss(0, 0.002)
 record = {"model": "shapes", "stage": said.get("stage", "sdpa"), "follows": "bf16", "first_call_s": 1.0, "load_s": 0.1}
 Path(os.environ["PIDS"], str(os.getpid())).touch()
+if each := said.get("each"):
+    number = len(list(Path(os.environ["PIDS"]).glob("turn-*")))
+    Path(os.environ["PIDS"], f"turn-{number}").touch()
+    said["seconds"] = each[number]
 for line in sys.stdin:
     asked = json.loads(line)
     do = asked.pop("do")
@@ -182,12 +186,19 @@ def test_what_else_differs_is_said(world: World) -> None:
 
 
 def test_an_ambiguous_answer_says_how_many_more_pairs_would_settle_it(world: World) -> None:
-    answer = world.ask({}, {"slow": 1.0115}, most_pairs=3)
+    answer = world.ask({"seconds": 1.0}, {"each": [1.02, 1.016, 1.024]}, most_pairs=3)
     assert words(answer)["latency"] == AMBIGUOUS
     verdict = answer.latency.verdict
-    told = re.search(r"; (?:about (\d+)|more than 100) pairs of processes", verdict.reason)
+    told = re.search(r"about (\d+) pairs of processes in all would settle it", verdict.reason)
     assert told, verdict.reason
-    assert verdict.next == (f"fastdiff ab --old torch==1 --new . --stage sdpa --max-pairs {told[1]}" if told[1] else "")
+    assert verdict.next == f"fastdiff ab --old torch==1 --new . --stage sdpa --max-pairs {told[1]}"
+
+
+def test_a_change_at_the_edge_of_the_band_is_nothing_that_pairs_settle(world: World) -> None:
+    answer = world.ask({"seconds": 1.0}, {"each": [1.01, 1.006, 1.014]}, most_pairs=3)
+    verdict = answer.latency.verdict
+    assert (verdict.word, verdict.next) == (AMBIGUOUS, "")
+    assert "more than 100 pairs of processes would be needed to settle it" in verdict.reason
 
 
 def test_turns_are_taken_in_whole_blocks_and_begun_by_chance(world: World) -> None:

@@ -1,0 +1,47 @@
+"""The memory techniques on a small twin of every full-size architecture; a file of its own, so that both cores work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from test_twins import project as project
+from test_twins import session
+
+from fastdiff.models import ARCHITECTURES
+from fastdiff.recipes import TECHNIQUES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+POSSIBLE = [name for name in TECHNIQUES.names if "model-offload" not in name and "sequential" not in name]
+"""Of the techniques, on a CPU: the others move weights to where they are."""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("model", ARCHITECTURES)
+def test_the_memory_techniques(project: Path, model: str) -> None:
+    """Compiling is tested with the ladder; one model is enough for the technique of that name."""
+    asked = [name for name in TECHNIQUES.names if name != "default+compile" or model == "pixart-alpha"]
+    table = f"--fastdiff-markdown={project / 'table.md'}"
+    arguments = ("--fastdiff-ladder=techniques", "--fastdiff-batch=2", f"--fastdiff-stage={','.join(asked)}", table)
+    run = session(project, model, *arguments)
+    stages = {stage["stage"]: stage for stage in run["stages"]}
+    measured = [name for name, stage in stages.items() if stage["state"] == "measured"]
+    assert measured == [name for name in POSSIBLE if name in asked]
+    for name in set(asked) - set(measured):
+        assert stages[name]["state"] == "skipped"
+        assert stages[name]["reason"] == "not possible here"
+    peaks = {name: stages[name]["memory"]["peaks"]["decode"] for name in measured}
+    assert peaks["default+vae-slicing"] < peaks["default"]
+    assert peaks["default+vae-tiling"] < peaks["default"]
+    weights = {name: stages[name]["memory"]["weights_bytes"] for name in measured}
+    assert weights["default+precomputed-text"] < weights["default"] < weights["unoptimized"]
+    lines = (project / "table.md").read_text().splitlines()
+    assert lines[2].startswith("| Technique | Memory (GB) | Inference latency (ms) |")
+    assert sum("not possible here" in line for line in lines) == len(asked) - len(measured)
+    assert [line.split(" | ")[0] for line in lines[4:7]] == [
+        "| unoptimized pipeline",
+        "| bf16",
+        "| bf16 + SDPA (default)",
+    ]
