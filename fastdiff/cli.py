@@ -295,11 +295,18 @@ OLD = typer.Option(
 )
 NEW = typer.Option(["."], metavar="SPEC", help="The new side, in the same words (default: this environment).")
 STAGES = typer.Option([], "--stage", metavar="NAMES", help="Stages, separated by commas (default: all of the ladder).")
+SDPA_STAGE = typer.Option(["sdpa"], "--stage", metavar="NAMES", help="Stages, separated by commas.")
 OLD_STAGE = typer.Option("", metavar="NAME", help="Another stage for the old side: an A/B of two recipes.")
 CALLS = typer.Option(24, min=2, help="Calls of each side in a pair, an even number.")
 A_BATCH = typer.Option(None, "--batch", min=1, help="Pictures of a call (default: 1).")
 MOST_PAIRS = typer.Option(12, "--max-pairs", min=3, help="The most pairs of processes for each stage.")
-MOST_TIME = typer.Option(0.0, "--max-time", min=0, metavar="MINUTES", help="Begin no pair after so long (0: no limit).")
+MOST_TIME = typer.Option(
+    0.0,
+    "--max-time",
+    min=0,
+    metavar="MINUTES",
+    help="Begin no pair after so long, of all stages together (0: no limit).",
+)
 INJECT = typer.Option("", metavar="FAULTS", help="Put faults into the new side, for instance slow:5%.")
 FRESH = typer.Option(False, "--fresh", help="Begin anew, although a stopped experiment of the same question is there.")
 STRICT = typer.Option(False, "--strict", help="Whatever is not SAME fails.")
@@ -368,7 +375,7 @@ def ab(
 def calibrate(
     model: str = MODEL,
     weights: str = WEIGHTS,
-    stage: list[str] = STAGES,
+    stage: list[str] = SDPA_STAGE,
     device: str = DEVICE,
     steps: int | None = STEPS,
     size: int | None = SIZE,
@@ -384,7 +391,7 @@ def calibrate(
         from fastdiff.experiments.questions import Asked, named_stages
         from fastdiff.report.pairs import limit
 
-        stages = named_stages(stage or ["sdpa"])
+        stages = named_stages(stage)
         asked = Asked(model, weights, stages, "", device, steps, size, batch, calls, pairs)
         for found in _session(root).calibrate(asked, most_pairs=max_pairs, fresh=fresh):
             typer.echo(limit(found))
@@ -410,12 +417,13 @@ def bisect(
 ) -> None:
     """Find the first release of a package with which a stage is slower, by an A/B of each against the good one."""
     with _one_sentence(kept="every finished step is kept, and the same command goes on."):
+        from fastdiff.experiments.environments import masked
         from fastdiff.experiments.questions import Asked
         from fastdiff.report import bisection
 
         asked = Asked(model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs)
         end, found = _session(root).bisect(asked, package, good, bad, pip=pip, also=also)
-        said = [f"--{side} {shlex.quote(word)}" for word in (*pip, *also) for side in ("old", "new")]
+        said = [f"--{side} {shlex.quote(masked(word))}" for word in (*pip, *also) for side in ("old", "new")]
         for line in bisection.text(found, end, " ".join([*said, asked.options(stage)])):
             typer.echo(line)
         if found.culprit is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -75,7 +76,7 @@ class Ledger:
         self._file: Path | None = None
         self._environment: dict[str, Any] = {}
         self._machine_info: Any = None
-        self.against = asked.against
+        self.against = _shown(asked.against)
         if self.comparing and not self.against:
             self.baseline = compared_with(self.config, self.device)
             if self.baseline is None:
@@ -317,8 +318,14 @@ class Ledger:
         found = [self._repeating(one) for one in found]
         new = [one for one in found if self.judgements.get((one.stage, one.metric)) != one]
         self.judgements |= {(one.stage, one.metric): one for one in new}
-        # Who asked for a comparison with another environment and got none must not think that all is well.
-        return [one for one in new if fails(one.verdict, self.strict) or (self.against and one.verdict.word == VOID)]
+        return [one for one in new if self._fails(one)]
+
+    def _fails(self, judgement: Judgement) -> bool:
+        """Who asked for a comparison with another environment and got none must not think that all is well."""
+        record = self.records.get(judgement.stage)
+        untimed = judgement.verdict.word == MISSING and record is not None and record.state == MEASURED
+        none = judgement.verdict.word == VOID or untimed
+        return fails(judgement.verdict, self.strict) or (bool(self.against) and none)
 
     def _repeating(self, judgement: Judgement) -> Judgement:
         """The next command says again what this session was asked for: it is to measure the same work."""
@@ -326,13 +333,15 @@ class Ledger:
         if not command.startswith("pytest "):
             return judgement
         said = [text for text in given_options(self.config) if text.partition("=")[0] not in command]
+        if self.against:
+            said.append(f"--fastdiff-against={shlex.quote(shlex.join(self.against))}")
         return replace(judgement, verdict=replace(judgement.verdict, next=" ".join([command, *said])))
 
     def _outcome(self, interrupted: bool) -> str:
         """The reasons for which the session failed; "passed" if there is none."""
         if interrupted:
             return "interrupted"
-        reasons = [one.verdict.word.lower() for one in self.judgements.values() if fails(one.verdict, self.strict)]
+        reasons = [one.verdict.word.lower() for one in self.judgements.values() if self._fails(one)]
         for record in self.records.values():
             of_record = {
                 "unapplied": record.unapplied,
@@ -344,6 +353,15 @@ class Ledger:
                 found = [record.reason]
             reasons += found
         return ", ".join(dict.fromkeys(reasons)) or "passed"
+
+
+def _shown(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The other side's words as they may be printed and kept."""
+    if not words:
+        return ()
+    from fastdiff.experiments.environments import masked
+
+    return tuple(map(masked, words))
 
 
 def compared_with(config: pytest.Config, device: str) -> Baseline | None:

@@ -321,8 +321,11 @@ class Suite:
             self._look_again(subject, test)
 
     def _compare(self, subject: Subject) -> None:
-        """This environment against the named one, pair after pair."""
+        """This environment against the named one, pair after pair; once, or it would be measured until it is green."""
+        if subject.id in self.ledger.paired:
+            return
         from fastdiff.experiments import ab, questions
+        from fastdiff.experiments.environments import masked
         from fastdiff.experiments.errors import ExperimentError
         from fastdiff.experiments.sessions import Session
 
@@ -330,7 +333,8 @@ class Suite:
         policy = self.ledger.policy_of(subject.model.name, subject.stage.name)
         ladder, asked = self.ladders[subject.model.name], self._asked(subject.model)
         try:
-            old, new = (session.environment(words) for words in (self.settings.against, ["."]))
+            with self.progress.doing(f"{subject.id}: the environment {masked(' '.join(self.settings.against))}"):
+                old, new = (session.environment(words) for words in (self.settings.against, ["."]))
             question = ab.Question(
                 old=questions.work(old, subject.model, subject.stage, asked, session.root),
                 new=questions.work(new, subject.model, subject.stage, asked, session.root, ladder),

@@ -236,12 +236,12 @@ def test_an_interval_without_an_end_is_kept_as_none(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_found_before_anything_is_measured(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, and no folder")
     machine = Machine([1.0, 1.2])
-    with pytest.raises(BisectError, match=r"cannot be read \(Not a directory\); name another file"):
+    with pytest.raises(BisectError, match=r"cannot be read \(Not a directory\); remove it to search anew \(rm "):
         found_by(machine, tmp_path / "taken" / "bisect.json")
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
-    with pytest.raises(BisectError, match=r"cannot be written \(File exists\); name another file"):
+    with pytest.raises(BisectError, match=r"cannot be written \(File exists\); make room there or get the right"):
         found_by(machine, tmp_path / "nowhere" / "bisect.json")
-    with pytest.raises(BisectError, match=r"cannot be read \(Is a directory\); name another file"):
+    with pytest.raises(BisectError, match=r"cannot be read \(Is a directory\); remove it"):
         found_by(machine, tmp_path)
     assert machine.asked == []
 
@@ -264,7 +264,7 @@ def test_a_file_of_another_search_is_refused(
     with pytest.raises(BisectError) as refused:
         search(specs, machine, keep, print, good=good, asked=asked)
     assert str(refused.value).startswith(f"{keep} is the file of another search: {difference}")
-    assert str(refused.value).endswith(f"name another file, or remove this one (rm {keep}).")
+    assert str(refused.value).endswith(f"remove it to search anew (rm {keep}).")
     assert (keep.read_bytes(), machine.asked) == (before, [])
 
 

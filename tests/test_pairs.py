@@ -20,8 +20,10 @@ from fastdiff.experiments import sides
 from fastdiff.experiments.ab import MOST_FAILURES, Answer, Question, ask
 from fastdiff.experiments.environments import Environment
 from fastdiff.experiments.pairs import Work
+from fastdiff.experiments.sessions import failing
 from fastdiff.experiments.sides import SideError, SideProcess
 from fastdiff.judge import pairs as judge_pairs
+from fastdiff.judge.pairs import first_calls
 from fastdiff.judge.policy import default
 from fastdiff.judge.verdicts import AMBIGUOUS, CHANGED, MORE, SAME, SLOW, VOID
 from fastdiff.models import CATALOGUE
@@ -38,6 +40,7 @@ said = json.loads(os.environ["SAID"])
 chance = random.Random(os.getpid())
 mood = chance.gauss(0, 0.002)
 record = {"model": "shapes", "stage": said.get("stage", "sdpa"), "follows": "bf16", "first_call_s": 1.0, "load_s": 0.1}
+record["recipe"] = said.get("recipe", {})
 Path(os.environ["PIDS"], str(os.getpid())).touch()
 if each := said.get("each"):
     number = len(list(Path(os.environ["PIDS"]).glob("turn-*")))
@@ -189,7 +192,7 @@ def test_an_ambiguous_answer_says_how_many_more_pairs_would_settle_it(world: Wor
     answer = world.ask({"seconds": 1.0}, {"each": [1.02, 1.016, 1.024]}, most_pairs=3)
     assert words(answer)["latency"] == AMBIGUOUS
     verdict = answer.latency.verdict
-    told = re.search(r"about (\d+) pairs of processes in all would settle it", verdict.reason)
+    told = re.search(r"an experiment of about (\d+) pairs of processes would settle it", verdict.reason)
     assert told, verdict.reason
     assert verdict.next == f"fastdiff ab --old torch==1 --new . --stage sdpa --max-pairs {told[1]}"
 
@@ -199,6 +202,18 @@ def test_a_change_at_the_edge_of_the_band_is_nothing_that_pairs_settle(world: Wo
     verdict = answer.latency.verdict
     assert (verdict.word, verdict.next) == (AMBIGUOUS, "")
     assert "more than 100 pairs of processes would be needed to settle it" in verdict.reason
+
+
+def test_two_recipes_differ_because_they_were_asked_for(world: World) -> None:
+    answer = world.ask({"recipe": {"kernels": "math"}}, {"recipe": {"kernels": "any"}, "fingerprint": {"graphs": 2}})
+    found = next(one.verdict for one in answer.judgements if one.metric == "fingerprint")
+    assert (found.word, found.excused, found.next) == (CHANGED, True, "")
+    assert not failing([answer], strict=False)
+
+
+def test_first_calls_are_told_though_too_few_are_cold_for_a_verdict(world: World) -> None:
+    answer = world.ask({}, {}, most_pairs=3)
+    assert first_calls(answer.experiment) == ["first calls of the first pairs: 1 s -> 1 s, 1 s -> 1 s, 1 s -> 1 s"]
 
 
 def test_turns_are_taken_in_whole_blocks_and_begun_by_chance(world: World) -> None:
@@ -322,6 +337,17 @@ def test_a_stopped_experiment_goes_on(world: World, monkeypatch: pytest.MonkeyPa
     assert any("goes on with" in line and "2 pairs" in line for line in world.lines)
     again = world.ask({}, {}, most_pairs=4)
     assert again.path != path, "what is over is not gone on with"
+
+
+def test_what_was_given_up_is_not_gone_on_with(world: World) -> None:
+    stopped = world.ask({}, {}, until=0)
+    assert not stopped.experiment.complete
+    fresh = ask(
+        world.question({}, {}), default("cpu"), world.root, world.source,
+        progress=Progress(), say=world.lines.append, fresh=True,
+    )  # fmt: skip
+    assert record.read(stopped.path).complete
+    assert world.ask({}, {}).path not in (stopped.path, fresh.path)
 
 
 def test_another_question_begins_another_experiment(world: World) -> None:

@@ -18,8 +18,10 @@ from test_pairs import source as source
 from fastdiff.experiments import sessions
 from fastdiff.experiments.bisect import BisectError
 from fastdiff.experiments.environments import CreationError, Environment
+from fastdiff.experiments.errors import ExperimentError
 from fastdiff.experiments.questions import Asked
 from fastdiff.experiments.sessions import Session, failing
+from fastdiff.faults import parse
 from fastdiff.judge.verdicts import SAME, SLOW, VOID
 from fastdiff.recipes import RecipeError
 from fastdiff.record import calibration as calibrations
@@ -93,6 +95,10 @@ def test_a_comparison_that_measured_nothing_fails(session: Session, tmp_path: Pa
         (Asked(model="shape"), "did you mean 'shapes'"),
         (Asked(stages=("sdpaa",)), "did you mean 'sdpa'"),
         (Asked(stages=("bf16", "sdpa"), old_stage="fp32"), "--old-stage fp32 is compared with one stage, and 2 were"),
+        (Asked(stages=("sdpa",), faults=parse("slow:30%@spda")), "--inject slow:30%@spda: .*did you mean 'sdpa'"),
+        (Asked(size=100), "--size is 100; give a multiple of 64"),
+        (Asked(device="gpu"), "gpu"),
+        (Asked(stages=("sdpa-cudnn",), device="cpu"), "cudnn"),
         (Asked(calls=3), "3 calls a side do not make whole turns"),
     ],
 )
@@ -151,6 +157,27 @@ def test_a_calibration_is_kept_and_repeated_in_every_report(session: Session, tm
         f"finds: {100 * found.smallest:+.1f} % of shapes-sdpa (256 px, 8 steps) in 12 pairs of 8"
         in pairs.text(answers, session.limit(answers), ["x"])[-1]
     )
+
+
+def test_a_machine_that_favours_a_side_is_not_calibrated(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = Session.answer
+
+    def tilted(self: Session, question: Any, *arguments: Any, **options: Any) -> Any:
+        found = answer(self, question, *arguments, **options)
+        tilt = replace(found.latency, verdict=replace(found.latency.verdict, word=SLOW))
+        return replace(found, judgements=[tilt])
+
+    monkeypatch.setattr(Session, "answer", tilted)
+    with pytest.raises(ExperimentError, match="the same environment twice is SLOW"):
+        session.calibrate(replace(SDPA, most_pairs=5), most_pairs=4)
+    assert not (tmp_path / calibrations.FILE).exists()
+
+
+def test_what_opens_an_index_is_in_no_report(session: Session) -> None:
+    words = session.environment([".", "PIP_INDEX_URL=https://me:secret@host/simple"]).words
+    assert words == (".", "PIP_INDEX_URL=https://****@host/simple")
 
 
 def test_a_broken_calibration_is_a_missing_one(session: Session, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from fastdiff.report.progress import Progress
 
 CALLS = 24
-"""Of each side in a pair: on two shared cores a pair's ratio scattered by 2 % with 12 calls and by 0.4 % with 30."""
+"""Of each side in a pair: what scatters inside a pair is small then beside what scatters between pairs."""
 MOST_PAIRS = 12
 MOST_FAILURES = 3
 """In a row: whoever fails so often has a reason that more attempts do not mend."""
@@ -67,8 +67,7 @@ class Question:
 
     @property
     def errors(self) -> int:
-        """Among how many comparisons the suite's error is shared: latency and first call of every stage."""
-        return 2 * self.comparisons
+        return judge.errors_of(self.comparisons)
 
     @property
     def digest(self) -> str:
@@ -177,20 +176,32 @@ def _held(question: Question, root: Path, *, fresh: bool) -> Iterator[tuple[Path
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".gitignore").write_text("*\n")
     with ExitStack() as held:
-        for path in sorted(folder.glob(f"*-{new.stage}.json"), reverse=True) if not fresh else ():
-            try:
-                known = record.read(path)
-            except RecordError:
-                continue  # it cannot be gone on with; it stays for whoever wants to look
-            if not known.complete and known.question == new.question and _lock(path.with_suffix(""), held):
+        for path in sorted(folder.glob(f"*-{new.stage}.json"), reverse=True):
+            known = _stopped(path, new)
+            if known is None or not _lock(path.with_suffix(""), held):
+                continue
+            known = _stopped(path, new)  # whoever held the lock until now may have ended it
+            if known is None:
+                continue
+            if not fresh:
                 yield path, known
                 return
+            record.write(path, replace(known, complete=True))  # given up: nobody goes on with it later
         path, count = folder / f"{stamp(now)}-{new.stage}.json", 1
         # Of two that begin within one second, one finds the folder taken.
         while not _lock(path.with_suffix(""), held, made=True):
             count += 1
             path = folder / f"{stamp(now)}-{count}-{new.stage}.json"
         yield path, new
+
+
+def _stopped(path: Path, new: Experiment) -> Experiment | None:
+    """The experiment of that file, if it is not over and asks the same."""
+    try:
+        known = record.read(path)
+    except RecordError:
+        return None  # it cannot be gone on with; it stays for whoever wants to look
+    return known if not known.complete and known.question == new.question else None
 
 
 def _lock(folder: Path, held: ExitStack, *, made: bool = False) -> bool:

@@ -302,18 +302,18 @@ def _remember(keep: Path, memory: _Memory, tried: Mapping[str, Step]) -> None:
     try:
         write_text(keep, json.dumps(whole, indent=1, allow_nan=False) + "\n")
     except OSError as error:
-        raise BisectError(f"{keep} cannot be written ({error.strerror}); name another file.") from None
+        raise BisectError(f"{keep} cannot be written ({error.strerror}); make room there or get the right.") from None
 
 
 def _remembered(keep: Path, asked: _Memory) -> dict[str, Step]:
     """The steps of this very search, in the order in which they were tried; none where there is no file."""
-    mend = f"name another file, or remove this one (rm {keep})"
+    mend = f"remove it to search anew (rm {keep})"
     try:
         found: _Memory = shaped(_Memory, json.loads(keep.read_text(encoding="utf-8")), "the file")
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise BisectError(f"{keep} cannot be read ({error.strerror}); name another file.") from None
+        raise BisectError(f"{keep} cannot be read ({error.strerror}); {mend}.") from None
     except (ValueError, RecursionError) as error:
         why = str(error).removesuffix(".")
         raise BisectError(f"{keep} is no whole file of a bisection: {why}; {mend}.") from None

@@ -18,14 +18,12 @@ FEWEST_PAIRS = 5
 """A standard deviation of five is off by a third as often as not; of fewer it promises anything."""
 
 
-def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, comparisons: int) -> Calibration:
+def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stages: int) -> Calibration:
     """From an experiment whose two sides are the same, all of whose planned pairs were measured."""
     pairs = experiment.pairs
     if len(pairs) < FEWEST_PAIRS:
-        last = f": {experiment.failures[-1]}" if experiment.failures else ""
-        raise ExperimentError(
-            f"{judge.counted(len(pairs))} measured, and a calibration needs {FEWEST_PAIRS}{last}; go on."
-        )
+        why = experiment.unapplied or next(reversed(experiment.failures), "nothing says why")
+        raise ExperimentError(f"{judge.counted(len(pairs))} measured, and a calibration needs {FEWEST_PAIRS}: {why}")
     sd = stdev([judge.ratio_of(pair) for pair in pairs])
     return Calibration(
         device=experiment.device.slug,
@@ -38,13 +36,14 @@ def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, comp
         paired_sd=sd,
         process_sd=process_sd(experiment),
         most_pairs=most_pairs,
-        comparisons=comparisons,
+        stages=stages,
+        confidence=policy.paired_confidence,
         smallest=judge.smallest(
             judge.upper(sd, len(pairs) - 1),
             judge.plan(most_pairs),
             policy.paired,
             confidence=policy.paired_confidence,
-            comparisons=comparisons,
+            comparisons=judge.errors_of(stages),
         ),
     )
 

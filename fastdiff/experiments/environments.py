@@ -98,8 +98,8 @@ class Spec:
 
     @property
     def name(self) -> str:
-        """The way a report names the side; reports are shared, so what lets somebody into an index stays out."""
-        return re.sub(r"(https?://)[^/@\s]+@", r"\1****@", " ".join(self.words))
+        """The way a report names the side."""
+        return masked(" ".join(self.words))
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,17 @@ class Environment:
     key: str
     """Short, of its content and its variables: names its compile cache's folder."""
     words: tuple[str, ...] = ()
-    """As written, to be written again."""
+    """As written, to be written again; masked."""
 
     @property
     def is_this_one(self) -> bool:
         """Whether its workers run as this process does: with the same interpreter, and no variable changed."""
         return self.python == Path(sys.executable) and not self.variables
+
+
+def masked(text: str) -> str:
+    """Reports and run files are shared, so what lets somebody into an index stays out of them."""
+    return re.sub(r"(https?://)[^/@\s]+@", r"\1****@", text)
 
 
 # -- what was written -------------------------------------------------------------------------------------------------
@@ -323,7 +328,7 @@ def ready(spec: Spec, home: Path, say: Callable[[str], None]) -> Environment:
     else:
         python, seen = _found_or_made(spec, home.absolute(), say)
     key = _digest(python, _others(seen), sorted(spec.variables.items()))
-    return Environment(spec.name, python, spec.variables, key, spec.words)
+    return Environment(spec.name, python, spec.variables, key, tuple(map(masked, spec.words)))
 
 
 def _examined(spec: Spec, python: Path, say: Callable[[str], None]) -> dict[str, str]:
@@ -610,7 +615,9 @@ def releases(package: str, python: Path, pip_options: Sequence[str] = ()) -> lis
             f"pip's index has no release of {package!r} for {python}; look at the name, or name another --index-url=URL"
         )
     else:
-        why = f"pip of {python} lists no releases of {package!r}; name an interpreter that has a pip of 21.2 or newer"
+        why = (
+            f"pip of {python} lists no releases of {package!r}; it needs a pip of 21.2 or newer ({python} -m ensurepip)"
+        )
     raise CreationError(f"{why}. It ended with: {_last_words(done.stdout + done.stderr)}")
 
 

@@ -2,7 +2,8 @@
 
 In each pair of fresh processes the same environment takes turns with itself: clean, and then with known amounts of
 slowness put into the new side. Whole experiments of `fastdiff ab`, with their planned looks, are then drawn again and
-again from the measured pairs, each pair put back: the pairs are measured, the experiments are a bootstrap of them.
+again from the measured pairs, without putting any back: an experiment never has the same pair twice. The pairs are
+measured, and how many there are limits what the table knows.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import stdev
 
-from fastdiff.experiments.ab import CALLS, MOST_PAIRS
+from fastdiff.experiments.ab import CALLS, MOST_FAILURES, MOST_PAIRS, Question
 from fastdiff.experiments.environments import Environment, source_path
 from fastdiff.experiments.pairs import NEW, OLD, take_turns
 from fastdiff.experiments.questions import Asked, questions
+from fastdiff.experiments.sides import SideError
 from fastdiff.judge import pairs as judge
-from fastdiff.judge.policy import default
+from fastdiff.judge.policy import Policy, default
 from fastdiff.judge.verdicts import AMBIGUOUS, FAST, SAME, SLOW, decide
 from fastdiff.measure.environment import device_kind, device_name
-from fastdiff.record.checks import shaped
+from fastdiff.record.checks import RecordError, shaped
 from fastdiff.record.pairs import Pair
 from fastdiff.record.run import Round, StageRecord
 
@@ -34,7 +36,7 @@ CLEAN = 0
 AMOUNTS = (1, 2, 3, 5, 10)
 """Per cent that are put into every call of the new side."""
 EXPERIMENTS = 1000
-"""Drawn for each cell of the table: enough that chance moves it by a per cent or two."""
+"""Drawn for each cell of the table: then the drawing adds little to the chance in the pairs themselves."""
 
 
 @dataclass(frozen=True)
@@ -50,55 +52,70 @@ def collect(asked: Asked, count: int, folder: Path, keep: Path | None) -> list[M
     here = Environment("here", Path(sys.executable), {}, key="here")
     (question,) = questions(asked, here, here, folder)
     source = source_path(folder / ".fastdiff/environments")
-    found = _kept(keep, asked)
+    found, failed = _kept(keep, question), 0
     while len(found) < count:
         began = time.monotonic()
-        with ExitStack() as alive:
-            works = {OLD: question.old, NEW: question.new}
-            sides = {name: alive.enter_context(work.start(name, source)) for name, work in works.items()}
-            built = {name: work.build(sides[name]) for name, work in works.items()}
-            for side in sides.values():
-                side.ask("warm_up")
-            pairs = {}
-            for amount in (CLEAN, *random.sample(AMOUNTS, len(AMOUNTS))):
-                if amount:
-                    sides[NEW].ask("inject", faults=f"slow:{amount}%")
-                starts, times = take_turns(sides, asked.calls, random.Random())
-                records = {
-                    name: StageRecord(
-                        built[name].record.model,
-                        built[name].record.stage,
-                        built[name].record.follows,
-                        rounds=tuple(map(Round, times[name])),
-                    )
-                    for name in (OLD, NEW)
-                }
-                pairs[amount] = Pair(records[OLD], records[NEW], starts, 0.0)
-        found.append(Measured(pairs, time.monotonic() - began))
+        try:
+            amounts = _pair(question, source)
+        except SideError as error:
+            failed += 1
+            print(f"pair {len(found) + 1} ended early: {error}", flush=True)
+            if failed == MOST_FAILURES:
+                raise SystemExit("so often in a row is no accident; look at the last words above.") from None
+            continue
+        failed = 0
+        found.append(Measured(amounts, time.monotonic() - began))
         if keep:
+            kept = asdict(found[-1]) | {"question": _words(question)}
             with keep.open("a") as file:
-                file.write(json.dumps(asdict(found[-1])) + "\n")
+                file.write(json.dumps(kept) + "\n")
         print(f"pair {len(found)} of {count}: {found[-1].seconds:.0f} s", flush=True)
-    return found
+    return found[:count]
 
 
-def _kept(keep: Path | None, asked: Asked) -> list[Measured]:
+def _pair(question: Question, source: Path) -> dict[int, Pair]:
+    """One pair of processes that took turns once for each amount."""
+    works, pairs = {OLD: question.old, NEW: question.new}, {}
+    with ExitStack() as alive:
+        sides = {name: alive.enter_context(work.start(name, source)) for name, work in works.items()}
+        built = {name: works[name].build(sides[name]).record for name in random.sample((OLD, NEW), 2)}
+        for side in sides.values():
+            side.ask("warm_up")
+        for amount in (CLEAN, *random.sample(AMOUNTS, len(AMOUNTS))):
+            if amount:
+                sides[NEW].ask("inject", faults=f"slow:{amount}%")
+            starts, times = take_turns(sides, question.calls, random.Random())
+            old, new = (
+                StageRecord(one.model, one.stage, one.follows, rounds=tuple(map(Round, times[name])))
+                for name, one in ((OLD, built[OLD]), (NEW, built[NEW]))
+            )
+            pairs[amount] = Pair(old, new, starts, 0.0)
+    return pairs
+
+
+def _words(question: Question) -> dict[str, str]:
+    """What tells the pairs of one question from those of another."""
+    return {"work": question.digest, "request": str(asdict(question.new.request)), "calls": str(question.calls)}
+
+
+def _kept(keep: Path | None, question: Question) -> list[Measured]:
     if keep is None or not keep.exists():
         return []
     found = []
     for line in keep.read_text().splitlines():
-        whole = json.loads(line)
-        pairs = {int(amount): shaped(Pair, pair, str(keep)) for amount, pair in whole["amounts"].items()}
-        one = pairs[CLEAN].new
-        if ((one.stage,), len(one.rounds)) != (asked.stages, asked.calls):
-            raise SystemExit(f"{keep} holds pairs of another stage or number of calls; name another file.")
+        try:
+            whole = json.loads(line)
+            pairs = {int(amount): shaped(Pair, pair, str(keep)) for amount, pair in whole["amounts"].items()}
+        except (ValueError, KeyError, RecordError):
+            raise SystemExit(f"{keep} is no file of whole pairs; remove it (rm {keep}), or name another one.") from None
+        if whole.get("question") != _words(question):
+            raise SystemExit(f"{keep} holds pairs of another question; name another file.")
         found.append(Measured(pairs, whole["seconds"]))
     return found
 
 
-def word(ratios: list[float], looks: tuple[int, ...], comparisons: int) -> str:
+def word(ratios: list[float], looks: tuple[int, ...], comparisons: int, policy: Policy) -> str:
     """At which an experiment of these pairs, in this order, ends."""
-    policy = default(device_kind())
     said = AMBIGUOUS
     for look in looks:
         found = judge.estimate(ratios[:look], looks, confidence=policy.paired_confidence, comparisons=comparisons)
@@ -108,13 +125,19 @@ def word(ratios: list[float], looks: tuple[int, ...], comparisons: int) -> str:
     return said
 
 
-def table(measured: list[Measured], most: int, comparisons: int) -> list[str]:
+def table(measured: list[Measured], most: int, stages: int) -> list[str]:
     looks, chance = judge.plan(most), random.Random(0)
+    policy, comparisons = default(device_kind()), judge.errors_of(stages)
     columns = ["clean: SLOW or FAST", *(f"+{amount} %: SLOW" for amount in AMOUNTS)]
     cells = []
     for amount in (CLEAN, *AMOUNTS):
         ratios = [judge.ratio_of(one.amounts[amount]) for one in measured]
-        said = [word(chance.choices(ratios, k=most), looks, comparisons) for _ in range(EXPERIMENTS)]
+        # Without a change, old and new are names only, and which is which is thrown anew.
+        signs = (1, -1) if amount == CLEAN else (1,)
+        said = [
+            word([chance.choice(signs) * one for one in chance.sample(ratios, most)], looks, comparisons, policy)
+            for _ in range(EXPERIMENTS)
+        ]
         wanted = (SLOW,) if amount else (SLOW, FAST)
         cells.append(f"{100 * sum(one in wanted for one in said) / EXPERIMENTS:.1f} %")
         if not amount:
@@ -148,6 +171,8 @@ def main() -> None:
     parser.add_argument("--stages", type=int, default=1, help="of the suite that shares the error")
     parser.add_argument("--keep", type=Path, help="file for the samples; a second call goes on from it")
     options = parser.parse_args()
+    if not judge.FEWEST_PAIRS <= options.most <= options.pairs:
+        parser.error(f"--most is {options.most}; give {judge.FEWEST_PAIRS} to {options.pairs}, the number of --pairs.")
     asked = Asked(stages=(options.stage,), steps=options.steps, calls=options.calls)
     measured = collect(asked, options.pairs, Path.cwd(), options.keep)
     print(

@@ -110,8 +110,8 @@ class Taking:
     def _together(self, number: int, whole: bool) -> tuple[str, dict[str, StageRecord]]:
         with ExitStack() as alive:
             # Importing side by side is quicker; building and first calls are timed, and so one after the other.
-            sides = {name: alive.enter_context(self._start(name)) for name in (OLD, NEW)}
             order = self._shuffled()
+            sides = {name: alive.enter_context(self._start(name)) for name in order}
             built = {name: self._build(number, name, sides[name]) for name in order}
             for name in order:
                 self._warm_up(number, name, sides[name])

@@ -13,7 +13,7 @@ from fastdiff.experiments.ab import CALLS, MOST_PAIRS, Question
 from fastdiff.experiments.pairs import CACHE_VARIABLE, Work
 from fastdiff.judge.policy import default
 from fastdiff.measure.environment import device_kind
-from fastdiff.models import CATALOGUE
+from fastdiff.models import CATALOGUE, SIDE
 from fastdiff.recipes import LADDERS, RecipeError, unknown, with_named
 
 if TYPE_CHECKING:
@@ -85,6 +85,13 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
         raise RecipeError(
             f"--old-stage {asked.old_stage} is compared with one stage, and {len(stages)} were asked for."
         )
+    for fault in asked.faults:
+        if fault.stage not in (None, *(stage.name for stage in stages)):
+            raise RecipeError(f"--inject {fault}: {unknown('stage', str(fault.stage), [one.name for one in stages])}")
+    if asked.size is not None and asked.size % SIDE:
+        raise RecipeError(f"--size is {asked.size}; give a multiple of {SIDE}.")
+    for stage in (*stages, *([ladder[asked.old_stage]] if asked.old_stage else [])):
+        stage.recipe.on(_kind(asked))
     return [
         Question(
             old=work(old, model, ladder[asked.old_stage] if asked.old_stage else stage, asked, project),
@@ -115,6 +122,12 @@ def work(
         request=_request(model, asked),
         faults=",".join(map(str, put_in)),
     )
+
+
+def _kind(asked: Asked) -> str:
+    kind = device_kind() if asked.device == "auto" else asked.device.partition(":")[0]
+    default(kind)  # refuses what is no device
+    return kind
 
 
 def cache_of(environment: Environment, project: Path) -> Path:

@@ -13,23 +13,25 @@ from typing import TYPE_CHECKING
 
 from fastdiff.experiments import ab
 from fastdiff.experiments.ab import Answer
-from fastdiff.experiments.bisect import MEASURED, UNUSABLE, Step, candidates, search, spec_of
+from fastdiff.experiments.bisect import MEASURED, UNUSABLE, BisectError, Step, candidates, search, spec_of
 from fastdiff.experiments.calibrate import calibration
 from fastdiff.experiments.environments import (
     CreationError,
     Environment,
+    masked,
     package_differences,
     parse,
     ready,
     releases,
     source_path,
 )
-from fastdiff.experiments.pairs import NotAppliedError
+from fastdiff.experiments.errors import ExperimentError
+from fastdiff.experiments.pairs import OLD, NotAppliedError
 from fastdiff.experiments.questions import ENVIRONMENTS, policy_of, questions
 from fastdiff.experiments.sides import SideError
 from fastdiff.judge import pairs as judge
 from fastdiff.judge.pairs import differing
-from fastdiff.judge.verdicts import VOID, fails
+from fastdiff.judge.verdicts import FAST, SLOW, VOID, fails
 from fastdiff.measure.environment import device_kind, device_slug
 from fastdiff.recipes import LADDER
 from fastdiff.record import calibration as calibrations
@@ -56,14 +58,18 @@ NOWHERE = Environment("", Path(), {}, "")
 class Done:
     """What one command has answered already, so that the same command after Ctrl-C does not throw the dice again.
 
-    It lies beside the experiments until all of the command's questions are answered.
+    It lies beside the experiments until the command has come to its end, and for a day at most.
     """
+
+    LASTS_S = 24 * 3600
 
     def __init__(self, root: Path, asking: Sequence[Question]) -> None:
         digest = hashlib.sha256(repr(asking).encode()).hexdigest()[:16]
         self._file = root / FOLDER / f".{digest}.command"
         self._known: dict[str, str] = {}
         with suppress(OSError, ValueError):
+            if time.time() - self._file.stat().st_mtime > self.LASTS_S:
+                return
             self._known = dict(json.loads(self._file.read_text(encoding="utf-8")))
 
     def answer(self, question: Question, policy: Policy) -> Answer | None:
@@ -110,27 +116,48 @@ class Session:
         done = Done(self.root, asking)
         if fresh:
             done.forget()
-        answers = []
-        for question in asking:
-            policy = policy_of(question, self.root)
-            answer = done.answer(question, policy) or self.answer(question, policy, until=until, fresh=fresh)
-            done.keep(answer)
-            answers.append(answer)
-        if all(answer.experiment.complete for answer in answers):
+        answers = [self._answered(done, question, until=until, fresh=fresh) for question in asking]
+        if time.monotonic() < until:
             done.forget()
         return answers
 
     def calibrate(self, asked: Asked, *, most_pairs: int, fresh: bool = False) -> list[Calibration]:
         """The same environment on both sides, all of the pairs that were asked for."""
         here = self.environment(["."])
+        asking = [replace(question, to_the_end=True) for question in questions(asked, here, here, self.root)]
+        done = Done(self.root, asking)
+        if fresh:
+            done.forget()
         found = []
-        for question in questions(asked, here, here, self.root):
-            policy = policy_of(question, self.root)
-            answer = self.answer(replace(question, to_the_end=True), fresh=fresh)
-            known = calibration(answer.experiment, policy, most_pairs=most_pairs, comparisons=len(LADDER.stages))
+        for question in asking:
+            answer = self._answered(done, question, fresh=fresh)
+            known = calibration(
+                answer.experiment, policy_of(question, self.root), most_pairs=most_pairs, stages=len(LADDER.stages)
+            )
+            verdict = answer.latency.verdict
+            self.say(f"{known.stage}: the same environment twice read {verdict.estimate}")
+            if verdict.word in (SLOW, FAST):
+                raise ExperimentError(
+                    f"{known.stage}: the same environment twice is {verdict.word}, so this machine favours one of two "
+                    f"equal processes, and what pairs say here cannot be trusted; nothing was kept but {answer.path}."
+                )
             calibrations.write(self.root, known)
             found.append(known)
+        done.forget()
         return found
+
+    def _answered(self, done: Done, question: Question, *, until: float = float("inf"), fresh: bool = False) -> Answer:
+        """As this very command has answered before it was stopped, or measured now."""
+        policy = policy_of(question, self.root)
+        answer = done.answer(question, policy)
+        if answer:
+            self.say(
+                f"{question.new.id}: measured before this command was stopped ({answer.path.name}); --fresh repeats it"
+            )
+            return answer
+        answer = self.answer(question, policy, until=until, fresh=fresh)
+        done.keep(answer)
+        return answer
 
     def bisect(
         self, asked: Asked, package: str, good: str, bad: str, *, pip: Sequence[str] = (), also: Sequence[str] = ()
@@ -153,9 +180,12 @@ class Session:
                 answer = self.answer(question)
             except (CreationError, SideError, NotAppliedError) as error:
                 return Step(spec, UNUSABLE, reason=str(error), seconds=time.monotonic() - began)
+            trouble = answer.experiment.unapplied or next(reversed(answer.experiment.failures), "")
+            if answer.latency.verdict.estimate is None and trouble.startswith(f"{OLD} "):
+                raise BisectError(f"the good end cannot be measured: {trouble}; name another --good.")
             return _step(spec, answer, time.monotonic() - began)
 
-        about = {name: str(value) for name, value in asdict(asked).items()} | {"also": " ".join(said)}
+        about = {name: str(value) for name, value in asdict(asked).items()} | {"also": masked(" ".join(said))}
         about["on"] = device_slug(device_kind() if asked.device == "auto" else asked.device)
         keep = self.root / FOLDER / f"bisect-{package}-{good}-{bad}-{asked.model}-{'-'.join(asked.stages)}.json"
         return end, search(specs, measure, keep, self.say, good=end, asked=about)

@@ -20,7 +20,7 @@ from fastdiff.judge import metrics
 from fastdiff.judge.case import Case
 from fastdiff.judge.estimates import Estimate, logarithm
 from fastdiff.judge.explanation import causes, where
-from fastdiff.judge.facts import STRUCTURAL, differences, listed
+from fastdiff.judge.facts import STRUCTURAL, breakages, differences, listed
 from fastdiff.judge.gate import Judgement
 from fastdiff.judge.verdicts import AMBIGUOUS, CHANGED, SAME, SLOW, VOID, Verdict, decide
 from fastdiff.record.pairs import CALLS_OF_BLOCK
@@ -47,6 +47,11 @@ UPPER = 0.8
 
 ENVIRONMENT = ("torch_git", "cuda", "driver", "processor", "threads", "capability", "variables")
 """Facts of an environment that change how fast something runs; packages are told apart from them."""
+
+
+def errors_of(stages: int) -> int:
+    """Among how many comparisons the suite's error is shared: latency and first call of every stage."""
+    return 2 * stages
 
 
 # -- when to look -----------------------------------------------------------------------------------------------------
@@ -176,7 +181,7 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
         case = _case(experiment, old, new, policy, comparisons)
         found["first_call"] = first_call(experiment, policy, comparisons)
         found["memory"] = metrics.memory(case)
-        found["fingerprint"] = metrics.fingerprint(case)
+        found["fingerprint"] = fingerprint(case)
     if experiment.pictures is not None:
         found["picture"] = picture(experiment.pictures)
     return [
@@ -209,11 +214,22 @@ def _decided(ratios: Sequence[float], experiment: Experiment, policy: Policy, co
     if needed is None:
         settling = f"more than {MOST_PAIRS} pairs of processes would be needed to settle it"
     else:
-        settling = f"about {needed} pairs of processes in all would settle it"
+        settling = f"an experiment of about {needed} pairs of processes would settle it"
     verdict = decide(found, band, advice="", settling=settling)
-    if verdict.word == AMBIGUOUS and needed is not None:
-        return replace(verdict, next=_ask(experiment, needed))
-    return verdict
+    if verdict.word != AMBIGUOUS:
+        return verdict
+    if not experiment.complete:
+        return replace(verdict, next=_ask(experiment, experiment.looks[-1]))  # goes on with the pairs that are there
+    return replace(verdict, next=_ask(experiment, needed)) if needed else verdict
+
+
+def fingerprint(case: Case) -> Verdict | None:
+    """Nothing can be accepted here; and two recipes are asked for because they differ."""
+    verdict = metrics.fingerprint(case)
+    if verdict is None:
+        return None
+    meant = case.base is not None and case.base.recipe != case.record.recipe and not breakages(case.record)
+    return replace(verdict, next="", excused=verdict.excused or meant)
 
 
 def counted(pairs: int) -> str:
@@ -227,10 +243,11 @@ def percent(share: float) -> str:
 
 
 def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
-    """Of the pairs whose two compile caches were in the same state."""
-    alike = [pair for pair in experiment.pairs if pair.old.cache == pair.new.cache]
+    """Of the pairs whose two compile caches were in the same state; looked at when the latency is."""
+    looked = max((one for one in experiment.looks if one <= len(experiment.pairs)), default=0)
+    alike = [pair for pair in experiment.pairs[:looked] if pair.old.cache == pair.new.cache]
     states = [pair.old.cache for pair in alike]
-    state = max(set(states), key=states.count, default="")
+    state = max(sorted(set(states)), key=states.count, default="")
     calls = [
         (pair.old.first_call_s, pair.new.first_call_s)
         for pair in alike
@@ -240,9 +257,22 @@ def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verd
         return None
     ratios = [math.log(new / old) for old, new in calls]
     verdict = _decided(ratios, experiment, policy, comparisons, policy.first_call)
+    if verdict.word == AMBIGUOUS and looked < experiment.looks[-1]:
+        return None  # the latency ended the experiment; what was seen of first calls is told beside the verdicts
     old, new = (median(side) for side in zip(*calls, strict=True))
     cache = f", compile cache {state}" if state != "none" else ""
     return replace(verdict, reason=f"{verdict.reason} ({old:.3g} s -> {new:.3g} s{cache})")
+
+
+def first_calls(experiment: Experiment) -> list[str]:
+    """Each pair's, in words: few of them are cold, so that compiling for three times as long may get no verdict."""
+    calls = [
+        f"{pair.old.first_call_s:.3g} s -> {pair.new.first_call_s:.3g} s"
+        + (f" ({' and '.join(dict.fromkeys((pair.old.cache, pair.new.cache)))})" if pair.new.cache != "none" else "")
+        for pair in experiment.pairs[:FEWEST_PAIRS]
+        if pair.old.first_call_s and pair.new.first_call_s
+    ]
+    return [f"first calls of the first pairs: {', '.join(calls)}"] if calls else []
 
 
 def picture(found: Pictures) -> Verdict:
@@ -284,7 +314,9 @@ def _next(experiment: Experiment, verdict: Verdict) -> str:
         return _ask(experiment, experiment.looks[-1])
     packages = experiment.old.packages, experiment.new.packages
     changed = [name for name in STRUCTURAL if packages[0].get(name) != packages[1].get(name)]
-    if verdict.word == SLOW and len(changed) == 1 and all(changed[0] in side for side in packages):
+    plain = not experiment.injected and experiment.old_stage == experiment.stage
+    plain = plain and all(len(side.words) == 1 for side in (experiment.old, experiment.new))
+    if verdict.word == SLOW and plain and len(changed) == 1 and all(changed[0] in side for side in packages):
         good, bad = (side[changed[0]].partition("+")[0] for side in packages)
         if Version(good) < Version(bad):
             return f"fastdiff bisect --package {changed[0]} --good {good} --bad {bad} {experiment.options}"

@@ -37,9 +37,12 @@ class Calibration:
     """Of single processes in seconds: what pairing removes is the difference."""
     most_pairs: int
     """For so many pairs the number below holds."""
-    comparisons: int
+    stages: int
+    """Of the suite that shares the error."""
+    confidence: float
+    """Of the whole suite."""
     smallest: float
-    """The slowdown that is found with 95 % power at 1 % false alarms of the whole suite: 0.02 is 2 %."""
+    """The slowdown that is found with 95 % power at that confidence: 0.02 is 2 %."""
 
 
 def read(root: Path) -> list[Calibration]:
@@ -59,10 +62,10 @@ def write(root: Path, found: Calibration) -> None:
 
 
 def of_device(root: Path, device: str, stage: str) -> Calibration | None:
-    """Of that stage, or else the widest of the device: it promises least."""
+    """The newest of that stage, or else the widest of the device: it promises least."""
     known = [one for one in _readable(root) if one.device == device]
     own = [one for one in known if one.stage == stage]
-    return own[0] if own else max(known, key=lambda one: one.paired_sd, default=None)
+    return own[-1] if own else max(known, key=lambda one: one.paired_sd, default=None)
 
 
 def _readable(root: Path) -> list[Calibration]:

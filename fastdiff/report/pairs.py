@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from fastdiff.experiments.environments import package_differences
-from fastdiff.judge.pairs import order_effect, percent, unlike
+from fastdiff.judge.pairs import first_calls, order_effect, percent, unlike
 from fastdiff.report import tables
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ HEADINGS = ("stage", "latency", "old", "new", "change", "pairs", "memory", "fing
 
 def text(answers: Sequence[Answer], calibration: Calibration | None, shown: Sequence[str]) -> list[str]:
     """`shown` are the files' names as a person would type them."""
-    lines = [*tables.text(HEADINGS, [_row(answer) for answer in answers]), ""]
+    lines = [*tables.text(HEADINGS, [_row(answer) for answer in answers]), "", *_asked(answers[0].experiment), ""]
     for answer in answers:
         lines += [line for judgement in answer.judgements for line in _sentence(judgement)]
     lines += _environments([answer.experiment for answer in answers])
@@ -41,6 +41,17 @@ def markdown(answers: Sequence[Answer], calibration: Calibration | None, shown: 
     return [*tables.markdown(HEADINGS, rows), "", "```text", *told, "```"]
 
 
+def _asked(experiment: Experiment) -> list[str]:
+    """What was compared, for whoever reads the report without the command."""
+    one, request = experiment, experiment.request
+    return [
+        f"old: {one.old.name}" + (f", stage {one.old_stage}" if one.old_stage != one.stage else ""),
+        f"new: {one.new.name}" + (f", with {one.injected} put in on purpose" if one.injected else ""),
+        f"{one.device.name}: {request.get('size')} px, {request.get('steps')} steps, "
+        f"{one.calls} calls a side in a pair; begun {one.started[:16].replace('T', ' ')} UTC",
+    ]
+
+
 def limit(calibration: Calibration | None) -> str:
     """What this machine can see at all."""
     if calibration is None:
@@ -49,7 +60,8 @@ def limit(calibration: Calibration | None) -> str:
     return (
         f"smallest slowdown that this machine finds: {100 * one.smallest:+.1f} % of {one.stage} "
         f"({one.request.get('size')} px, {one.request.get('steps')} steps) in {one.most_pairs} "
-        f"pairs of {one.calls} calls a side (95 % power, 1 % false alarms of a suite of {one.comparisons} stages). "
+        f"pairs of {one.calls} calls a side (95 % power, {percent(1 - one.confidence)} false alarms of a suite of "
+        f"{one.stages} stages). "
         f"Calibrated {one.when[:10]}: {one.pairs} pairs scattered by {percent(one.paired_sd)}, single processes by "
         f"{percent(one.process_sd)}."
     )
@@ -69,7 +81,7 @@ def _row(answer: Answer) -> tuple[str, ...]:
         old,
         new,
         str(latency.estimate) if latency.estimate else "-",
-        str(len(experiment.pairs)),
+        str(latency.estimate.trials if latency.estimate else len(experiment.pairs)),
         *(words[metric].word if metric in words else "-" for metric in ("memory", "fingerprint", "picture")),
     )
 
@@ -107,6 +119,7 @@ def _facts(experiment: Experiment) -> list[str]:
     lines = []
     if not any(one["details"] for one in experiment.judgements if one["metric"] == "latency"):
         lines += [f"{experiment.stage}: {line}" for line in unlike(experiment)]
+    lines += [f"{experiment.stage}: {line}" for line in first_calls(experiment)]
     effect = order_effect(experiment.pairs)
     if effect is not None:
         change = f"{100 * math.expm1(effect):+.1f} %"
