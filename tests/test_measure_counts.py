@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.measure import components, counts, memory
-from fastdiff.measure.live import LiveStage
+from fastdiff.measure import components, counts, fingerprint, memory
+from fastdiff.measure.live import LiveStage, graph_failed, out_of_memory
 from fastdiff.models.libraries import torch
 from fastdiff.recipes import LADDER
 
@@ -112,6 +113,30 @@ def test_no_pass_disturbs_compiled_code(tiny: Model) -> None:
     plain = LiveStage(tiny, LADDER["sdpa"], "cpu", tiny.request, rounds=1)
     assert counts.count(plain.built, plain.generate, 2)["flops"] == eager["flops"]
     plain.close()
+
+
+def test_of_candidates_that_race_nothing_is_counted() -> None:
+    """Which kernel wins is decided by microseconds: a number of kernels would change every night."""
+    assert set(counts.inductor(tuned=True)) == {"calls_captured"}
+
+
+def test_only_caches_of_whole_graphs_tell_cold_from_warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU's counters stood after a warm start: each kernel had missed a cache of its own."""
+    from torch._dynamo.utils import counters
+
+    warm = {"fxgraph_cache_hit": 2, "async_compile_cache_miss": 47, "async_compile_cache_hit": 29}
+    monkeypatch.setitem(counters, "inductor", Counter(warm))
+    monkeypatch.setitem(counters, "aot_autograd", Counter({"autograd_cache_hit": 1}))
+    assert fingerprint.compilation().cache == "warm"
+
+
+def test_trouble_inside_inductor_is_told_by_its_cause() -> None:
+    from torch._inductor.exc import InductorError
+
+    full = InductorError(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), None)
+    assert out_of_memory(full)
+    assert graph_failed(InductorError(ValueError("no lowering"), None))
+    assert not graph_failed(ValueError("of our own"))
 
 
 # -- the GPU, played --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fastdiff.measure.boundaries import DECODE, DENOISING, REST, TEXT
 from fastdiff.measure.latency import CAP_CALLS, DeviceTimer, settle
 
 pytestmark = pytest.mark.alone
@@ -67,7 +68,8 @@ def test_earlier_calls_count() -> None:
 def test_without_a_gpu_there_is_no_device_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_initialized", lambda: False)
     with DeviceTimer() as timer:
-        pass
+        timer.ended(REST)
+        timer.ended(DECODE)
     assert timer.seconds is None
 
 
@@ -91,6 +93,20 @@ def test_device_time_lies_between_two_events(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
     monkeypatch.setattr("torch.cuda.Event", Event)
     with DeviceTimer() as timer:
-        happened.append("call")
-    assert happened == ["record", "call", "record", "wait"]
+        for component in (REST, TEXT, REST, DENOISING, DENOISING, REST, DECODE, REST):
+            happened.append(component)
+            timer.ended(component)
+    assert happened == [
+        "rest",
+        "record",
+        "text",
+        "rest",
+        "denoising",
+        "denoising",
+        "rest",
+        "decode",
+        "record",
+        "rest",
+        "wait",
+    ]
     assert timer.seconds == 0.25

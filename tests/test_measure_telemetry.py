@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -178,9 +180,31 @@ def test_the_software_power_cap_is_reported() -> None:
 
 
 def test_strangers_on_the_gpu_make_a_round_void() -> None:
-    mine, other = SimpleNamespace(pid=os.getpid()), SimpleNamespace(pid=1)
-    found = gpu_round(Driver(nvmlDeviceGetComputeRunningProcesses=[mine, other]))
+    mine, parent, other = (SimpleNamespace(pid=pid) for pid in (os.getpid(), os.getppid(), 2**30))
+    found = gpu_round(Driver(nvmlDeviceGetComputeRunningProcesses=[mine, parent, other]))
     assert found.void == "1 other processes computed on the GPU"
+
+
+def test_the_session_that_waits_for_a_second_look_is_no_stranger() -> None:
+    processes = [SimpleNamespace(pid=pid) for pid in (os.getpid(), os.getppid())]
+    assert gpu_round(Driver(nvmlDeviceGetComputeRunningProcesses=processes)).void == ""
+
+
+def test_the_clock_is_that_of_the_call_and_not_of_the_idle_gpu_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry.ClockSampler, "INTERVAL_S", 0.001)
+    driver = Driver(nvmlDeviceGetClockInfo=1400)
+    watch = Gpu(1, driver)
+    watch.before()
+    sampler = watch._sampler
+    assert sampler is not None
+    while len(sampler._seen) < 3:
+        time.sleep(0.001)
+    threads = threading.active_count()
+    sampler._over.set()
+    sampler._thread.join()
+    driver.answers["nvmlDeviceGetClockInfo"] = 345
+    assert watch.after().telemetry["sm_clock_mhz"] == 1400
+    assert threading.active_count() == threads - 1, "nothing samples on"
 
 
 def test_in_a_container_nobody_can_tell_who_is_a_stranger() -> None:

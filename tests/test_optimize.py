@@ -19,7 +19,7 @@ from fastdiff.measure import fingerprint
 from fastdiff.measure.live import LiveStage
 from fastdiff.models.libraries import torch
 from fastdiff.models.loading import WeightsError
-from fastdiff.optimize import DeviceError, build, precision, switches
+from fastdiff.optimize import DeviceError, build, noise, precision, switches
 from fastdiff.quality.metrics import likeness
 from fastdiff.recipes import LADDER, PUBLISHED_FLAGS, Compile, Recipe, RecipeError
 
@@ -322,6 +322,40 @@ def test_what_compilation_was_about_to_hold_dies_too(tiny: Model) -> None:
     left = ghosts(built)
     built.close()
     assert [ghost() for ghost in left] == [None] * len(left)
+
+
+def test_every_dtype_starts_from_the_same_noise(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is needed before torch 2.12, where one seed gave other numbers in other dtypes."""
+    monkeypatch.setattr(noise, "dtypes_draw_alike", lambda: False)
+
+    def latents(dtype: torch.dtype) -> torch.Tensor:
+        with build(tiny, LADDER["fp32"].recipe, "cpu") as built:
+            seed, asked = torch.Generator().manual_seed(3), []
+            original = torch.randn
+            monkeypatch.setattr(torch, "randn", lambda *a, **k: (asked.append(k["dtype"]), original(*a, **k))[1])
+            drawn = built.pipeline.prepare_latents(1, 4, 64, 64, dtype, torch.device("cpu"), seed)
+            monkeypatch.setattr(torch, "randn", original)
+            assert asked == [torch.float32]
+        assert drawn.dtype == dtype
+        return drawn
+
+    whole, half = latents(torch.float32), latents(torch.bfloat16)
+    assert (whole.bfloat16() == half).all()
+
+
+def test_this_torch_is_asked_whether_its_dtypes_draw_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise.dtypes_draw_alike.cache_clear()
+    assert noise.dtypes_draw_alike()
+    original = torch.randn
+
+    def unrelated(*size: int, generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
+        """Each dtype takes other bits of the same random words."""
+        return original(*size, generator=generator.manual_seed(dtype.itemsize), dtype=dtype)
+
+    noise.dtypes_draw_alike.cache_clear()
+    monkeypatch.setattr(torch, "randn", unrelated)
+    assert not noise.dtypes_draw_alike()
+    noise.dtypes_draw_alike.cache_clear()
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")

@@ -6,6 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from fastdiff.measure.boundaries import DECODE
 from fastdiff.record.run import WarmUp
 
 if TYPE_CHECKING:
@@ -61,25 +62,33 @@ def settle(
 
 
 class DeviceTimer:
-    """`with DeviceTimer() as timer: call()`, then `timer.seconds`: from the GPU's first work to its last.
+    """`with DeviceTimer() as timer, boundaries(pipeline, timer.ended): call()`, then `timer.seconds`: from the GPU's
+    first work, the prompt's, to its last, the decoder's.
 
     None where no GPU is in use. Gaps in which the GPU waited for the host in between are in it: wall time minus this
-    is what the host does alone before the first kernel and after the last one.
+    is what the host does alone, such as splitting the prompt into tokens and turning the result into pictures. Events
+    before and after the call would not tell the two apart: an idle GPU reaches an event as soon as the host does.
     """
 
     def __init__(self) -> None:
         self.seconds: float | None = None
         self._began: Any = None
+        self._ended: Any = None
+
+    def ended(self, component: str) -> None:
+        """Of `measure.boundaries`."""
+        if self._began is None:
+            self._began = self._event()
+        elif component == DECODE:
+            self._ended = self._event()
 
     def __enter__(self) -> DeviceTimer:
-        self._began = self._event()
         return self
 
     def __exit__(self, *_: object) -> None:
-        ended = self._event()
-        if self._began is not None and ended is not None:
-            ended.synchronize()
-            self.seconds = self._began.elapsed_time(ended) / 1000
+        if self._began is not None and self._ended is not None:
+            self._ended.synchronize()
+            self.seconds = self._began.elapsed_time(self._ended) / 1000
 
     def _event(self) -> Any:
         from fastdiff.models.libraries import torch

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.measure import components, counts, fingerprint, memory, proof
+from fastdiff.measure.boundaries import boundaries
 from fastdiff.measure.canary import time_canary
 from fastdiff.measure.fingerprint import Fingerprint
 from fastdiff.measure.latency import DeviceTimer, settle, synchronised_clock
@@ -47,8 +48,14 @@ class NotCompiledError(RuntimeError):
     """Nothing was compiled where a full graph was asked for."""
 
 
-OUT_OF_MEMORY = ("can't allocate memory", "cuda error: out of memory", "cublas_status_alloc_failed")
-"""What else is said: by the host's allocator, by a driver without room for a context, by a library without any."""
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "cuda out of memory",
+    "cuda error: out of memory",
+    "cublas_status_alloc_failed",
+)
+"""What else is said: by the host's allocator, by torch while inductor tunes (as inductor's error), by a driver without
+room for a context, by a library without any."""
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -59,7 +66,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def graph_failed(error: BaseException) -> bool:
-    return type(error).__module__ == "torch._dynamo.exc"
+    return type(error).__module__ in ("torch._dynamo.exc", "torch._inductor.exc")
 
 
 class LiveStage:
@@ -138,7 +145,9 @@ class LiveStage:
 
     def generate(self) -> Any:
         """What is timed: one whole call, from the prompt to finished pictures."""
-        with DeviceTimer() as timer:
+        if self.device == "cpu":
+            return self.call()
+        with DeviceTimer() as timer, boundaries(self.built.pipeline, timer.ended):
             images = self.call()
         self._device_s = timer.seconds
         return images
@@ -185,7 +194,12 @@ class LiveStage:
         if self._counts is None:
             # With a cache no step stands for the others.
             with self._few_steps() if self.recipe.cache == "none" else nullcontext():
-                self._counts = counts.count(self.built, self.generate, steps) | counts.inductor()
+                self._counts = counts.count(self.built, self.generate, steps) | counts.inductor(tuned=self._is_tuned)
+
+    @property
+    def _is_tuned(self) -> bool:
+        """Whether inductor lets candidates race for each kernel; on a CPU no recipe asks for that."""
+        return self.recipe.compile is not None and self.recipe.compile.mode.startswith("max-autotune")
 
     def take_apart(self) -> None:
         if self.components is None:

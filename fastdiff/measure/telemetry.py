@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastdiff.measure.environment import usable_cores, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STEAL_LIMIT = 0.10
 """Latency scatters by 7 to 10 % between processes on calm shared cores; more stolen time than that is its own cause."""
@@ -110,6 +114,32 @@ class Cpu:
         return found
 
 
+class ClockSampler:
+    """The mean of a clock while something runs: read afterwards, when the host has its pictures, the GPU is idle."""
+
+    INTERVAL_S = 0.05
+
+    def __init__(self, read: Callable[[], float | None]) -> None:
+        self._read = read
+        self._seen: list[float] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+
+    def _sample(self) -> None:
+        # Not at once: the first work is still on its way, and the clock of an idle GPU is no part of the call.
+        while not self._over.wait(self.INTERVAL_S):
+            if (clock := self._read()) is None:
+                return
+            self._seen.append(clock)
+
+    def mean(self) -> float | None:
+        """Of a call that is over before the first reading, the clock of now."""
+        self._over.set()
+        self._thread.join()
+        return sum(self._seen) / len(self._seen) if self._seen else self._read()
+
+
 class Gpu:
     """Asks the driver, which needs no CUDA context and so disturbs nothing."""
 
@@ -119,6 +149,7 @@ class Gpu:
         self._nvml = nvml or pynvml
         self._gpu: Any = None
         self._reasons = 0
+        self._sampler: ClockSampler | None = None
         with contextlib.suppress(self._nvml.NVMLError):
             self._nvml.nvmlInit()
             places = visible(list(range(self._nvml.nvmlDeviceGetCount())))
@@ -127,10 +158,14 @@ class Gpu:
 
     def before(self) -> None:
         self._reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons") or 0
+        self._sampler = ClockSampler(self._clock)
+
+    def _clock(self) -> float | None:
+        return self._ask("nvmlDeviceGetClockInfo", self._nvml.NVML_CLOCK_SM)
 
     def after(self) -> Reading:
-        # Read first, while the clocks are still those of the call.
-        clock = self._ask("nvmlDeviceGetClockInfo", self._nvml.NVML_CLOCK_SM)
+        clock = self._sampler.mean() if self._sampler else None
+        self._sampler = None
         told = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
         reasons = self._reasons | (told or 0)
         power = self._ask("nvmlDeviceGetPowerUsage")
@@ -145,8 +180,10 @@ class Gpu:
         causes = [words for name, words in GPU_DISTURBED.items() if reasons & getattr(self._nvml, name)]
         pids = [process.pid for process in processes or ()]
         # In a container the driver knows this process by another number; then nobody can tell who is a stranger.
-        if os.getpid() in pids and len(pids) > 1:
-            causes.append(f"{len(pids) - 1} other processes computed on the GPU")
+        # Whoever started this one waits for it: a session, for its second look.
+        strangers = set(pids) - {os.getpid(), os.getppid()}
+        if os.getpid() in pids and strangers:
+            causes.append(f"{len(strangers)} other processes computed on the GPU")
         known = {name: float(value) for name, value in found.items() if value is not None}
         return Reading("; ".join(causes), known)
 

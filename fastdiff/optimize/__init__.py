@@ -18,6 +18,7 @@ from fastdiff.optimize import (
     decoding,
     fusion,
     layout,
+    noise,
     offload,
     precision,
     quantization,
@@ -103,6 +104,7 @@ def build(model: Model, recipe: Recipe, device: str, request: Request | None = N
     request = request or model.request
     built = Built(model, recipe, device)
     compilation.forget()
+    _return_memory()  # of a stage that failed in its call: its traceback held its tensors while it was closed
     try:
         began = time.perf_counter()
         if torch.device(device).type == "cuda":
@@ -128,6 +130,7 @@ def _load(built: Built, request: Request) -> None:
     model, recipe, device = built.model, built.recipe, built.device
     place = "cpu" if recipe.offload != "none" else None
     built.pipeline = load(model, recipe.dtype, recipe.autoencoder, device, place=place)
+    noise.draw_in_float32(built.pipeline)
     built.call_options = call_options(model)
     if words := stand_ins(model, request, recipe.dtype, device):
         built.synthetic_text = True
