@@ -39,7 +39,7 @@ ROUND_TRIP_PIXELS = 256
 
 GUIDANCE = 2.0
 """What the suite asks for too: the scored pictures are of the kind that the stages draw. Chosen by
-this score: the same weights had 96.5 % of the shapes' colours right at 2, and 87.5 % at 4; nothing else was tried."""
+this score: earlier weights had 96.5 % of the shapes' colours right at 2, and 87.5 % at 4; nothing else was tried."""
 
 SHEET_COLUMNS = 8
 SHEET_PICTURES = 32
