@@ -536,10 +536,7 @@ def test_no_such_package_is_a_sentence(wheels: Path) -> None:
     ("complaint", "sentence"),
     [
         ("WARNING: Retrying (Retry(total=4)) after connection broken", "pip reached no index; look at the network"),
-        (
-            "/usr/bin/python: No module named pip",
-            "name an interpreter that has a pip of 21.2 or newer. It ended with: /u",
-        ),
+        ("/usr/bin/python: No module named pip", "/python -m ensurepip). It ended with: /usr/bin/python: No module"),
     ],
 )
 def test_no_index_and_no_pip_are_sentences(complaint: str, sentence: str, tmp_path: Path) -> None:
