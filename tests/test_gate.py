@@ -48,7 +48,7 @@ def pytest_fastdiff_ladder(ladder, model):
 FAULTS = (
     "slow:900%@slow",
     "slow-step:900%@step",
-    "slow-first:900%@first",
+    "slow-first:2900%@first",
     "memory:+20%@heavy",
     "unapplied@lacking",
     "noise-image@noisy",
@@ -70,7 +70,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny: Model) -> Path:
     (folder / "pyproject.toml").write_text(
         "[tool.pytest.ini_options]\nfastdiff_model = 'twin'\nfastdiff_rounds = '5'\n"
         f"fastdiff_stage = '{','.join(STAGES)}'\n"
-        "[tool.fastdiff.policy]\nlatency = 0.9\nladder = 0.9\nfirst_call = 1.0\n"
+        "[tool.fastdiff.policy]\nlatency = 0.9\nladder = 0.9\nfirst_call = 3.0\n"
     )
     return folder
 
