@@ -131,7 +131,9 @@ def test_a_clean_run_fires_nothing(project: Path, accepted: subprocess.Completed
     assert clean.returncode == 0, clean.stdout
     assert "SAME" in clean.stdout
     # A first call of a tenth of a second that was disturbed when it was accepted seems FAST now, which fails nothing.
-    judged = [one for one in newest_run(project)["judgements"] if (one["metric"], one["word"]) != ("first_call", "FAST")]
+    judged = [
+        one for one in newest_run(project)["judgements"] if (one["metric"], one["word"]) != ("first_call", "FAST")
+    ]
     words = {judgement["word"] for judgement in judged}
     assert not words & {"SLOW", "FAST", "MORE", "LESS", "CHANGED", "MISSING", "NEW"}, clean.stdout
 
