@@ -142,7 +142,8 @@ def _allocator(built: Built, call: Callable[[], object]) -> Memory:
     forget_peak(built.device)
     with boundaries(built.pipeline, ended):
         call()
-    found = {component: peak + _of_graphs() for component, peak in found.items()}
+    pools = _of_graphs()
+    found = {component: peak + pools for component, peak in found.items()}
     where = max(found, key=lambda component: found[component])
     return Memory(
         peak_bytes=found[where],
