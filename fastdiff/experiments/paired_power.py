@@ -3,7 +3,8 @@
 In each pair of fresh processes the same environment takes turns with itself: clean, and then with known amounts of
 slowness put into the new side. Whole experiments of `fastdiff ab`, with their planned looks, are then drawn again and
 again from the measured pairs, without putting any back: an experiment never has the same pair twice. The pairs are
-measured, and how many there are limits what the table knows.
+measured, and how many there are limits what the table knows. Two rules that compare one run with an earlier one are
+given the same samples: the old side of one pair, and the new side of another.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import stdev
+from typing import TYPE_CHECKING
 
 from fastdiff.experiments.ab import CALLS, MOST_FAILURES, MOST_PAIRS, Question
 from fastdiff.experiments.environments import Environment, source_path
 from fastdiff.experiments.pairs import NEW, OLD, take_turns
+from fastdiff.experiments.power import OF_TWO_RUNS, times
 from fastdiff.experiments.questions import Asked, questions
 from fastdiff.experiments.sides import SideError
 from fastdiff.judge import pairs as judge
@@ -31,6 +34,9 @@ from fastdiff.measure.environment import device_kind, device_name
 from fastdiff.record.checks import RecordError, shaped
 from fastdiff.record.pairs import Pair
 from fastdiff.record.run import Round, StageRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLEAN = 0
 AMOUNTS = (1, 2, 3, 5, 10)
@@ -129,26 +135,42 @@ def table(measured: list[Measured], most: int, stages: int) -> list[str]:
     looks, chance = judge.plan(most), random.Random(0)
     policy, comparisons = default(device_kind()), judge.errors_of(stages)
     columns = ["clean: SLOW or FAST", *(f"+{amount} %: SLOW" for amount in AMOUNTS)]
-    cells = []
-    for amount in (CLEAN, *AMOUNTS):
-        ratios = [judge.ratio_of(one.amounts[amount]) for one in measured]
+
+    def ours(amount: int) -> str:
+        ratios = [judge.ratio_of(one.amounts[amount]) for one in chance.sample(measured, most)]
         # Without a change, old and new are names only, and which is which is thrown anew.
         signs = (1, -1) if amount == CLEAN else (1,)
-        said = [
-            word([chance.choice(signs) * one for one in chance.sample(ratios, most)], looks, comparisons, policy)
-            for _ in range(EXPERIMENTS)
-        ]
-        wanted = (SLOW,) if amount else (SLOW, FAST)
-        cells.append(f"{100 * sum(one in wanted for one in said) / EXPERIMENTS:.1f} %")
-        if not amount:
-            same = said.count(SAME) / EXPERIMENTS
+        return word([chance.choice(signs) * one for one in ratios], looks, comparisons, policy)
+
+    def of_two_runs(rule: Callable[[list[float], list[float]], str]) -> Callable[[int], str]:
+        def of_one_night(amount: int) -> str:
+            before, now = chance.sample(measured, 2)
+            return rule(times(now.amounts[amount].new), times(before.amounts[CLEAN].old))
+
+        return of_one_night
+
+    rules: dict[str, Callable[[int], str]] = {f"fastdiff ab, at most {most} pairs": ours}
+    rules |= {f"{name}, two runs": of_two_runs(rule) for name, rule in OF_TWO_RUNS.items()}
+    said = {
+        name: {amount: [rule(amount) for _ in range(EXPERIMENTS)] for amount in (CLEAN, *AMOUNTS)}
+        for name, rule in rules.items()
+    }
+    same = next(iter(said.values()))[CLEAN].count(SAME) / EXPERIMENTS
     return [
         "| rule | " + " | ".join(columns) + " |",
         "| --- | " + " | ".join("---:" for _ in columns) + " |",
-        f"| fastdiff ab, at most {most} pairs | " + " | ".join(cells) + " |",
+        *(
+            f"| {name} | " + " | ".join(_share(words, amount) for amount, words in of.items()) + " |"
+            for name, of in said.items()
+        ),
         "",
-        f"Of the clean experiments {100 * same:.1f} % ended with SAME.",
+        f"Of the clean experiments with pairs {100 * same:.1f} % ended with SAME.",
     ]
+
+
+def _share(words: list[str], amount: int) -> str:
+    wanted = (SLOW,) if amount else (SLOW, FAST)
+    return f"{100 * sum(one in wanted for one in words) / len(words):.1f} %"
 
 
 def read(measured: list[Measured]) -> list[str]:

@@ -119,24 +119,29 @@ def rules(trials: list[Trial], device: str) -> dict[str, Callable[[StageRecord, 
         )
         return next(judgement.verdict.word for judgement in judged if judgement.metric == "latency")
 
-    def times(record: StageRecord) -> list[float]:
-        return [round_.wall_s for round_ in record.rounds]
+    # A rule of two runs meets another earlier run every night.
+    def of_two(rule: Callable[[list[float], list[float]], str]) -> Callable[[StageRecord, int], str]:
+        return lambda record, place: rule(times(record), times(trials[place % len(trials)].clean))
 
-    # Two runs: a rule of two runs meets another earlier run every night.
-    def earlier(place: int) -> list[float]:
-        return times(trials[place % len(trials)].clean)
+    return {"fastdiff": ours} | {name: of_two(rule) for name, rule in OF_TWO_RUNS.items()}
 
-    def mean_5(record: StageRecord, place: int) -> str:
-        ratio = fmean(times(record)) / fmean(earlier(place))
-        return SLOW if ratio > 1.05 else SAME
 
-    def mann_whitney(record: StageRecord, place: int) -> str:
-        now, before = times(record), earlier(place)
-        if mannwhitneyu(now, before).pvalue >= 0.05:
-            return SAME
-        return SLOW if median(now) > median(before) else FAST
+def times(record: StageRecord) -> list[float]:
+    return [round_.wall_s for round_ in record.rounds]
 
-    return {"fastdiff": ours, "mean:5%": mean_5, "Mann-Whitney": mann_whitney}
+
+def mean_5(now: list[float], before: list[float]) -> str:
+    return SLOW if fmean(now) / fmean(before) > 1.05 else SAME
+
+
+def mann_whitney(now: list[float], before: list[float]) -> str:
+    if mannwhitneyu(now, before).pvalue >= 0.05:
+        return SAME
+    return SLOW if median(now) > median(before) else FAST
+
+
+OF_TWO_RUNS = {"mean:5%": mean_5, "Mann-Whitney": mann_whitney}
+"""What else people use: rules that are given the seconds of one run's calls, and of an earlier one's."""
 
 
 def table(trials: list[Trial], baseline: int, device: str) -> list[str]:
