@@ -85,6 +85,20 @@ def test_torch_is_described_but_not_imported() -> None:
     assert without["os"]
 
 
+@pytest.mark.parametrize(("flags", "known"), [("fpu hypervisor sse", True), ("fpu sse", False)])
+def test_a_virtual_machine_says_when_it_was_started(
+    flags: str, known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpuinfo, number = tmp_path / "cpuinfo", tmp_path / "boot_id"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: hypervisor_mess\n")
+    number.write_text("7bd2\n")
+    monkeypatch.setattr(module, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(module, "BOOT", number)
+    assert ("boot" in environment("cpu")) is known
+    assert "boot" not in environment("cuda"), "a GPU is the same one wherever its machine wakes up"
+    assert "7bd2" not in json.dumps(environment("cpu"))
+
+
 def test_the_driver_is_named_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_driver", lambda: "570.1")
     assert environment("cuda:0")["driver"] == "570.1"

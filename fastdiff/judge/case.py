@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from fastdiff.judge.policy import Policy
     from fastdiff.record.run import Baseline, Device, Noise, StageRecord
 
+MACHINE = {
+    "machine": "of another machine of this model",
+    "processor": "of another machine of this model",
+    "boot": "from before this virtual machine was started anew, perhaps on another host",
+}
+"""Facts of an environment that tell two machines of one model apart, and in words how an accepted run differs."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -56,23 +63,31 @@ class Case:
         return self.baseline.run.environment if self.baseline else {}
 
     @property
-    def on_another_machine(self) -> bool:
-        """Of the same model, or there would be no `base`; where nobody knows, it is the same one.
+    def apart(self) -> str:
+        """Why the accepted run is farther away than another process of this machine; empty where it is not.
 
-        Clones of one image call themselves the same, and generations of a processor share a brand name.
+        Of the same model, or there would be no `base`; where nobody knows, it is the same one. Clones of one image
+        call themselves the same, generations of a processor share a brand name, and a virtual machine that was started
+        anew may lie on another host: one that did was 20 % slower, in the canary's unit too.
         """
-        facts = [(self.environment.get(what), self.base_environment.get(what)) for what in ("machine", "processor")]
-        return any(here and there and here != there for here, there in facts)
+        for what, told in MACHINE.items():
+            here, there = self.environment.get(what), self.base_environment.get(what)
+            if here and there and here != there:
+                return f"the accepted run is {told}"
+        accepted = self.baseline.run.canary if self.baseline else ""
+        if self.canary and accepted and self.canary != accepted:
+            return f"the accepted run was timed beside another canary ({accepted}), so its machine's mood is not known"
+        return ""
 
     def estimate(self, candidates: Sequence[float], accepted: Sequence[float], sd: float) -> Estimate:
-        """Two machines of one model differ by more than two processes of one machine."""
+        """Two machines of one model differ by more than two processes of one machine, and so do two moods of one."""
         sd, freedom = spread(accepted, sd, self.noise)
         return estimate(
             fmean(candidates),
             # Trials of one machine share it, so together they count once.
-            [fmean(accepted)] if self.on_another_machine else accepted,
-            math.hypot(sd, MACHINES_SD) if self.on_another_machine else sd,
-            candidates=1 if self.on_another_machine else len(candidates),
+            [fmean(accepted)] if self.apart else accepted,
+            math.hypot(sd, MACHINES_SD) if self.apart else sd,
+            candidates=1 if self.apart else len(candidates),
             freedom=freedom,
             confidence=self.policy.confidence,
             comparisons=self.comparisons,
@@ -80,11 +95,8 @@ class Case:
 
     def decide(self, found: Estimate, band: float) -> Verdict:
         verdict = decide(found, band)
-        if verdict.word == AMBIGUOUS and self.on_another_machine:
-            return replace(
-                verdict,
-                reason=f"{verdict.reason}; the accepted run is of another machine of this model: accept one of this",
-            )
+        if verdict.word == AMBIGUOUS and self.apart:
+            return replace(verdict, reason=f"{verdict.reason}; {self.apart}: accept a new one")
         if verdict.word == AMBIGUOUS and not self.noise.trials:
             return replace(
                 verdict,

@@ -119,7 +119,7 @@ def _missing(id_: str, record: StageRecord | None) -> Verdict | None:
 def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
     """With the next command, if the verdict has none of its own and is not SAME."""
     record = case.record
-    foreign = verdict.word == AMBIGUOUS and case.on_another_machine
+    foreign = verdict.word == AMBIGUOUS and bool(case.apart)
     if verdict.word in (NEW, FAST, LESS) or foreign:
         command = ACCEPT
     elif metric == "ladder" and case.previous:

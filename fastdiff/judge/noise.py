@@ -22,7 +22,7 @@ FEWEST_OWN_TRIALS = 5
 """Student's t of four degrees of freedom is already twice as wide as that of many."""
 
 MACHINES_SD = 0.15
-"""How much a stage's gain on the one before differs between machines of one kind: declared, not measured.
+"""How much a stage's times, or its gain on the one before, differ between machines of one kind: declared, not measured.
 Wide enough that other caches, cores or clocks, which favour one stage more than another, are no news."""
 
 DECLARED = {

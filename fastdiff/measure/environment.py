@@ -23,6 +23,11 @@ LIBRARIES = ("torch", "triton", "diffusers", "transformers", "torchao", "acceler
 VARIABLES = re.compile("(PY)?TORCH|CUDA|NVIDIA_TF32_OVERRIDE$|(OMP|MKL|OPENBLAS|KMP|GOMP|ONEDNN|DNNL|ATEN)_")
 """Beginnings of the names of environment variables that change how fast something runs, or what it computes."""
 
+CPUINFO = Path("/proc/cpuinfo")
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+VIRTUAL = r"^flags\b.*\bhypervisor\b"
+"""In the text about the processor: it is a share of somebody's."""
+
 GIT_PATIENCE_S = 10
 """A repository on a slow disk must not hold up a session for the sake of a note."""
 
@@ -71,6 +76,7 @@ def environment(device: str, folder: Path | None = None) -> dict[str, Any]:
         "os": platform.platform(),
         "machine": _machine(),
         "processor": _processor(),
+        "boot": _boot() if device == "cpu" else None,
         "threads": torch.get_num_threads() if torch else None,
         "capability": torch.backends.cpu.get_cpu_capability() if torch else None,
         "variables": _variables(),
@@ -109,9 +115,8 @@ def _gpu_names() -> list[str]:
 
 
 def _cpu_brand() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+    if CPUINFO.exists():
+        found = re.search(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)
         if found:
             return found[1].strip()
     return platform.processor() or platform.machine() or "unknown CPU"
@@ -140,12 +145,18 @@ def _machine() -> str:
 
 def _processor() -> str | None:
     """Generations of one brand name differ: an AMD EPYC of family 25 and one of family 26 are two machines."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
+    if not CPUINFO.exists():
         return None
-    text = cpuinfo.read_text()
+    text = CPUINFO.read_text()
     found = [re.search(rf"^{name}\s*:\s*(\S+)", text, re.MULTILINE) for name in ("cpu family", "model", "stepping")]
     return "/".join(one[1] for one in found if one) or None
+
+
+def _boot() -> str | None:
+    """Of a virtual machine, which may wake up on another host. None where the hardware is its own."""
+    if not (CPUINFO.exists() and BOOT.exists()) or not re.search(VIRTUAL, CPUINFO.read_text(), re.MULTILINE):
+        return None
+    return hashlib.sha256(BOOT.read_bytes()).hexdigest()[:12]
 
 
 def _variables() -> dict[str, str]:

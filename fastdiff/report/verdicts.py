@@ -1,4 +1,4 @@
-"""Verdicts for a terminal: one table, then a sentence and the next command for each that is not SAME."""
+"""Verdicts for a terminal: one table, then a sentence for each that is not SAME, and what to type next."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _cell(judgement: Judgement) -> str:
 
 
 def _sentences(judgements: Sequence[Judgement], run_file: str) -> list[str]:
-    """Stages that have the same to say, as all of a first run do, say it once."""
+    """Stages that have the same to say, as all of a first run do, say it once; and what mends several stands once."""
     told: dict[tuple[str, str, str], list[str]] = {}
     for judgement in judgements:
         verdict = judgement.verdict
@@ -63,10 +63,13 @@ def _sentences(judgements: Sequence[Judgement], run_file: str) -> list[str]:
             told.setdefault((verdict.word, verdict.reason, verdict.next), []).append(
                 f"{judgement.stage} {judgement.metric.replace('_', ' ')}"
             )
-    lines = []
+    by_command: dict[str, list[str]] = {}
     for (word, reason, command), places in told.items():
         where = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
-        lines += ["", f"{word}  {where}: {reason}"]
+        by_command.setdefault(command, []).append(f"{word}  {where}: {reason}")
+    lines = []
+    for command, sentences in by_command.items():
+        lines += ["", *sentences]
         if command:
-            lines.append(f"{' ' * len(word)}  next: {command.replace('{run}', run_file)}")
+            lines.append(f"next: {command.replace('{run}', run_file)}")
     return lines
