@@ -410,7 +410,7 @@ def test_seconds_beside_another_canary_need_a_clearer_case() -> None:
     verdict = judge(slow)["sdpa latency"]
     assert verdict.word == "AMBIGUOUS"
     assert "in seconds" in verdict.reason
-    assert "beside another canary (product), so its machine's mood is not known: accept a new one" in verdict.reason
+    assert "says little, because the accepted run was timed beside another canary: accept a new one" in verdict.reason
     assert judge(replace(slow, stages=tonight(rounds=timed(3.0)).stages))["sdpa latency"].word == "SLOW"
 
 

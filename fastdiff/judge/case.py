@@ -75,9 +75,8 @@ class Case:
             if here and there and here != there:
                 return f"the accepted run is {told}"
         accepted = self.baseline.run.canary if self.baseline else ""
-        if self.canary and accepted and self.canary != accepted:
-            return f"the accepted run was timed beside another canary ({accepted}), so its machine's mood is not known"
-        return ""
+        other = self.canary and accepted and self.canary != accepted
+        return "the accepted run was timed beside another canary" if other else ""
 
     def estimate(self, candidates: Sequence[float], accepted: Sequence[float], sd: float) -> Estimate:
         """Two machines of one model differ by more than two processes of one machine, and so do two moods of one."""
@@ -96,7 +95,7 @@ class Case:
     def decide(self, found: Estimate, band: float) -> Verdict:
         verdict = decide(found, band)
         if verdict.word == AMBIGUOUS and self.apart:
-            return replace(verdict, reason=f"{verdict.reason}; {self.apart}: accept a new one")
+            return replace(verdict, reason=f"{found} says little, because {self.apart}: accept a new one")
         if verdict.word == AMBIGUOUS and not self.noise.trials:
             return replace(
                 verdict,
