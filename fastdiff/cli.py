@@ -307,6 +307,15 @@ MOST_TIME = typer.Option(
     metavar="MINUTES",
     help="Begin no pair after so long, of all stages together (0: no limit).",
 )
+BAND = typer.Option(
+    None,
+    "--band",
+    min=0.01,
+    max=100,
+    metavar="PERCENT",
+    help="Up to how many per cent a difference does not matter; a wide band is decided in fewer pairs (default: 1, or "
+    "`paired` of the project's policy).",
+)
 INJECT = typer.Option("", metavar="FAULTS", help="Put faults into the new side, for instance slow:5%.")
 FRESH = typer.Option(False, "--fresh", help="Begin anew, although a stopped experiment of the same question is there.")
 STRICT = typer.Option(False, "--strict", help="Whatever is not SAME fails.")
@@ -332,6 +341,7 @@ def ab(
     calls: int = CALLS,
     max_pairs: int = MOST_PAIRS,
     max_time: float = MOST_TIME,
+    band: float | None = BAND,
     inject: str = INJECT,
     fresh: bool = FRESH,
     strict: bool = STRICT,
@@ -359,6 +369,7 @@ def ab(
             calls,
             max_pairs,
             parse(inject) if inject else (),
+            _share(band),
         )
         session = _session(root)
         answers = session.compare(asked, old, new, minutes=max_time, fresh=fresh)
@@ -411,6 +422,7 @@ def bisect(
     batch: int | None = A_BATCH,
     calls: int = CALLS,
     max_pairs: int = MOST_PAIRS,
+    band: float | None = BAND,
     pip: list[str] = PIP,
     also: list[str] = ALSO,
     root: Path = ROOT,
@@ -421,7 +433,7 @@ def bisect(
         from fastdiff.experiments.questions import Asked
         from fastdiff.report import bisection
 
-        asked = Asked(model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs)
+        asked = Asked(model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs, (), _share(band))
         end, found = _session(root).bisect(asked, package, good, bad, pip=pip, also=also)
         said = [f"--{side} {shlex.quote(masked(word))}" for word in (*pip, *also) for side in ("old", "new")]
         for line in bisection.text(found, end, " ".join([*said, asked.options(stage)])):
@@ -435,6 +447,10 @@ def _session(root: Path) -> Session:
     from fastdiff.report.progress import Progress
 
     return Session(root, say=_aside, progress=Progress(sys.stderr if sys.stderr.isatty() else None))
+
+
+def _share(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
 
 
 def _shown(path: Path) -> str:

@@ -15,8 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from fastdiff.models import Model
 
-alone = pytest.mark.alone
-"""For what is judged by its time; what follows from the files and the options alone may share the machine."""
+pytestmark = pytest.mark.alone
+"""What is judged by its time; what follows from the files and the options alone is in test_gate_files.py."""
 
 SUITE = Path(__file__).parent.parent / "perf_tests"
 
@@ -118,14 +118,6 @@ def outcomes(result: subprocess.CompletedProcess[str], word: str, stage: str) ->
     return [line for line in result.stdout.splitlines() if line.startswith(f"{word} ") and f"[twin-{stage}]" in line]
 
 
-def test_a_first_run_is_new_and_passes(first: subprocess.CompletedProcess[str]) -> None:
-    assert first.returncode == 0, first.stdout
-    assert "NEW" in first.stdout
-    assert "fastdiff accept runs/" in first.stdout, "the next command is named"
-    assert "FAILED" not in first.stdout
-
-
-@alone
 def test_a_clean_run_fires_nothing(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:
     clean = session(project, "--benchmark-compare")
     assert clean.returncode == 0, clean.stdout
@@ -138,7 +130,6 @@ def test_a_clean_run_fires_nothing(project: Path, accepted: subprocess.Completed
     assert not words & {"SLOW", "FAST", "MORE", "LESS", "CHANGED", "MISSING", "NEW"}, clean.stdout
 
 
-@alone
 @pytest.mark.parametrize(
     ("stage", "test", "sentence"),
     [
@@ -159,7 +150,6 @@ def test_each_fault_fails_its_test_with_its_sentence(
     assert any(test in line and sentence in line for line in failed), "\n".join(failed) or faulty.stdout
 
 
-@alone
 @pytest.mark.parametrize(
     ("stage", "sentence"),
     [
@@ -175,7 +165,6 @@ def test_faults_of_building_and_ending_are_errors(
     assert sentence in faulty.stdout
 
 
-@alone
 def test_the_component_is_named(faulty: subprocess.CompletedProcess[str]) -> None:
     lines = faulty.stdout.splitlines()
     slow = [line for line in lines if line.lstrip().startswith("decode ")]
@@ -184,13 +173,11 @@ def test_the_component_is_named(faulty: subprocess.CompletedProcess[str]) -> Non
     assert steps, "the steps were slowed down, and nothing says so"
 
 
-@alone
 def test_faults_leave_the_sound_stage_alone(faulty: subprocess.CompletedProcess[str]) -> None:
     assert not outcomes(faulty, "FAILED", "fp32"), faulty.stdout
     assert len(outcomes(faulty, "PASSED", "fp32")) == 4
 
 
-@alone
 def test_faults_end_with_exit_code_1_and_junit_failures(
     project: Path, faulty: subprocess.CompletedProcess[str]
 ) -> None:
@@ -198,7 +185,6 @@ def test_faults_end_with_exit_code_1_and_junit_failures(
     assert (project / "junit.xml").read_text().count("<failure") >= 8
 
 
-@alone
 def test_a_run_with_faults_is_never_accepted(project: Path, faulty: subprocess.CompletedProcess[str]) -> None:
     run = run_files(project)[-1]
     for force in ((), ("--force",)):
@@ -208,7 +194,6 @@ def test_a_run_with_faults_is_never_accepted(project: Path, faulty: subprocess.C
         assert "Traceback" not in done.stderr
 
 
-@alone
 def test_a_second_look_is_taken_where_something_seems_slow_and_all_of_it_counts(
     project: Path, accepted: subprocess.CompletedProcess[str]
 ) -> None:
@@ -228,7 +213,6 @@ def test_a_second_look_is_taken_where_something_seems_slow_and_all_of_it_counts(
     assert stages["fp32"]["further_rounds"] == []
 
 
-@alone
 def test_a_second_look_that_fails_leaves_the_first_one(
     project: Path, accepted: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
@@ -243,7 +227,6 @@ def test_a_second_look_that_fails_leaves_the_first_one(
     assert "no second time" in result.stdout
 
 
-@alone
 def test_a_slow_run_may_be_accepted(project: Path, accepted: subprocess.CompletedProcess[str], tmp_path: Path) -> None:
     """Its verdict failed a test, but what it measured is whole: that is what accepting is for."""
     copy = tmp_path / "slower"
@@ -265,7 +248,6 @@ def test_a_slow_run_may_be_accepted(project: Path, accepted: subprocess.Complete
     assert session(copy, "--benchmark-compare", "--fastdiff-stage=fp32").returncode == 0
 
 
-@alone
 def test_benchmarks_alone_are_a_whole_session(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:
     result = session(project, "--benchmark-compare", "--benchmark-only", "--fastdiff-stage=fp32")
     assert result.returncode == 0, result.stdout
@@ -273,64 +255,6 @@ def test_benchmarks_alone_are_a_whole_session(project: Path, accepted: subproces
     assert "MISSING" not in result.stdout
 
 
-def test_strict_is_not_green_when_nothing_was_timed(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:
-    arguments = ("--benchmark-compare", "--benchmark-skip", "-k", "latency", "--fastdiff-stage=fp32")
-    assert session(project, *arguments).returncode == 0
-    strict = session(project, *arguments, "--fastdiff-strict")
-    assert strict.returncode == 1, strict.stdout
-    assert "MISSING" in strict.stdout
-
-
-def test_an_unknown_number_of_a_baseline_is_an_error(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:
-    result = session(project, "--benchmark-compare=0815", "--fastdiff-stage=fp32")
-    assert result.returncode == 4
-    assert "names no accepted run; there are: 0001_twin.json" in result.stderr
-
-
-def test_a_project_that_cannot_be_written_still_measures(project: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "full"
-    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("runs", "baselines"))
-    (copy / "runs").write_text("no folder")
-    result = session(copy, "--fastdiff-stage=fp32")
-    assert result.returncode == 0, result.stdout
-    assert "cannot be written" in result.stdout
-
-
-def test_strict_fails_on_what_is_new(project: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "fresh"
-    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("baselines", "runs"))
-    result = session(copy, "--benchmark-compare", "--fastdiff-strict", "--fastdiff-stage=fp32")
-    assert result.returncode == 1
-    assert "latency is NEW" in result.stdout
-
-
-def test_strict_notices_a_test_that_was_taken_away(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:
-    """A stage whose pictures nobody looks at would pass for ever."""
-    arguments = ("--benchmark-compare", "--fastdiff-stage=fp32", "-k", "not parity")
-    session(project, *arguments)
-    assert "deselected" not in [one["reason"] for one in newest_run(project)["judgements"]]
-    strict = session(project, *arguments, "--fastdiff-strict", "--fastdiff-trials=0")
-    assert strict.returncode == 1
-    assert "twin-fp32 stage: test_parity of twin-fp32: deselected" in strict.stdout
-    assert "missing" in newest_run(project)["outcome"]
-
-
-def test_another_device_is_an_error_before_anything_is_built(
-    project: Path, accepted: subprocess.CompletedProcess[str], tmp_path: Path
-) -> None:
-    copy = tmp_path / "moved"
-    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("runs"))
-    baseline = next((copy / "baselines").glob("*/0001_*.json"))
-    whole = json.loads(baseline.read_text())
-    whole["fastdiff"]["device"]["slug"] = "another-machine"
-    baseline.write_text(json.dumps(whole))
-    result = session(copy, "--benchmark-compare")
-    assert result.returncode == 4
-    assert "times of two devices do not compare" in result.stderr
-    assert "built in" not in result.stdout
-
-
-@alone
 def test_a_busy_neighbour_makes_the_measurement_void_and_not_slow(
     project: Path, accepted: subprocess.CompletedProcess[str]
 ) -> None:
@@ -343,33 +267,3 @@ def test_a_busy_neighbour_makes_the_measurement_void_and_not_slow(
     assert result.returncode == 0, "a disturbed measurement is no regression"
     strict = session(project, "--benchmark-compare", "--fastdiff-strict", *arguments, NEIGHBOURS_COUNT="1")
     assert strict.returncode == 1
-
-
-def test_a_broken_graph_and_a_second_compilation_fail(project: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "compiled"
-    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("baselines", "runs"))
-    (copy / "conftest.py").write_text(
-        (copy / "conftest.py")
-        .read_text()
-        .replace(
-            "    return ladder",
-            "    for name in ('breaking', 'again'):\n"
-            "        from fastdiff.recipes import Compile\n"
-            "        ladder = ladder.extend(name, 'compiled', follows='bf16', attention='sdpa', compile=Compile(),\n"
-            "            channels_last=True)\n"
-            "    return ladder",
-        )
-    )
-    faults = "graph-break@breaking,recompile@again"
-    result = session(
-        copy,
-        "--benchmark-compare",
-        "-k",
-        "applied or latency",
-        "--fastdiff-stage=breaking,again",
-        f"--fastdiff-inject={faults}",
-    )
-    assert result.returncode == 1
-    assert any("the graph broke" in line for line in outcomes(result, "ERROR", "breaking")), result.stdout
-    failed = outcomes(result, "FAILED", "again")
-    assert any("compiled after the first call" in line or "recompile" in line for line in failed), result.stdout

@@ -9,7 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastdiff.report import progress
+from fastdiff.judge.gate import Judgement
+from fastdiff.judge.verdicts import Verdict
+from fastdiff.report import progress, verdicts
 from fastdiff.report.ladder import HEADINGS, Rung, markdown, rows, text
 from fastdiff.report.progress import Progress
 
@@ -283,3 +285,31 @@ def test_finished_lines_wait_until_somebody_takes_them(
     assert shown.take_lines() == ["built", "drawn"]
     assert shown.take_lines() == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_mends_several_stages_is_typed_once() -> None:
+    def judgement(stage: str, word: str, next: str, reason: str = "why") -> Judgement:
+        return Judgement(f"m-{stage}", "latency", Verdict(word, reason, next=next))
+
+    found = [
+        judgement("fp32", "SAME", ""),
+        judgement("bf16", "AMBIGUOUS", "pytest perf_tests --fastdiff-stage bf16 --fastdiff-trials 4", "so"),
+        judgement("sdpa", "NEW", "fastdiff accept {run}"),
+        judgement("compile", "SLOW", "pytest perf_tests --fastdiff-stage sdpa,compile --fastdiff-trials 4"),
+        judgement("int8", "NEW", "fastdiff accept {run}"),
+        judgement("fused", "SLOW", "pytest perf_tests --fastdiff-stage bf16,fused --fastdiff-trials 4"),
+        judgement("odd", "VOID", ""),
+    ]
+    lines = verdicts.text(found, "runs/x.json")
+    assert lines[lines.index("", 3) :] == [
+        "",
+        "AMBIGUOUS  m-bf16 latency: so",
+        "SLOW  m-compile latency: why",
+        "SLOW  m-fused latency: why",
+        "next: pytest perf_tests --fastdiff-stage bf16,sdpa,compile,fused --fastdiff-trials 4",
+        "",
+        "NEW  m-sdpa latency and 1 more: why",
+        "next: fastdiff accept runs/x.json",
+        "",
+        "VOID  m-odd latency: why",
+    ]

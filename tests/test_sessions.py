@@ -123,13 +123,21 @@ def test_the_same_command_goes_on_where_it_stopped_and_throws_no_dice_again(
         for other in (asked, replace(asked, steps=2)):
             with pytest.raises(KeyboardInterrupt):
                 session.compare(other, side(tmp_path), side(tmp_path))
-    first, _ = sorted(
-        (tmp_path / "runs" / "ab").glob("*-bf16.json")
-    )  # other steps are another command = (tmp_path / "runs" / "ab").glob("*-bf16.json")
+    first, _ = sorted((tmp_path / "runs" / "ab").glob("*-bf16.json"))  # other steps are another command
     again = session.compare(asked, side(tmp_path), side(tmp_path))
     assert [one.path for one in again] == [first, again[1].path]
     third = session.compare(asked, side(tmp_path), side(tmp_path))
     assert third[0].path != first, "what was answered whole is asked anew"
+
+
+@pytest.mark.parametrize(("band", "word"), [(None, SLOW), (0.15, SAME)])
+def test_what_is_the_same_may_be_said_for_one_question(
+    session: Session, tmp_path: Path, band: float | None, word: str
+) -> None:
+    asked = replace(SDPA, most_pairs=6, band=band)
+    (answer,) = session.compare(asked, side(tmp_path), side(tmp_path, slow=1.05))
+    assert answer.latency.verdict.word == word
+    assert asked.options("sdpa") == "--stage sdpa --calls 8" + (" --band 15" if band else "")
 
 
 def test_what_cannot_be_asked_makes_no_environment(

@@ -54,6 +54,8 @@ class Question:
     """Stages of the whole suite, which share one error."""
     options: str = ""
     """Of the command that asks it again."""
+    band: float | None = None
+    """Of the latency, instead of the policy's."""
     to_the_end: bool = False
     """Without an early look: a scatter is wanted, not a decision."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastdiff import faults
@@ -49,6 +49,8 @@ class Asked:
     most_pairs: int = MOST_PAIRS
     faults: tuple[Fault, ...] = ()
     """Put into the new side."""
+    band: float | None = None
+    """Up to which share two sides are the same, instead of the policy's."""
 
     def options(self, stage: str) -> str:
         """Of the command that asks about this stage again."""
@@ -64,6 +66,7 @@ class Asked:
             ("--batch", self.batch, None),
             ("--calls", self.calls, usual.calls),
             ("--inject", ",".join(map(str, self.faults)), ""),
+            ("--band", None if self.band is None else f"{100 * self.band:g}", None),
         ):
             said += [flag, shlex.quote(str(value))] if value != other else []
         return " ".join(said)
@@ -100,6 +103,7 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
             most_pairs=asked.most_pairs,
             comparisons=len(stages),
             options=asked.options(stage.name),
+            band=asked.band,
         )
         for stage in stages
     ]
@@ -139,7 +143,8 @@ def cache_of(environment: Environment, project: Path) -> Path:
 def policy_of(question: Question, project: Path) -> Policy:
     kind = question.new.device.partition(":")[0]
     table = tables(project)["policy"]
-    return default(kind).configured(table, question.new.model.name, question.new.stage.name)
+    policy = default(kind).configured(table, question.new.model.name, question.new.stage.name)
+    return policy if question.band is None else replace(policy, paired=question.band)
 
 
 def _model(asked: Asked, project: Path) -> Model:

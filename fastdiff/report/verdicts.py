@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fastdiff.record.table import aligned
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 METRICS = ("latency", "first_call", "ladder", "memory", "fingerprint", "picture")
 NOT_JUDGED = "-"
+STAGES = re.compile(r"(?<=--fastdiff-stage )\S+")
+"""In a command."""
 
 
 def text(judgements: Sequence[Judgement], run_file: str) -> list[str]:
@@ -63,13 +66,19 @@ def _sentences(judgements: Sequence[Judgement], run_file: str) -> list[str]:
             told.setdefault((verdict.word, verdict.reason, verdict.next), []).append(
                 f"{judgement.stage} {judgement.metric.replace('_', ' ')}"
             )
-    by_command: dict[str, list[str]] = {}
+    by_command: dict[str, list[tuple[str, str]]] = {}
     for (word, reason, command), places in told.items():
         where = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
-        by_command.setdefault(command, []).append(f"{word}  {where}: {reason}")
+        by_command.setdefault(STAGES.sub("...", command), []).append((f"{word}  {where}: {reason}", command))
     lines = []
-    for command, sentences in by_command.items():
-        lines += ["", *sentences]
-        if command:
+    for sentences in by_command.values():
+        lines += ["", *(sentence for sentence, _ in sentences)]
+        if command := _together([command for _, command in sentences]):
             lines.append(f"next: {command.replace('{run}', run_file)}")
     return lines
+
+
+def _together(commands: Sequence[str]) -> str:
+    """Of commands that differ in their stages only: one with all of them."""
+    found = [stage for command in commands if (named := STAGES.search(command)) for stage in named[0].split(",")]
+    return STAGES.sub(",".join(dict.fromkeys(found)), commands[0])
