@@ -170,7 +170,9 @@ def runs(root: Path = ROOT) -> None:
             typer.echo(line)
 
 
-MODEL = typer.Option("shapes", "--model", help="A model of the catalogue; `fastdiff models` lists them.")
+MODEL = typer.Option(
+    "shapes", "--model", help="A model of the catalogue or of pyproject.toml; `fastdiff models` lists them."
+)
 CKPT = typer.Option(
     "", "--ckpt", metavar="ID|FOLDER", help="A checkpoint of --model's kind: a name on the hub or a folder."
 )
@@ -227,6 +229,7 @@ def run(
 ) -> None:
     """Measure one setting, as the published benchmark script did: a CSV row, a picture, and a trace on demand."""
     with _one_sentence():
+        from fastdiff import configuration
         from fastdiff.experiments import published
         from fastdiff.report import published as results
         from fastdiff.report.progress import Progress
@@ -242,8 +245,9 @@ def run(
             inductor_flags=inductor_flags,
             quantize=quantize,
         )
+        own = configuration.models(configuration.tables(Path.cwd())["models"], Path.cwd())
         asked = published.setting(
-            published.model(model, ckpt, weights),
+            published.model(model, ckpt, weights, own),
             recipe,
             prompt=prompt,
             batch=batch,
@@ -290,8 +294,8 @@ OLD = typer.Option(
     ["."],
     metavar="SPEC",
     help="The old side: '.' (this environment), a Python interpreter, a virtual environment, a requirement such as "
-    "torch==2.12.1 (this environment with only that changed), a requirements file, or a variable, NAME=VALUE. May be "
-    "repeated.",
+    "torch==2.12.1 or a wheel (this environment with only that changed), a requirements file, a variable, NAME=VALUE, "
+    "or an option of pip such as --index-url=URL. May be repeated.",
 )
 NEW = typer.Option(["."], metavar="SPEC", help="The new side, in the same words (default: this environment).")
 STAGES = typer.Option([], "--stage", metavar="NAMES", help="Stages, separated by commas (default: all of the ladder).")
@@ -393,7 +397,11 @@ def calibrate(
     batch: int | None = A_BATCH,
     calls: int = CALLS,
     pairs: int = typer.Option(12, min=5, help="Pairs of processes over which the scatter is measured."),
-    max_pairs: int = typer.Option(12, min=3, help="The most pairs of the experiments that it is to promise for."),
+    max_pairs: int = typer.Option(
+        12,
+        min=3,
+        help="For experiments of at most so many pairs (--max-pairs of `fastdiff ab`) the limit is worked out.",
+    ),
     fresh: bool = FRESH,
     root: Path = ROOT,
 ) -> None:
@@ -436,7 +444,7 @@ def bisect(
         asked = Asked(model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs, (), _share(band))
         end, found = _session(root).bisect(asked, package, good, bad, pip=pip, also=also)
         said = [f"--{side} {shlex.quote(masked(word))}" for word in (*pip, *also) for side in ("old", "new")]
-        for line in bisection.text(found, end, " ".join([*said, asked.options(stage)])):
+        for line in bisection.text(found, end, " ".join([*said, asked.options(stage), f"--max-pairs {max_pairs}"])):
             typer.echo(line)
         if found.culprit is None:
             raise typer.Exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from fastdiff.recipes import (
     Step,
     check_names,
     unknown,
+    with_named,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _filled(kind: Any, what: str, said: dict[str, Any]) -> Any:
     check_names(what, said, kind)
     missing = [f.name for f in fields(kind) if f.default is MISSING and f.name not in said]
     if missing:
-        raise RecipeError(f"{' and '.join(missing)} missing; a model needs pipeline, source and request.")
+        raise RecipeError(f"{' and '.join(missing)} missing; {NEEDS[kind]}.")
     for field in fields(kind):
         wanted = TYPES.get(str(field.type))
         value = said.get(field.name)
@@ -80,6 +81,10 @@ def _filled(kind: Any, what: str, said: dict[str, Any]) -> Any:
     return kind(**said)
 
 
+NEEDS = {
+    Model: "a model needs pipeline, source and request",
+    Request: "a request needs prompt, steps, size and guidance",
+}
 TYPES: dict[str, Any] = {"str": str, "str | None": str, "int": int, "float": (int, float), "tuple[str, ...]": tuple}
 WANTED = {
     "str": "a text in quotes",
@@ -88,6 +93,16 @@ WANTED = {
     "float": "a number",
     "tuple[str, ...]": "a list of texts",
 }
+
+
+def whole(ladder: Ladder, names: Iterable[str], tables: Mapping[str, Mapping[str, Any]]) -> Ladder:
+    """The ladder, what lies beyond it and is named (or followed by what is named), and the stages of the tables."""
+    wanted = list(names)
+    for name in wanted:  # which grows meanwhile
+        table = tables.get(name)
+        if isinstance(table, Mapping) and table.get("follows") not in (None, *wanted):
+            wanted.append(str(table["follows"]))
+    return configured(with_named(ladder, wanted), tables)
 
 
 def configured(ladder: Ladder, tables: Mapping[str, Mapping[str, Any]]) -> Ladder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 import sys
 from contextlib import suppress
@@ -13,14 +15,14 @@ import pytest
 
 from fastdiff import __version__
 from fastdiff.judge.policy import default
-from fastdiff.judge.verdicts import AMBIGUOUS, MISSING, SLOW, VOID, Verdict, fails
+from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, MISSING, SLOW, VOID, Verdict, fails
 from fastdiff.measure.environment import device_name, device_slug, environment
 from fastdiff.record import baselines, files
 from fastdiff.record.checks import RecordError
 from fastdiff.record.run import FAILED, INCOMPLETE, MEASURED, Device, Run, StageRecord
 from fastdiff.report import verdicts
 from fastdiff.report.ladder import Rung
-from fastdiff.settings import configured_policy, given_options, project_folder, settings
+from fastdiff.settings import OF_PAIRS, configured_policy, given_options, project_folder, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Baseline
 
 
+SUITE = "pytest perf_tests"
+"""How a command begins that measures again."""
+MORE_PAIRS = re.compile(r"^fastdiff ab .*--max-pairs (\d+)")
 STRICT_TRIALS = 2
 """Fresh processes of a second look in CI: with the first one they make the noise of a stage smaller by 1.7."""
 
@@ -230,8 +235,9 @@ class Ledger:
         """Whether the latency of a stage seems to be slow, surely or perhaps; nothing is kept of that yet."""
         if not (self.comparing and self.second_looks):
             return False
-        words = [one.verdict.word for one in self._judged(id_) if one.metric == "latency"]
-        return bool(words) and words[0] in (SLOW, AMBIGUOUS)
+        # What only a new acceptance mends, no further process does.
+        found = [one.verdict for one in self._judged(id_) if one.metric == "latency" and one.verdict.next != ACCEPT]
+        return bool(found) and found[0].word in (SLOW, AMBIGUOUS)
 
     def look_again(self, id_: str, measured: StageRecord) -> None:
         """Keeps what a fresh process measured of a stage beside what this one did."""
@@ -265,6 +271,7 @@ class Ledger:
             run.canary,
             run.environment,
             elsewhere=self.elsewhere,
+            second_looks=self.second_looks > 0,
         )
 
     def finish(self, *, interrupted: bool) -> bool:
@@ -330,12 +337,32 @@ class Ledger:
     def _repeating(self, judgement: Judgement) -> Judgement:
         """The next command says again what this session was asked for: it is to measure the same work."""
         command = judgement.verdict.next
-        if not command.startswith("pytest "):
-            return judgement
-        said = [text for text in given_options(self.config) if text.partition("=")[0] not in command]
-        if self.against:
-            said.append(f"--fastdiff-against={shlex.quote(shlex.join(self.against))}")
+        record = self.records.get(judgement.stage)
+        if record and (pairs := MORE_PAIRS.search(command)):  # a session knows models that `fastdiff ab` does not
+            asked = f"--fastdiff-model {record.model} --fastdiff-stage {record.stage}"
+            command = f"{SUITE} {asked} --fastdiff-pairs={pairs[1]}"
+        said: list[str] = []
+        if command.startswith(SUITE):
+            command = command.replace(SUITE, shlex.join(["pytest", *self._paths]), 1)
+            said = given_options(self.config) + given_options(self.config, OF_PAIRS)
+            said += [f"--fastdiff-against={shlex.join(self.against)}"] if self.against else []
+        elif command.startswith("fastdiff ") and (root := self._root):
+            said = [f"--root={root}"]
+        said = [shlex.quote(text) for text in said if text.partition("=")[0] not in command]
         return replace(judgement, verdict=replace(judgement.verdict, next=" ".join([command, *said])))
+
+    @property
+    def _root(self) -> str:
+        """The project's folder, where a person who types a command is elsewhere."""
+        here, root = self.config.invocation_params.dir, project_folder(self.config)
+        return "" if root == here else os.path.relpath(root, here)
+
+    @property
+    def _paths(self) -> list[str]:
+        """The suite, as this session was given it; a single test of it stands for its whole file."""
+        if self.config.args_source is not pytest.Config.ArgsSource.ARGS:
+            return []
+        return list(dict.fromkeys(argument.partition("::")[0] for argument in self.config.args))
 
     def _outcome(self, interrupted: bool) -> str:
         """The reasons for which the session failed; "passed" if there is none."""

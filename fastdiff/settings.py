@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.configuration import configured, tables
 from fastdiff.configuration import models as read_models
+from fastdiff.configuration import tables, whole
 from fastdiff.experiments.errors import ExperimentError
 from fastdiff.faults import FaultError, parse
 from fastdiff.models import SIDE
-from fastdiff.recipes import LADDERS, RecipeError, unknown, with_named
+from fastdiff.recipes import LADDERS, RecipeError, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from fastdiff.faults import Fault
     from fastdiff.models import Model
@@ -235,14 +235,16 @@ def settings(config: pytest.Config) -> Settings:
     return Settings(**asked)
 
 
-def given_options(config: pytest.Config) -> list[str]:
-    """What of fastdiff the command line said, to be said again to a process that is to do the same."""
-    said = [(option, config.getoption(option.flag)) for option in OPTIONS if option.name not in NOT_AGAIN]
-    return [f"{option.flag}={text}" if option.metavar else option.flag for option, text in said if text]
-
-
-NOT_AGAIN = ("trials", "against", "pairs", "calls", "strict", "markdown")
+OF_PAIRS = ("pairs", "calls")
+NOT_AGAIN = ("trials", "against", *OF_PAIRS, "strict", "markdown")
 """Options that are about the whole session, not about how a stage is measured."""
+
+
+def given_options(config: pytest.Config, names: Sequence[str] = ()) -> list[str]:
+    """What of fastdiff the command line said, to be said again to a process that is to do the same."""
+    again = names or [option.name for option in OPTIONS if option.name not in NOT_AGAIN]
+    said = [(option, config.getoption(option.flag)) for option in OPTIONS if option.name in again]
+    return [f"{option.flag}={text}" if option.metavar else option.flag for option, text in said if text]
 
 
 def is_asked(config: pytest.Config) -> bool:
@@ -297,7 +299,7 @@ def check(config: pytest.Config) -> None:
             from fastdiff.experiments.environments import parse as parse_environment
 
             parse_environment(asked.against, project_folder(config))
-        configured(with_named(LADDERS[asked.ladder], asked.stage), configured_stages(config))
+        whole(LADDERS[asked.ladder], asked.stage, configured_stages(config))
     except RecipeError as error:
         raise pytest.UsageError(str(error)) from None
     except ExperimentError as error:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fastdiff import faults
-from fastdiff.configuration import configured
+from fastdiff.configuration import whole
 from fastdiff.faults import FaultError
 from fastdiff.judge.policy import check as check_policy
 from fastdiff.ledger import Ledger
 from fastdiff.measure.environment import device_name, device_slug
 from fastdiff.models import CATALOGUE, WEIGHTS, WeightsError
-from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDERS, Ladder, RecipeError, unknown, with_named
+from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDERS, Ladder, RecipeError, unknown
 from fastdiff.record.checks import NAME, RecordError
 from fastdiff.record.run import FAILED, SKIPPED, StageRecord
 from fastdiff.settings import (
@@ -127,8 +127,7 @@ class Suite:
     def _ladder(self, model: Model) -> Ladder:
         """A project's hook has the last word, after what its files and the command line add."""
         try:
-            ladder = with_named(LADDERS[self.settings.ladder], self.settings.stage)
-            ladder = configured(ladder, configured_stages(self.config))
+            ladder = whole(LADDERS[self.settings.ladder], self.settings.stage, configured_stages(self.config))
             answer = self.config.hook.pytest_fastdiff_ladder(ladder=ladder, model=model) or ladder
             if not isinstance(answer, Ladder):
                 raise RecipeError(f"pytest_fastdiff_ladder returned {answer!r}; return a Ladder, or None to keep it.")

@@ -277,6 +277,29 @@ def test_only_a_part_is_replaced(root: Path, said: list[str]) -> None:
     assert list(log.entries(folder)[1]["stages"]) == ["shapes-int8"]
 
 
+def test_a_part_says_on_which_machine_it_was_measured(root: Path, said: list[str]) -> None:
+    """Else every later run would be compared with the machine of the older parts."""
+    accept(kept(root, on("a", "monday")), "one", root=root, say=said.append)
+    accept(kept(root, on("a", "tuesday"), "b"), "two", root=root, only=["int8"], say=said.append)
+    run = baseline_of(root).run
+    assert run.environment["boot"] == "monday"
+    assert [stage.where for stage in run.stages] == [{}, {"machine": "a", "boot": "tuesday"}]
+
+
+def test_noise_of_another_machine_is_not_carried_over(root: Path, said: list[str]) -> None:
+    accept(kept(root, on("a", "monday")), "one", root=root, say=said.append)
+    with_noise(root)
+    accept(kept(root, on("a", "tuesday")), "two", root=root, say=said.append)
+    assert baseline_of(root).noise is not None, "the same machine, started anew"
+    accept(kept(root, on("b", "tuesday")), "three", root=root, say=said.append)
+    assert baseline_of(root).noise is None
+    assert [line for line in said if "is of another machine" in line]
+
+
+def on(machine: str, boot: str) -> Run:
+    return a_run(environment=a_run().environment | {"machine": machine, "boot": boot})
+
+
 def test_a_replaced_reference_brings_its_pictures(root: Path, said: list[str]) -> None:
     accept(kept(root, a_run()), "one", root=root, say=said.append)
     accept(kept(root, a_run(), "b"), "two", root=root, only=["shapes-fp32"], say=said.append)

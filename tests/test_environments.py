@@ -536,7 +536,7 @@ def test_no_such_package_is_a_sentence(wheels: Path) -> None:
     ("complaint", "sentence"),
     [
         ("WARNING: Retrying (Retry(total=4)) after connection broken", "pip reached no index; look at the network"),
-        ("/usr/bin/python: No module named pip", "/python -m ensurepip). It ended with: /usr/bin/python: No module"),
+        ("/usr/bin/python: No module named pip", "/python -m ensurepip --upgrade). It ended with: /usr/bin/"),
     ],
 )
 def test_no_index_and_no_pip_are_sentences(complaint: str, sentence: str, tmp_path: Path) -> None:

@@ -123,6 +123,24 @@ def test_the_interval_is_the_textbooks() -> None:
     assert math.log(together.alarm_high) == pytest.approx(3.6050 * 0.028 * math.sqrt(1.1), rel=1e-3)
 
 
+def test_what_machines_differ_by_is_known_and_never_averaged_away() -> None:
+    """The processes' own part is known from few trials, and small beside the other: the quantile is nearly normal."""
+    found = estimate(0.0, [0.0] * 10, 0.05, apart_sd=0.15, freedom=9)
+    assert math.log(found.high) == pytest.approx(1.6449 * math.hypot(0.05 * math.sqrt(1.1), 0.15), rel=5e-3)
+    many = estimate(0.0, [0.0] * 100, 0.05, apart_sd=0.15, candidates=100, freedom=9)
+    assert math.log(many.high) == pytest.approx(1.6449 * 0.15, rel=0.01)
+    assert estimate(0.0, [0.0], 0.05, apart_sd=1e-9, freedom=9).high == pytest.approx(
+        estimate(0.0, [0.0], 0.05, freedom=9).high
+    )
+    assert estimate(0.0, [0.0], 0.0, apart_sd=0.15, freedom=9).high == pytest.approx(math.exp(1.6449 * 0.15), rel=1e-4)
+
+
+def test_who_may_look_twice_pays_for_saying_same_as_well() -> None:
+    once, twice = estimate(0.0, [0.0], 0.05), estimate(0.0, [0.0], 0.05, looks=2)
+    assert twice.high == pytest.approx(once.high ** (1.9600 / 1.6449), rel=1e-4)
+    assert twice.alarm_high == once.alarm_high
+
+
 def test_impossible_noise_and_no_baseline_are_refused() -> None:
     for sd in (-0.1, math.nan, math.inf):
         with pytest.raises(ValueError, match="the noise between processes is"):

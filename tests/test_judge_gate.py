@@ -404,6 +404,15 @@ def test_two_machines_that_share_a_name(what: str, told: str) -> None:
     assert verdict.next == ACCEPT
 
 
+def test_a_part_is_compared_with_the_machine_of_its_own_acceptance() -> None:
+    here = replace(tonight(rounds=timed(1.4)), environment=ENVIRONMENT | {"boot": "tuesday"})
+    parts = (BF16, replace(SDPA, origin="b.json", where={"boot": "tuesday"}))
+    there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {"boot": "monday"}, stages=parts))
+    found = judge(here, there)
+    assert found["sdpa latency"].word == "SLOW"
+    assert judge(here, replace(there, run=replace(there.run, stages=RUN.stages)))["sdpa latency"].word == "AMBIGUOUS"
+
+
 def test_seconds_beside_another_canary_need_a_clearer_case() -> None:
     """Who changes NumPy loses the yardstick; the machine may be in another mood than when it was accepted."""
     slow = replace(tonight(rounds=timed(1.4)), canary="another product")
@@ -412,6 +421,8 @@ def test_seconds_beside_another_canary_need_a_clearer_case() -> None:
     assert "in seconds" in verdict.reason
     assert "says little, because the accepted run was timed beside another canary: accept a new one" in verdict.reason
     assert judge(replace(slow, stages=tonight(rounds=timed(3.0)).stages))["sdpa latency"].word == "SLOW"
+    lost = replace(tonight(rounds=timed(1.37)), canary="another product")
+    assert judge(lost)["sdpa ladder"].word == "SLOW", "two stages of one process need no canary"
 
 
 def test_another_device_is_never_compared() -> None:

@@ -105,6 +105,7 @@ REFUSED = [
     (RUNS[:2], "2 runs were given; noise needs at least 3"),
     ([RUNS[0], RUNS[1], RUNS[0]], "the run of night 0 is given twice"),
     ([*RUNS[:3], run(3, device=replace(BOX, slug="other"))], "device of the run of night 3: other, of the first one"),
+    ([run(n, environment={"machine": "ab"[n == 2]}) for n in range(3)], "machine of the run of night 2: b, of the"),
     ([*RUNS[:3], run(3, canary="other")], "canary of the run of night 3: other"),
     ([*RUNS[:3], run(3, environment={"versions": {"torch": "2.14.0"}})], "versions of the run of night 3"),
     ([*RUNS[:3], run(3, expected=("m-fp32",))], "stages of the run of night 3"),
@@ -129,9 +130,12 @@ def test_the_declared_budget_is_wider_than_what_was_measured() -> None:
         noise.declared("cud")
 
 
-def test_a_budget_without_its_trials_keeps_few_degrees_of_freedom() -> None:
-    """As when an accepted part has replaced the stages that it was measured on."""
-    assert noise.freedom(replace(noise.measured(RUNS), raw_centres={})) == 3
+def test_the_degrees_of_freedom_are_those_of_the_measurement() -> None:
+    """An accepted part brings its deviations, and not the trials of the stages that stayed."""
+    found = noise.measured(RUNS)
+    assert noise.freedom(replace(found, raw_centres={})) == noise.freedom(found) == 6
+    assert noise.freedom(replace(found, raw_centres={f"m-{n}": (0.0,) * 10 for n in range(6)})) == 6
+    assert noise.freedom(replace(found, raw_centres={}, freedom=0)) == 3, "in older files the trials say it"
 
 
 def test_a_stage_is_judged_by_its_own_trials() -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -31,6 +31,11 @@ from fastdiff.recipes import LADDER, RecipeError
 from fastdiff.record import pairs as record
 from fastdiff.record.checks import RecordError
 from fastdiff.report.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastdiff.judge.policy import Policy
 
 WORKER = """
 import json, os, random, sys, time
@@ -119,13 +124,18 @@ class World:
 
     def question(self, old: dict[str, Any], new: dict[str, Any], **changes: Any) -> Question:
         sides = self.work("torch==1", old), self.work(".", new)
-        return Question(*sides, options="--stage sdpa", **{"calls": 8, "most_pairs": 8, **changes})
+        return Question(*sides, **{"calls": 8, "most_pairs": 8, "options": "--stage sdpa", **changes})
 
-    def ask(self, old: dict[str, Any], new: dict[str, Any], until: float = math.inf, **changes: Any) -> Answer:
+    def ask(
+        self,
+        old: dict[str, Any],
+        new: dict[str, Any],
+        until: float = math.inf,
+        policy: Policy = default("cpu"),  # noqa: B008  (frozen)
+        **changes: Any,
+    ) -> Answer:
         question = self.question(old, new, **changes)
-        return ask(
-            question, default("cpu"), self.root, self.source, progress=Progress(), say=self.lines.append, until=until
-        )
+        return ask(question, policy, self.root, self.source, progress=Progress(), say=self.lines.append, until=until)
 
     @property
     def survivors(self) -> list[str]:
@@ -168,7 +178,7 @@ def test_a_slower_environment_is_found_and_explained(world: World) -> None:
     assert verdict.estimate.ratio == pytest.approx(1.1, abs=0.01)
     assert "versions: torch: 2.12.1 -> 2.13.0" in verdict.details
     assert "environment: threads: 2 -> 1" in verdict.details
-    assert verdict.next == "fastdiff bisect --package torch --good 2.12.1 --bad 2.13.0 --stage sdpa"
+    assert verdict.next == "fastdiff bisect --package torch --good 2.12.1 --bad 2.13.0 --stage sdpa --max-pairs 8"
     assert len(answer.experiment.pairs) < 8, "a clear case ends at an early look"
     assert answer.experiment.complete
     assert not world.survivors
@@ -279,6 +289,16 @@ def test_a_stage_that_was_not_applied_is_not_timed(world: World) -> None:
     assert not world.survivors
 
 
+def test_a_stage_that_stops_being_applied_is_broken_and_not_timed(world: World) -> None:
+    """Whatever three pairs said before."""
+    whole = world.ask({}, {}, most_pairs=3).experiment
+    broken = replace(whole, unapplied="new: it was compiled again", looks=(3, 6))
+    found = {one.metric: one.verdict for one in judge_pairs.judge(broken, default("cpu"), 2)}
+    assert (found["latency"].word, found["fingerprint"].word) == (VOID, CHANGED)
+    assert found["latency"].reason == "3 pairs were measured, and then new: it was compiled again"
+    assert found["latency"].next == "", "the same command would end in the same way"
+
+
 def test_where_two_copies_do_not_fit_whole_processes_take_turns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     alive: list[int] = []
     enter, leave = SideProcess.__enter__, SideProcess.__exit__
@@ -313,23 +333,51 @@ def test_an_interpreter_that_is_none_is_one_sentence(world: World) -> None:
 # -- stopping and going on --------------------------------------------------------------------------------------------
 
 
-def test_a_stopped_experiment_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def stopped_after(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., record.Experiment]:
+    """Ctrl-C after so many pairs."""
     write = record.write
-    written: list[int] = []
 
-    def interrupted(path: Path, experiment: record.Experiment) -> None:
-        write(path, experiment)
-        written.append(len(experiment.pairs))
-        if len(experiment.pairs) == 2:
-            raise KeyboardInterrupt
+    def stopped(pairs: int, **changes: Any) -> record.Experiment:
+        def interrupted(path: Path, experiment: record.Experiment) -> None:
+            write(path, experiment)
+            if len(experiment.pairs) == pairs:
+                raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(record, "write", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            world.ask({}, {}, most_pairs=4)
+        with monkeypatch.context() as patch:
+            patch.setattr(record, "write", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                world.ask({}, {}, **changes)
+        (path,) = (world.root / "runs" / "ab").glob("*.json")
+        return record.read(path)
+
+    return stopped
+
+
+def test_who_goes_on_with_one_stage_of_a_suite_still_shares_its_error(
+    world: World, stopped_after: Callable[..., record.Experiment]
+) -> None:
+    assert stopped_after(2, most_pairs=3, comparisons=6).comparisons == 6
+    answer = world.ask({}, {}, most_pairs=3, options="--stage sdpa --band 5")
+    assert answer.experiment.comparisons == 6
+    assert answer.experiment.options == "--stage sdpa --band 5"
+    assert world.ask({}, {}, most_pairs=3).experiment.comparisons == 1, "a new question"
+
+
+def test_a_wider_band_may_be_decided_by_the_pairs_that_are_there(
+    world: World, stopped_after: Callable[..., record.Experiment]
+) -> None:
+    stopped = stopped_after(4, most_pairs=12, policy=replace(default("cpu"), paired=0.0001))
+    assert not stopped.complete
+    answer = world.ask({}, {}, most_pairs=12, policy=replace(default("cpu"), paired=0.9))
+    assert len(answer.experiment.pairs) == 4
+    assert words(answer)["latency"] == SAME
+
+
+def test_a_stopped_experiment_goes_on(world: World, stopped_after: Callable[..., record.Experiment]) -> None:
+    stopped = stopped_after(2, most_pairs=4)
     assert not world.survivors
     (path,) = (world.root / "runs" / "ab").glob("*.json")
-    stopped = record.read(path)
     assert (len(stopped.pairs), stopped.complete) == (2, False)
     answer = world.ask({}, {}, most_pairs=4)
     assert answer.path == path
@@ -403,7 +451,7 @@ def test_an_environment_that_changed_in_the_middle_is_refused(world: World, monk
     path = answer.path
     stopped = replace(answer.experiment, pairs=answer.experiment.pairs[:1], complete=False)
     record.write(path, replace(stopped, old=replace(stopped.old, packages={"torch": "0"})))
-    with pytest.raises(RecordError, match=r"old \(torch==1\) changed .* \(torch: 0 -> 1\); remove .*\.json to begin"):
+    with pytest.raises(RecordError, match=r"old \(torch==1\) changed .* \(torch: 0 -> 1\); add --fresh to begin"):
         world.ask({"packages": {"torch": "1"}}, {}, most_pairs=3)
 
 

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from dataclasses import FrozenInstanceError, asdict, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdiff.configuration import configured
+from fastdiff.models import Model, Request
 from fastdiff.recipes import (
     LADDER,
     LOSSLESS,
@@ -456,3 +458,12 @@ def test_a_table_cannot_follow_a_later_table() -> None:
     with pytest.raises(RecipeError) as error:
         configured(LADDER, tables('[one]\nfollows = "two"\n[two]'))
     one_sentence(error, "'two'")
+
+
+@pytest.mark.parametrize("kind", [Recipe, Compile, Model, Request, ImageBudget])
+def test_every_key_is_explained(kind: Any) -> None:
+    told = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for field in fields(kind):
+        written = {field.name, field.name.replace("_", "-")}
+        if (kind, field.name) != (ImageBudget, "measured"):  # which is said of the shipped ones
+            assert any(re.search(rf"\b{name}\b", told) for name in written), field.name

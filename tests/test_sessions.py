@@ -123,7 +123,8 @@ def test_the_same_command_goes_on_where_it_stopped_and_throws_no_dice_again(
         for other in (asked, replace(asked, steps=2)):
             with pytest.raises(KeyboardInterrupt):
                 session.compare(other, side(tmp_path), side(tmp_path))
-    first, _ = sorted((tmp_path / "runs" / "ab").glob("*-bf16.json"))  # other steps are another command
+    # Other steps are another command. Of two that began within one second the names do not tell which was first.
+    first, _ = sorted((tmp_path / "runs" / "ab").glob("*-bf16.json"), key=os.path.getmtime)
     again = session.compare(asked, side(tmp_path), side(tmp_path))
     assert [one.path for one in again] == [first, again[1].path]
     third = session.compare(asked, side(tmp_path), side(tmp_path))
@@ -151,6 +152,18 @@ def test_what_cannot_be_asked_makes_no_environment(
         session.compare(Asked(stages=("sdpaa",)), ["torch==2.12.1"], ["."])
 
 
+def test_a_command_is_over_when_all_of_it_is_answered(session: Session, tmp_path: Path) -> None:
+    """Not when its time is over: what was answered is given again, until the rest is."""
+    asked = Asked(stages=("bf16", "sdpa"), calls=2, most_pairs=3)
+    sides = side(tmp_path), side(tmp_path)
+    first = session.compare(asked, *sides, minutes=1e-9)
+    assert [one.experiment.complete for one in first] == [False, False]
+    second = session.compare(asked, *sides)
+    assert [one.path for one in second] == [one.path for one in first]
+    assert all(one.experiment.complete for one in second)
+    assert not list((tmp_path / "runs" / "ab").glob(".*.command"))
+
+
 # -- calibrate --------------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +178,19 @@ def test_a_calibration_is_kept_and_repeated_in_every_report(session: Session, tm
         f"finds: {100 * found.smallest:+.1f} % of shapes-sdpa (256 px, 8 steps) in 12 pairs of 8"
         in pairs.text(answers, session.limit(answers), ["x"])[-1]
     )
+
+
+def test_half_a_calibration_promises_nothing(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Session.answer
+
+    def stopped(self: Session, question: Any, *arguments: Any, **options: Any) -> Any:
+        found = answer(self, question, *arguments, **options)
+        return replace(found, experiment=replace(found.experiment, complete=False, failures=("new died",)))
+
+    monkeypatch.setattr(Session, "answer", stopped)
+    with pytest.raises(ExperimentError, match="5 pairs were measured, and this calibration needs 5: new died"):
+        session.calibrate(replace(SDPA, most_pairs=5), most_pairs=4)
+    assert not (tmp_path / calibrations.FILE).exists()
 
 
 def test_a_machine_that_favours_a_side_is_not_calibrated(

@@ -367,6 +367,7 @@ def test_what_is_written_for_one_ladder_does_not_break_the_other(project: pytest
 def test_a_stage_may_follow_one_beyond_the_ladder(project: pytest.Pytester) -> None:
     project.makepyprojecttoml('[tool.fastdiff.stages.mine]\nfollows = "upcast-vae"\nchannels-last = true')
     assert collect(project, "--fastdiff-stage=upcast-vae,mine") == ids("upcast-vae", "mine")
+    assert collect(project, "--fastdiff-stage=mine") == ids("mine")
     assert collect(project) == ids(*LADDER)
 
 

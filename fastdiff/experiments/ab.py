@@ -18,7 +18,7 @@ from fastdiff.experiments.pairs import NEW, OLD, NotAppliedError, Taking, Work
 from fastdiff.experiments.sides import SideError
 from fastdiff.judge import pairs as judge
 from fastdiff.judge.facts import differences, listed
-from fastdiff.judge.verdicts import AMBIGUOUS
+from fastdiff.judge.verdicts import AMBIGUOUS, VOID
 from fastdiff.measure.environment import device_name, device_slug
 from fastdiff.recipes import RecipeError
 from fastdiff.record import pairs as record
@@ -68,10 +68,6 @@ class Question:
         return judge.plan(self.most_pairs)[-1:] if self.to_the_end else judge.plan(self.most_pairs)
 
     @property
-    def errors(self) -> int:
-        return judge.errors_of(self.comparisons)
-
-    @property
     def digest(self) -> str:
         """Of all that is built: a stopped experiment never goes on with other weights, recipes or devices."""
         built = [asdict(one) | {"request": None} for work in (self.old, self.new) for one in (work.model, work.stage)]
@@ -119,6 +115,12 @@ def _ask(
 ) -> Answer:
     if experiment.pairs:
         say(f"{experiment.stage}: goes on with {path.name}, which has {_pairs(len(experiment.pairs))}")
+        # Asked with another band, it may be decided already.
+        decided = judge.latency(experiment, policy, judge.errors_of(experiment.comparisons)).word not in (
+            AMBIGUOUS,
+            VOID,
+        )
+        experiment = replace(experiment, complete=decided)
     folder = path.with_suffix("")
     taking = Taking(question.old, question.new, question.calls, source, folder, progress, random.Random())
 
@@ -145,10 +147,10 @@ def _ask(
         failed = 0
         experiment = _with_facts(experiment, taking, path)
         experiment = replace(experiment, pairs=(*experiment.pairs, pair), pictures=pictures)
-        experiment = replace(experiment, complete=_is_over(experiment, policy, question.errors))
+        experiment = replace(experiment, complete=_is_over(experiment, policy, judge.errors_of(experiment.comparisons)))
         record.write(path, experiment)
         say(_seen(experiment, pair))
-    judgements = judge.judge(experiment, policy, question.errors)
+    judgements = judge.judge(experiment, policy, judge.errors_of(experiment.comparisons))
     experiment = replace(experiment, judgements=tuple(one.as_dict() for one in judgements))
     record.write(path, experiment)
     return Answer(experiment, judgements, path)
@@ -169,6 +171,7 @@ def _held(question: Question, root: Path, *, fresh: bool) -> Iterator[tuple[Path
         request=asdict(question.new.request),
         work=question.digest,
         options=question.options,
+        comparisons=question.comparisons,
         calls=question.calls,
         looks=question.looks,
         injected=question.new.faults,
@@ -186,7 +189,9 @@ def _held(question: Question, root: Path, *, fresh: bool) -> Iterator[tuple[Path
             if known is None:
                 continue
             if not fresh:
-                yield path, known
+                # Whoever goes on with one stage of a suite, because it looked odd, still asked about the suite.
+                suite = max(known.comparisons, new.comparisons)
+                yield path, replace(known, options=new.options, comparisons=suite)
                 return
             record.write(path, replace(known, complete=True))  # given up: nobody goes on with it later
         path, count = folder / f"{stamp(now)}-{new.stage}.json", 1
@@ -233,7 +238,7 @@ def _with_facts(experiment: Experiment, taking: Taking, path: Path) -> Experimen
         if experiment.pairs and changed:
             raise RecordError(
                 f"{name} ({before.name}) changed since this experiment began ({listed(changed)}); "
-                f"remove {path} to begin a new one."
+                f"add --fresh to begin a new one; {path} stays."
             )
     return replace(experiment, old=taking.seen[OLD], new=taking.seen[NEW])
 

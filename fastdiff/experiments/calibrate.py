@@ -21,9 +21,10 @@ FEWEST_PAIRS = 5
 def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stages: int) -> Calibration:
     """From an experiment whose two sides are the same, all of whose planned pairs were measured."""
     pairs = experiment.pairs
-    if len(pairs) < FEWEST_PAIRS:
+    if not experiment.complete or experiment.unapplied or len(pairs) < FEWEST_PAIRS:
         why = experiment.unapplied or next(reversed(experiment.failures), "nothing says why")
-        raise ExperimentError(f"{judge.counted(len(pairs))} measured, and a calibration needs {FEWEST_PAIRS}: {why}")
+        needed = max(FEWEST_PAIRS, experiment.looks[-1])
+        raise ExperimentError(f"{judge.counted(len(pairs))} measured, and this calibration needs {needed}: {why}")
     sd = stdev([judge.ratio_of(pair) for pair in pairs])
     return Calibration(
         device=experiment.device.slug,
@@ -38,6 +39,7 @@ def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stag
         most_pairs=most_pairs,
         stages=stages,
         confidence=policy.paired_confidence,
+        band=policy.paired,
         smallest=judge.smallest(
             judge.upper(sd, len(pairs) - 1),
             judge.plan(most_pairs),

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -616,7 +617,8 @@ def releases(package: str, python: Path, pip_options: Sequence[str] = ()) -> lis
         )
     else:
         why = (
-            f"pip of {python} lists no releases of {package!r}; it needs a pip of 21.2 or newer ({python} -m ensurepip)"
+            f"pip of {python} lists no releases of {package!r}; it needs a pip of 21.2 or newer "
+            f"({python} -m ensurepip --upgrade)"
         )
     raise CreationError(f"{why}. It ended with: {_last_words(done.stdout + done.stderr)}")
 
@@ -657,7 +659,10 @@ def _ended(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise CreationError(f"{who} did not answer within {patience_s:.0f} s; see whether it does by hand.") from None
+        raise CreationError(
+            f"{who} did not answer within {patience_s:.0f} s; see whether it does by hand: "
+            f"{masked(shlex.join(command))}"
+        ) from None
     except OSError as error:
         raise CreationError(f"{who} cannot be started ({error.strerror}); name an interpreter that can.") from None
 
@@ -681,7 +686,12 @@ def _pip(
         *(["--progress-bar=off"] if arguments[0] == "install" else []),
     ]
     command = [str(_interpreter(folder)), "-P", "-m", "pip", arguments[0], *quietly, *arguments[1:]]
-    return _run(command, f"{spec.name} cannot be installed, so ask for what there is, or see why", say, cwd)
+    return _run(
+        command,
+        f"{spec.name} cannot be installed; see what there is with `pip index versions NAME`, or why not",
+        say,
+        cwd,
+    )
 
 
 def _run(command: Sequence[str], trouble: str, say: Callable[[str], None], cwd: Path | None) -> str:

@@ -90,9 +90,9 @@ def _pair(question: Question, source: Path) -> dict[int, Pair]:
         for amount in (CLEAN, *random.sample(AMOUNTS, len(AMOUNTS))):
             if amount:
                 sides[NEW].ask("inject", faults=f"slow:{amount}%")
-            starts, times = take_turns(sides, question.calls, random.Random())
+            starts, seconds = take_turns(sides, question.calls, random.Random())
             old, new = (
-                StageRecord(one.model, one.stage, one.follows, rounds=tuple(map(Round, times[name])))
+                StageRecord(one.model, one.stage, one.follows, rounds=tuple(map(Round, seconds[name])))
                 for name, one in ((OLD, built[OLD]), (NEW, built[NEW]))
             )
             pairs[amount] = Pair(old, new, starts, 0.0)

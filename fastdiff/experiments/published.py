@@ -19,7 +19,7 @@ from fastdiff.models import CATALOGUE, SIDE, Model, Request, WeightsError
 from fastdiff.recipes import PUBLISHED_FLAGS, Compile, Recipe, RecipeError, Stage, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
 
@@ -99,9 +99,12 @@ class Outcome:
 # -- what was asked for -----------------------------------------------------------------------------------------------
 
 
-def model(name: str, checkpoint: str = "", weights: str = "auto") -> tuple[Model, str]:
-    """The model, and what its checkpoint is called. One that nobody knows is taken for a checkpoint of model `name`."""
-    known = {entry.name: entry for entry in CATALOGUE}
+def model(name: str, checkpoint: str = "", weights: str = "auto", own: Sequence[Model] = ()) -> tuple[Model, str]:
+    """The model, and what its checkpoint is called. One that nobody knows is taken for a checkpoint of model `name`.
+
+    `own` are the project's models, beside those of the catalogue.
+    """
+    known = {entry.name: entry for entry in (*CATALOGUE, *own)}
     if name not in known:
         raise RecipeError(unknown("model", name, known))
     sources = {entry.source: entry for entry in CATALOGUE}

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastdiff import faults
-from fastdiff.configuration import configured, models, tables
+from fastdiff.configuration import models, tables, whole
 from fastdiff.experiments.ab import CALLS, MOST_PAIRS, Question
 from fastdiff.experiments.pairs import CACHE_VARIABLE, Work
 from fastdiff.judge.policy import default
 from fastdiff.measure.environment import device_kind
 from fastdiff.models import CATALOGUE, SIDE
-from fastdiff.recipes import LADDERS, RecipeError, unknown, with_named
+from fastdiff.recipes import LADDERS, RecipeError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
             raise RecipeError(f"--inject {fault}: only a session of pytest notices {fault.name}; inject it there.")
     model = _model(asked, project)
     names = (*asked.stages, *([asked.old_stage] if asked.old_stage else []))
-    ladder = configured(with_named(LADDERS["published"], names), tables(project)["stages"])
+    ladder = whole(LADDERS["published"], names, tables(project)["stages"])
     for name in names:
         if name not in ladder.names:
             raise RecipeError(unknown("stage", name, list(ladder.names)))

@@ -79,7 +79,8 @@ class Done:
         path = self._file.parent / name
         with suppress(RecordError):
             experiment = pairs.read(path)
-            return Answer(experiment, judge.judge(experiment, policy, question.errors), path)
+            judged = judge.judge(experiment, policy, judge.errors_of(experiment.comparisons))
+            return Answer(experiment, judged, path)
         return None
 
     def keep(self, answer: Answer) -> None:
@@ -117,7 +118,7 @@ class Session:
         if fresh:
             done.forget()
         answers = [self._answered(done, question, until=until, fresh=fresh) for question in asking]
-        if time.monotonic() < until:
+        if all(answer.experiment.complete for answer in answers):
             done.forget()
         return answers
 
@@ -137,9 +138,11 @@ class Session:
             verdict = answer.latency.verdict
             self.say(f"{known.stage}: the same environment twice read {verdict.estimate}")
             if verdict.word in (SLOW, FAST):
+                done.forget()
                 raise ExperimentError(
                     f"{known.stage}: the same environment twice is {verdict.word}, so this machine favours one of two "
-                    f"equal processes, and what pairs say here cannot be trusted; nothing was kept but {answer.path}."
+                    f"equal processes, and what pairs say here cannot be trusted; nothing was kept but {answer.path}. "
+                    "Repeat the command when the machine is quieter."
                 )
             calibrations.write(self.root, known)
             found.append(known)
@@ -185,7 +188,8 @@ class Session:
                 raise BisectError(f"the good end cannot be measured: {trouble}; name another --good.")
             return _step(spec, answer, time.monotonic() - began)
 
-        about = {name: str(value) for name, value in asdict(asked).items()} | {"also": masked(" ".join(said))}
+        about = {name: str(value) for name, value in asdict(asked).items() if (name, value) != ("band", None)}
+        about["also"] = masked(" ".join(said))
         about["on"] = device_slug(device_kind() if asked.device == "auto" else asked.device)
         keep = self.root / FOLDER / f"bisect-{package}-{good}-{bad}-{asked.model}-{'-'.join(asked.stages)}.json"
         return end, search(specs, measure, keep, self.say, good=end, asked=about)

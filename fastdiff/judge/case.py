@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.judge.estimates import CANARY, SECONDS, estimate, machines_unit
 from fastdiff.judge.facts import differences, listed
 from fastdiff.judge.noise import MACHINES_SD, declared, spread
-from fastdiff.judge.verdicts import AMBIGUOUS, VOID, Verdict, decide
+from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, VOID, Verdict, decide
 from fastdiff.recipes import Compile, Recipe
+from fastdiff.record.run import MACHINE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from fastdiff.judge.policy import Policy
     from fastdiff.record.run import Baseline, Device, Noise, StageRecord
 
-MACHINE = {
+DIFFERING = {
     "machine": "of another machine of this model",
     "processor": "of another machine of this model",
     "boot": "from before this virtual machine was started anew, perhaps on another host",
 }
-"""Facts of an environment that tell two machines of one model apart, and in words how an accepted run differs."""
+"""How an accepted run differs in words, by the fact that tells."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Case:
     kind: str
     canary: str
     environment: Mapping[str, Any]
+    second_looks: bool = False
+    """Whether this comparison may be looked at twice."""
 
     @property
     def noise(self) -> Noise:
@@ -70,37 +72,44 @@ class Case:
         call themselves the same, generations of a processor share a brand name, and a virtual machine that was started
         anew may lie on another host: one that did was 20 % slower, in the canary's unit too.
         """
-        for what, told in MACHINE.items():
-            here, there = self.environment.get(what), self.base_environment.get(what)
+        accepted_in_part = self.base is not None and self.base.origin
+        accepted = self.base.where if self.base and accepted_in_part else self.base_environment
+        for what in MACHINE:
+            here, there = self.environment.get(what), accepted.get(what)
             if here and there and here != there:
-                return f"the accepted run is {told}"
-        accepted = self.baseline.run.canary if self.baseline else ""
-        other = self.canary and accepted and self.canary != accepted
-        return "the accepted run was timed beside another canary" if other else ""
+                return f"the accepted run is {DIFFERING[what]}"
+        return ""
 
-    def estimate(self, candidates: Sequence[float], accepted: Sequence[float], sd: float) -> Estimate:
+    def far(self, unit: str) -> str:
+        """The same of times in that unit: seconds of a CPU whose canary was another one may be of another mood."""
+        accepted = self.baseline.run.canary if self.baseline else ""
+        other = unit == SECONDS and self.canary and accepted and self.canary != accepted
+        return self.apart or ("the accepted run was timed beside another canary" if other else "")
+
+    def estimate(self, candidates: Sequence[float], accepted: Sequence[float], sd: float, far: str = "") -> Estimate:
         """Two machines of one model differ by more than two processes of one machine, and so do two moods of one."""
         sd, freedom = spread(accepted, sd, self.noise)
         return estimate(
             fmean(candidates),
-            # Trials of one machine share it, so together they count once.
-            [fmean(accepted)] if self.apart else accepted,
-            math.hypot(sd, MACHINES_SD) if self.apart else sd,
-            candidates=1 if self.apart else len(candidates),
+            accepted,
+            sd,
+            candidates=len(candidates),
+            apart_sd=MACHINES_SD if far else 0.0,
             freedom=freedom,
             confidence=self.policy.confidence,
             comparisons=self.comparisons,
+            looks=1 + self.second_looks,
         )
 
-    def decide(self, found: Estimate, band: float) -> Verdict:
+    def decide(self, found: Estimate, band: float, far: str = "") -> Verdict:
         verdict = decide(found, band)
-        if verdict.word == AMBIGUOUS and self.apart:
-            return replace(verdict, reason=f"{found} says little, because {self.apart}: accept a new one")
+        if verdict.word == AMBIGUOUS and far:
+            return replace(verdict, reason=f"{found} says little, because {far}: accept a new one", next=ACCEPT)
         if verdict.word == AMBIGUOUS and not self.noise.trials:
             return replace(
                 verdict,
                 reason=f"{verdict.reason}; the noise is declared, not measured on this machine: "
-                "`fastdiff accept --noise-of` narrows it",
+                "`fastdiff accept RUN --noise-of 'runs/*.json'` narrows it",
             )
         return verdict
 

@@ -97,26 +97,33 @@ def estimate(
     sd: float,
     *,
     candidates: int = 1,
+    apart_sd: float = 0.0,
     freedom: float = math.inf,
     confidence: float = 0.95,
     comparisons: int = 1,
+    looks: int = 1,
 ) -> Estimate:
     """One trial against the baseline's trials, all given by their centres; `sd` is that of fresh processes.
 
-    After a second look `candidate` is the mean of `candidates` trials.
+    After a second look `candidate` is the mean of `candidates` trials. `apart_sd` is of what the two sides differ by
+    besides, as two machines do; it is declared, and so taken as known. No number of trials makes it smaller.
 
     The scatter of the rounds has no term of its own: the centres from which `sd` was computed contain it already.
 
     Each bound is one-sided. An alarm anywhere in the suite is an error of the suite, so the alarm's bounds are
-    widened (Šidák). "Everything is the same" is only said when every comparison says so, which needs no widening.
+    widened (Šidák). "Everything is the same" is only said when every comparison says so, which needs no widening but
+    for the `looks` that one comparison may have.
     """
     if not baseline:
         raise ValueError("the baseline has no trial; accept a run first.")
     if not (math.isfinite(sd) and sd >= 0):
         raise ValueError(f"the noise between processes is {sd}; it must be a finite number, zero or above.")
     middle = candidate - fmean(baseline)
-    error = sd * math.sqrt(1 / candidates + 1 / len(baseline))
-    alone = float(stdtrit(freedom, confidence)) * error
+    own = sd**2 * (1 / candidates + 1 / len(baseline))
+    error = math.sqrt(own + apart_sd**2)
+    if apart_sd:  # Welch and Satterthwaite: only the sides' own part is known badly
+        freedom = freedom * (1 + apart_sd**2 / own) ** 2 if own else math.inf
+    alone = float(stdtrit(freedom, 1 - (1 - confidence) / looks)) * error
     together = float(stdtrit(freedom, confidence ** (1 / comparisons))) * error
     return Estimate(
         ratio=math.exp(middle),

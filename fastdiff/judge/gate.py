@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.judge.case import Case, comparable
 from fastdiff.judge.metrics import METRICS
-from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, FAST, LESS, MISSING, NEW, SAME, Verdict, look_again
+from fastdiff.judge.verdicts import ACCEPT, FAST, LESS, MISSING, NEW, SAME, Verdict, look_again
 from fastdiff.record.run import MEASURED
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def judge_run(
             run.canary,
             run.environment,
             elsewhere=elsewhere,
+            second_looks=second_looks,
         )
     for id_ in run.expected:
         if verdict := _missing(id_, run.stage(id_)):
@@ -81,6 +82,7 @@ def judge_stage(
     run_environment: Mapping[str, Any],
     *,
     elsewhere: Baseline | None = None,
+    second_looks: bool = False,
 ) -> list[Judgement]:
     """Judges every metric of which `record` holds numbers, so it can be asked again when there are more of them.
 
@@ -100,6 +102,7 @@ def judge_stage(
         kind=run_device.kind,
         canary=run_canary,
         environment=run_environment,
+        second_looks=second_looks,
     )
     judged = {metric: judge(case) for metric, judge in METRICS.items()}
     return [_judgement(case, metric, verdict) for metric, verdict in judged.items() if verdict]
@@ -119,8 +122,7 @@ def _missing(id_: str, record: StageRecord | None) -> Verdict | None:
 def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
     """With the next command, if the verdict has none of its own and is not SAME."""
     record = case.record
-    foreign = verdict.word == AMBIGUOUS and bool(case.apart)
-    if verdict.word in (NEW, FAST, LESS) or foreign:
+    if verdict.word in (NEW, FAST, LESS):
         command = ACCEPT
     elif metric == "ladder" and case.previous:
         command = look_again(record.model, case.previous.stage, record.stage)

@@ -11,7 +11,7 @@ from fastdiff.judge.case import comparable, disturbance, undisturbed
 from fastdiff.judge.estimates import CANARY, CYCLES, SECONDS, centre, estimate, exact, logarithm, machines_unit
 from fastdiff.judge.explanation import causes, explain
 from fastdiff.judge.facts import STRUCTURAL, breakages, changed_versions, differences, listed
-from fastdiff.judge.noise import MACHINES_SD, declared
+from fastdiff.judge.noise import MACHINES_SD, declared, spread
 from fastdiff.judge.verdicts import (
     ACCEPT,
     AMBIGUOUS,
@@ -68,7 +68,8 @@ def latency(case: Case) -> Verdict | None:
     further = [rounds for rounds in record.further_rounds if any(not one.void for one in rounds)]
     looks = [record.rounds, *(rounds for rounds in further if unit in (SECONDS, machines_unit(rounds)))]
     candidates = [centre(rounds, unit) for rounds in looks]
-    verdict = case.decide(case.estimate(candidates, accepted, sd), case.policy.latency)
+    far = case.far(unit)
+    verdict = case.decide(case.estimate(candidates, accepted, sd, far), case.policy.latency, far)
     told = UNITS[unit]
     if unit != SECONDS:
         seconds = fmean([centre(rounds, SECONDS) for rounds in looks]) - fmean(raw)
@@ -92,8 +93,8 @@ def first_call(case: Case) -> Verdict | None:
         return None  # compiled anew against read from the cache: neither is slower than the other
     accepted = logarithm(base.first_call_s, f"the accepted first call of {record.id}")
     candidate = logarithm(record.first_call_s, f"the first call of {record.id}")
-    found = case.estimate([candidate], [accepted], case.noise.first_call_sd)
-    verdict = case.decide(found, case.policy.first_call)
+    found = case.estimate([candidate], [accepted], case.noise.first_call_sd, case.apart)
+    verdict = case.decide(found, case.policy.first_call, case.apart)
     told = f"{verdict.reason} ({base.first_call_s:.3g} s -> {record.first_call_s:.3g} s, compile cache {record.cache})"
     why = tuple(causes(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
     return replace(verdict, reason=told, details=why)
@@ -135,7 +136,8 @@ def ladder(case: Case) -> Verdict | None:
     if isinstance(accepted, str):
         return Verdict(NEW, accepted)
     gain = _gain(previous, record)
-    verdict = case.decide(case.estimate([-gain], [-one for one in accepted], case.noise.ladder_sd), case.policy.ladder)
+    found = case.estimate([-gain], [-one for one in accepted], case.noise.ladder_sd, case.apart)
+    verdict = case.decide(found, case.policy.ladder, case.apart)
     told = f"{_paid(record, previous, fmean(accepted))} and now pays {math.exp(gain):.2f}x: {verdict.reason}"
     why = tuple(explain(record, case.base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
     return replace(verdict, reason=told, details=why)
@@ -149,12 +151,14 @@ def _ladder_elsewhere(case: Case, previous: StageRecord, elsewhere: Baseline) ->
     if isinstance(accepted, str):
         return None
     gain, mean = _gain(previous, record), fmean(accepted)
-    ladder_sd = (elsewhere.noise or declared(device.kind)).ladder_sd
-    # The trials there share their machine, so together they count once.
+    noise = elsewhere.noise or declared(device.kind)
+    sd, freedom = spread(accepted, noise.ladder_sd, noise)
     found = estimate(
         -gain,
-        [-mean],
-        math.hypot(ladder_sd, MACHINES_SD),
+        [-one for one in accepted],
+        sd,
+        apart_sd=MACHINES_SD,
+        freedom=freedom,
         confidence=case.policy.confidence,
         comparisons=case.comparisons,
     )

@@ -58,7 +58,8 @@ def freedom(noise: Noise) -> float:
     """
     if not noise.trials:
         return math.inf
-    return max(noise.trials - 1, sum(len(trials) - 1 for trials in noise.raw_centres.values()))
+    # What was accepted stage by stage has trials that its deviations were not measured over.
+    return noise.freedom or max(noise.trials - 1, sum(len(trials) - 1 for trials in noise.raw_centres.values()))
 
 
 def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[float, float]:
@@ -106,6 +107,7 @@ def measured(runs: Sequence[Run]) -> Noise:
         first_call_sd=_pooled(_first_calls(stages), wide.first_call_sd),
         centres=centres,
         raw_centres=raw,
+        freedom=max(len(runs) - 1, sum(len(trials) - 1 for trials in raw.values())),
     )
 
 
@@ -118,12 +120,15 @@ def _require_alike(runs: Sequence[Run]) -> None:
         for what, value, first in (
             ("device", run.device.slug, runs[0].device.slug),
             ("canary", run.canary, runs[0].canary),
+            # Another start of the same virtual machine makes the noise wider, as it should.
+            *((name, run.environment.get(name), runs[0].environment.get(name)) for name in ("machine", "processor")),
             ("versions", run.environment.get("versions"), runs[0].environment.get("versions")),
             ("stages", sorted(run.expected), sorted(runs[0].expected)),
         ):
             if value != first:
                 raise ValueError(
-                    f"{what} of the run of {run.started}: {value}, of the first one: {first}; give runs that are alike."
+                    f"{what} of the run of {run.started}: {value}, of the first one: {first}; leave that one out of "
+                    "--noise-of."
                 )
 
 

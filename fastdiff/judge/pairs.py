@@ -181,7 +181,7 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
         case = _case(experiment, old, new, policy, comparisons)
         found["first_call"] = first_call(experiment, policy, comparisons)
         found["memory"] = metrics.memory(case)
-        found["fingerprint"] = fingerprint(case)
+        found["fingerprint"] = found.get("fingerprint") or fingerprint(case)
     if experiment.pictures is not None:
         found["picture"] = picture(experiment.pictures)
     return [
@@ -193,9 +193,11 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
 
 def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict:
     looked = max((one for one in experiment.looks if one <= len(experiment.pairs)), default=0)
+    count = counted(len(experiment.pairs))
+    if experiment.unapplied:
+        return Verdict(VOID, f"{count} measured, and then {experiment.unapplied}")
     if not looked:
-        why = experiment.unapplied or (experiment.failures[-1] if experiment.failures else "")
-        count = counted(len(experiment.pairs))
+        why = experiment.failures[-1] if experiment.failures else ""
         told = f"{count} measured, and the first look is planned after {experiment.looks[0]}"
         return Verdict(VOID, f"{told}: {why}" if why else told)
     # Whoever stops in between is not given a look that was not planned.
@@ -310,7 +312,7 @@ def unlike(experiment: Experiment) -> list[str]:
 
 def _next(experiment: Experiment, verdict: Verdict) -> str:
     """What to type; nothing where there is nothing to find out."""
-    if verdict.word == VOID:
+    if verdict.word == VOID and not experiment.unapplied:
         return _ask(experiment, experiment.looks[-1])
     packages = experiment.old.packages, experiment.new.packages
     changed = [name for name in STRUCTURAL if packages[0].get(name) != packages[1].get(name)]
@@ -319,7 +321,8 @@ def _next(experiment: Experiment, verdict: Verdict) -> str:
     if verdict.word == SLOW and plain and len(changed) == 1 and all(changed[0] in side for side in packages):
         good, bad = (side[changed[0]].partition("+")[0] for side in packages)
         if Version(good) < Version(bad):
-            return f"fastdiff bisect --package {changed[0]} --good {good} --bad {bad} {experiment.options}"
+            ends = f"--package {changed[0]} --good {good} --bad {bad}"
+            return f"fastdiff bisect {ends} {experiment.options} --max-pairs {experiment.looks[-1]}"
     return ""
 
 

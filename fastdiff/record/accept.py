@@ -84,7 +84,8 @@ def _allowed(trials: dict[Path, Run], ids: Sequence[str], force: bool) -> tuple[
     """What spoke against it and was forced."""
     never = [f"{path.name}: {sentence}" for path, run in trials.items() for sentence in injected(run, ids)]
     if never:
-        raise RecordError(f"an injected fault is never accepted, not by force either:\n{_listed(never)}")
+        more = "; leave such files out of --noise-of" if len(trials) > 1 else ""
+        raise RecordError(f"an injected fault is never accepted, not by force either{more}:\n{_listed(never)}")
     against = [f"{path.name}: {sentence}" for path, run in trials.items() for sentence in objections(run, ids)]
     if against and not force:
         raise RecordError(f"not accepted (--force would do it, and keep these reasons):\n{_listed(against)}")
@@ -116,6 +117,10 @@ def _noise(trials: list[Run], old: Baseline | None, ids: Sequence[str], say: Cal
         return None
     if old.run.canary != run.canary:
         say("noise: the declared one, because the measured one belongs to another canary; --noise-of RUN measures it")
+        return None
+    facts = [(old.run.environment.get(name), run.environment.get(name)) for name in ("machine", "processor")]
+    if any(before and now and before != now for before, now in facts):
+        say("noise: the declared one, because the measured one is of another machine; --noise-of RUN measures it")
         return None
     say(f"noise: carried over from {old.name}, measured over {before.trials} processes")
     return without_centres(before, ids or [stage.id for stage in old.run.stages])

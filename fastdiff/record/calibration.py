@@ -43,6 +43,8 @@ class Calibration:
     """Of the whole suite."""
     smallest: float
     """The slowdown that is found with 95 % power at that confidence: 0.02 is 2 %."""
+    band: float = 0.01
+    """Beyond which it is found."""
 
 
 def read(root: Path) -> list[Calibration]:

@@ -77,6 +77,8 @@ class Experiment:
     """A digest of everything that is built: models with their weights, recipes, the device, fastdiff itself."""
     options: str = ""
     """Of the command, besides the two environments, to ask the same again."""
+    comparisons: int = 1
+    """Stages of the whole suite, which share one error; of the largest suite that ever asked."""
     injected: str = ""
     """The faults that were put into the new side on purpose."""
     pairs: tuple[Pair, ...] = ()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.recipes import unknown
 from fastdiff.record.checks import RecordError
+from fastdiff.record.run import MACHINE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,9 +29,10 @@ def merged(old: Run, new: Run, ids: Sequence[str], source: str) -> Run:
     if old.canary != new.canary:
         raise RecordError(
             f"the canary is {new.canary!r} and the baseline's is {old.canary!r}, so its stages would be told in two "
-            "units; accept the whole run, without --only."
+            "units; accept a run of all its models and stages, without --only."
         )
-    replaced = {stage.id: replace(stage, origin=source) for stage in new.stages if stage.id in ids}
+    where = {name: new.environment[name] for name in MACHINE if name in new.environment}
+    replaced = {stage.id: replace(stage, origin=source, where=where) for stage in new.stages if stage.id in ids}
     stages = {stage.id: stage for stage in old.stages} | replaced
     return replace(old, stages=tuple(stages.values()), expected=tuple(dict.fromkeys([*old.expected, *ids])))
 

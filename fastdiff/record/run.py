@@ -27,6 +27,10 @@ class Device:
     name: str
 
 
+MACHINE = ("machine", "processor", "boot")
+"""Facts of a run's environment that tell two machines of one model apart."""
+
+
 @dataclass(frozen=True)
 class Round:
     """One timed call, and the machine beside it."""
@@ -130,6 +134,8 @@ class StageRecord:
     """A fault that was put in on purpose; such a run is never accepted."""
     origin: str = ""
     """In a baseline that was accepted in parts: the run from which this stage came."""
+    where: dict[str, str] = field(default_factory=dict)
+    """The same: the facts of that run's environment that tell its machine apart."""
 
     @property
     def id(self) -> str:
@@ -179,6 +185,8 @@ class Noise:
     """By stage id: each trial's logarithm of the latency in the canary's unit."""
     raw_centres: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """The same in seconds."""
+    freedom: int = 0
+    """Degrees of freedom of the deviations; 0 in older files, where the trials above say it."""
 
 
 @dataclass(frozen=True)

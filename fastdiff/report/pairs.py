@@ -61,7 +61,7 @@ def limit(calibration: Calibration | None) -> str:
         f"smallest slowdown that this machine finds: {100 * one.smallest:+.1f} % of {one.stage} "
         f"({one.request.get('size')} px, {one.request.get('steps')} steps) in {one.most_pairs} "
         f"pairs of {one.calls} calls a side (95 % power, {percent(1 - one.confidence)} false alarms of a suite of "
-        f"{one.stages} stages). "
+        f"{one.stages} stages, a band of ±{100 * one.band:g} %). "
         f"Calibrated {one.when[:10]}: {one.pairs} pairs scattered by {percent(one.paired_sd)}, single processes by "
         f"{percent(one.process_sd)}."
     )
