@@ -300,6 +300,12 @@ def test_what_mends_several_stages_is_typed_once() -> None:
         judgement("fused", "SLOW", "pytest perf_tests --fastdiff-stage bf16,fused --fastdiff-trials 4"),
         judgement("odd", "VOID", ""),
     ]
+    many = [judgement(f"s{n}", "AMBIGUOUS", f"pytest perf_tests --fastdiff-stage s{n}", f"{n} %") for n in range(4)]
+    assert verdicts.text(many, "runs/x.json")[-3:] == [
+        "",
+        "AMBIGUOUS  4 times, as the table shows; each with its reason in runs/x.json",
+        "next: pytest perf_tests --fastdiff-stage s0,s1,s2,s3",
+    ]
     lines = verdicts.text(found, "runs/x.json")
     assert lines[lines.index("", 3) :] == [
         "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from fastdiff.judge.verdicts import AMBIGUOUS
 from fastdiff.record.table import aligned
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 METRICS = ("latency", "first_call", "ladder", "memory", "fingerprint", "picture")
 NOT_JUDGED = "-"
+MANY = 3
+"""So many doubts are told one by one; of more, as on a noisy night, the table is what a person reads."""
 STAGES = re.compile(r"(?<=--fastdiff-stage )\S+")
 """In a command."""
 
@@ -66,14 +69,17 @@ def _sentences(judgements: Sequence[Judgement], run_file: str) -> list[str]:
             told.setdefault((verdict.word, verdict.reason, verdict.next), []).append(
                 f"{judgement.stage} {judgement.metric.replace('_', ' ')}"
             )
-    by_command: dict[str, list[tuple[str, str]]] = {}
+    by_command: dict[str, list[tuple[str, str, str]]] = {}
     for (word, reason, command), places in told.items():
         where = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
-        by_command.setdefault(STAGES.sub("...", command), []).append((f"{word}  {where}: {reason}", command))
+        by_command.setdefault(STAGES.sub("...", command), []).append((word, f"{word}  {where}: {reason}", command))
     lines = []
-    for sentences in by_command.values():
-        lines += ["", *(sentence for sentence, _ in sentences)]
-        if command := _together([command for _, command in sentences]):
+    for found in by_command.values():
+        unsure = sum(word == AMBIGUOUS for word, _, _ in found)
+        lines += ["", *(sentence for word, sentence, _ in found if word != AMBIGUOUS or unsure <= MANY)]
+        if unsure > MANY:
+            lines.append(f"{AMBIGUOUS}  {unsure} times, as the table shows; each with its reason in {run_file}")
+        if command := _together([command for _, _, command in found]):
             lines.append(f"next: {command.replace('{run}', run_file)}")
     return lines
 
