@@ -315,10 +315,9 @@ def pytest_fastdiff_models():
 """
 
 
-@pytest.mark.alone  # it builds a model in a session of its own
 @pytest.mark.parametrize(
     ("said", "code", "word"),
-    [({}, 0, SAME), ({"slow": 1.5}, 1, SLOW), ({"build": "die"}, 1, VOID)],
+    [({}, 0, SAME), ({"slow": 2.0}, 1, SLOW), ({"build": "die"}, 1, VOID)],
     ids=["same", "slow", "dead"],
 )
 def test_the_suite_is_judged_by_pairs(
@@ -326,7 +325,10 @@ def test_the_suite_is_judged_by_pairs(
 ) -> None:
     shutil.copytree(SUITE, tmp_path / "perf_tests", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "conftest.py").write_text(CONFTEST.format(source=str(source), folder=str(tiny.source)))
-    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\nfastdiff_model = 'tiny'\n")
+    # Four pairs know their own scatter badly, so the band is wide: what is tested is who judges, not how sharply.
+    (tmp_path / "pyproject.toml").write_text(
+        "[tool.pytest.ini_options]\nfastdiff_model = 'tiny'\n[tool.fastdiff.policy]\npaired = 0.2\n"
+    )
     # The old side gets its words from the command line, the new one is this environment as it is.
     old = shlex.join([f"SAID={json.dumps({})}"])
     command = [sys.executable, "-m", "pytest", "perf_tests", "-p", "no:cacheprovider", "-rA", "--fastdiff-rounds=3"]

@@ -116,11 +116,8 @@ def _ask(
     if experiment.pairs:
         say(f"{experiment.stage}: goes on with {path.name}, which has {_pairs(len(experiment.pairs))}")
         # Asked with another band, it may be decided already.
-        decided = judge.latency(experiment, policy, judge.errors_of(experiment.comparisons)).word not in (
-            AMBIGUOUS,
-            VOID,
-        )
-        experiment = replace(experiment, complete=decided)
+        word = judge.latency(experiment, policy, judge.errors_of(experiment.comparisons)).word
+        experiment = replace(experiment, complete=word not in (AMBIGUOUS, VOID))
     folder = path.with_suffix("")
     taking = Taking(question.old, question.new, question.calls, source, folder, progress, random.Random())
 
