@@ -113,10 +113,11 @@ def _ask(
     say: Callable[[str], None],
     until: float,
 ) -> Answer:
+    errors = judge.errors_of(experiment.comparisons)
     if experiment.pairs:
         say(f"{experiment.stage}: goes on with {path.name}, which has {_pairs(len(experiment.pairs))}")
         # Asked with another band, it may be decided already.
-        word = judge.latency(experiment, policy, judge.errors_of(experiment.comparisons)).word
+        word = judge.latency(experiment, policy, errors).word
         experiment = replace(experiment, complete=word not in (AMBIGUOUS, VOID))
     folder = path.with_suffix("")
     taking = Taking(question.old, question.new, question.calls, source, folder, progress, random.Random())
@@ -144,10 +145,10 @@ def _ask(
         failed = 0
         experiment = _with_facts(experiment, taking, path)
         experiment = replace(experiment, pairs=(*experiment.pairs, pair), pictures=pictures)
-        experiment = replace(experiment, complete=_is_over(experiment, policy, judge.errors_of(experiment.comparisons)))
+        experiment = replace(experiment, complete=_is_over(experiment, policy, errors))
         record.write(path, experiment)
         say(_seen(experiment, pair))
-    judgements = judge.judge(experiment, policy, judge.errors_of(experiment.comparisons))
+    judgements = judge.judge(experiment, policy, errors)
     experiment = replace(experiment, judgements=tuple(one.as_dict() for one in judgements))
     record.write(path, experiment)
     return Answer(experiment, judgements, path)
