@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fastdiff import __version__
+from fastdiff.judge.looks import Looks
 from fastdiff.judge.policy import default
-from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, MISSING, SLOW, VOID, Verdict, fails
+from fastdiff.judge.verdicts import ACCEPT, MISSING, SECOND_LOOKS, VOID, Verdict, fails
 from fastdiff.measure.environment import device_name, device_slug, environment
 from fastdiff.record import baselines, files
 from fastdiff.record.checks import RecordError
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 SUITE = "pytest perf_tests"
 """How a command begins that measures again."""
 MORE_PAIRS = re.compile(r"^fastdiff ab .*--max-pairs (\d+)")
-STRICT_TRIALS = 2
-"""Fresh processes of a second look in CI: with the first one they make the noise of a stage smaller by 1.7."""
 
 
 @dataclass
@@ -75,7 +74,10 @@ class Ledger:
         self.started = datetime.now(UTC)
         asked = settings(self.config)
         self.strict = asked.strict
-        self.second_looks = (STRICT_TRIALS if asked.strict else 0) if asked.trials is None else asked.trials
+        self.looks = Looks(
+            processes=SECOND_LOOKS if asked.trials is None else asked.trials,
+            at_doubts=asked.strict or asked.trials is not None,
+        )
         self.kind = self.device.partition(":")[0]
         root = project_folder(self.config)
         self._file: Path | None = None
@@ -232,12 +234,13 @@ class Ledger:
         return self._new([judgement for judgement in found if timing or judgement.metric not in gate.INTERVAL_METRICS])
 
     def wants_a_second_look(self, id_: str) -> bool:
-        """Whether the latency of a stage seems to be slow, surely or perhaps; nothing is kept of that yet."""
-        if not (self.comparing and self.second_looks):
+        """Decides nothing yet, and keeps nothing."""
+        if not self.comparing:
             return False
         # What only a new acceptance mends, no further process does.
         found = [one.verdict for one in self._judged(id_) if one.metric == "latency" and one.verdict.next != ACCEPT]
-        return bool(found) and found[0].word in (SLOW, AMBIGUOUS)
+        band = self.policy_of(self.records[id_].model, self.records[id_].stage).latency
+        return any(self.looks.wanted(one, band) for one in found)
 
     def look_again(self, id_: str, measured: StageRecord) -> None:
         """Keeps what a fresh process measured of a stage beside what this one did."""
@@ -266,12 +269,12 @@ class Ledger:
             run.stage(f"{record.model}-{record.follows}"),
             self.baseline,
             self.policy_of(record.model, record.stage),
-            gate.comparisons_of(len(run.expected), second_looks=self.second_looks > 0),
+            gate.comparisons_of(len(run.expected), self.looks),
             run.device,
             run.canary,
             run.environment,
             elsewhere=self.elsewhere,
-            second_looks=self.second_looks > 0,
+            looks=self.looks,
         )
 
     def finish(self, *, interrupted: bool) -> bool:
@@ -285,7 +288,7 @@ class Ledger:
                 self.baseline,
                 self.policy_of,
                 elsewhere=self.elsewhere,
-                second_looks=self.second_looks > 0,
+                looks=self.looks,
             )
             for judgement in judged:
                 record = self.records.get(judgement.stage)

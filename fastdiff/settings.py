@@ -150,8 +150,8 @@ OPTIONS = (
     Option(
         "trials",
         "N",
-        "Fresh processes in which a stage that seems SLOW or AMBIGUOUS is timed again, all of it counting (default: 0, "
-        "and 2 with --fastdiff-strict).",
+        "Fresh processes in which a stage that seems slow is timed again, all of it counting (default: 4). Named, and "
+        "with --fastdiff-strict, every AMBIGUOUS one is; 0 takes no second look.",
         _count_or_none,
     ),
     Option(

@@ -371,8 +371,9 @@ class Suite:
 
         if not self.ledger.wants_a_second_look(subject.id):
             return
-        for number in range(self.ledger.second_looks):
-            with self.progress.doing(f"{subject.id}: second look, process {number + 1} of {self.ledger.second_looks}"):
+        planned = self.ledger.looks.processes
+        for number in range(planned):
+            with self.progress.doing(f"{subject.id}: second look, process {number + 1} of {planned}"):
                 try:
                     measured = look(
                         test,

@@ -73,7 +73,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny: Model) -> Path:
     (folder / "conftest.py").write_text(CONFTEST.format(folder=str(tiny.source), stages=STAGES))
     # A call of the twin is shorter than what the gate's noise was measured on.
     (folder / "pyproject.toml").write_text(
-        "[tool.pytest.ini_options]\nfastdiff_model = 'twin'\nfastdiff_rounds = '3'\n"
+        "[tool.pytest.ini_options]\nfastdiff_model = 'twin'\nfastdiff_rounds = '3'\nfastdiff_trials = '0'\n"
         f"fastdiff_stage = '{','.join(STAGES)}'\n"
         "[tool.fastdiff.policy]\nlatency = 0.9\nladder = 0.9\nfirst_call = 1.0\n"
     )
@@ -226,7 +226,8 @@ def test_a_second_look_that_fails_leaves_the_first_one(
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns("runs"))
     with (copy / "conftest.py").open("a") as conftest:
         conftest.write("\nif os.environ.get('FASTDIFF_RUNS_APART'):\n    raise RuntimeError('no second time')\n")
-    asked = ("--benchmark-compare", "--fastdiff-trials=1", "-k", "latency", "--fastdiff-stage=slow")
+    nothing_named = ("-o", "fastdiff_trials=")
+    asked = ("--benchmark-compare", *nothing_named, "-k", "latency", "--fastdiff-stage=slow")
     result = session(copy, *asked, "--fastdiff-inject=slow:300%@slow")
     assert any("latency is SLOW" in line for line in outcomes(result, "FAILED", "slow")), result.stdout
     assert "a fresh process measured nothing of twin-slow" in result.stdout

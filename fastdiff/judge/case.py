@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.judge.estimates import CANARY, SECONDS, estimate, machines_unit
 from fastdiff.judge.facts import differences, listed
+from fastdiff.judge.looks import NO_SECOND_LOOK, Looks
 from fastdiff.judge.noise import MACHINES_SD, declared, spread
 from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, VOID, Verdict, decide
 from fastdiff.recipes import Compile, Recipe
@@ -47,8 +48,7 @@ class Case:
     kind: str
     canary: str
     environment: Mapping[str, Any]
-    second_looks: bool = False
-    """Whether this comparison may be looked at twice."""
+    looks: Looks = NO_SECOND_LOOK
 
     @property
     def noise(self) -> Noise:
@@ -98,7 +98,7 @@ class Case:
             freedom=freedom,
             confidence=self.policy.confidence,
             comparisons=self.comparisons,
-            looks=1 + self.second_looks,
+            acquittals=self.looks.acquittals,
         )
 
     def decide(self, found: Estimate, band: float, far: str = "") -> Verdict:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.judge.case import Case, comparable
+from fastdiff.judge.looks import NO_SECOND_LOOK, Looks
 from fastdiff.judge.metrics import METRICS
 from fastdiff.judge.verdicts import ACCEPT, FAST, LESS, MISSING, NEW, SAME, Verdict, look_again
 from fastdiff.record.run import MEASURED
@@ -34,9 +35,9 @@ class Judgement:
         return {"stage": self.stage, "metric": self.metric, **asdict(self.verdict), "details": details}
 
 
-def comparisons_of(stages: int, *, second_looks: bool = False) -> int:
+def comparisons_of(stages: int, looks: Looks = NO_SECOND_LOOK) -> int:
     """How many intervals a suite of so many stages looks at; whoever may look twice may err twice."""
-    return max(1, stages * (len(INTERVAL_METRICS) + second_looks))
+    return max(1, stages * (len(INTERVAL_METRICS) - 1 + looks.alarms))
 
 
 def judge_run(
@@ -45,10 +46,10 @@ def judge_run(
     policy_of: Callable[[str, str], Policy],
     *,
     elsewhere: Baseline | None = None,
-    second_looks: bool = False,
+    looks: Looks = NO_SECOND_LOOK,
 ) -> list[Judgement]:
     """Everything that was measured, and MISSING for what was asked for and was not. `policy_of(model, stage)`."""
-    looks = comparisons_of(len(run.expected), second_looks=second_looks)
+    comparisons = comparisons_of(len(run.expected), looks)
     judgements = []
     for record in run.stages:
         previous = run.stage(f"{record.model}-{record.follows}")
@@ -58,12 +59,12 @@ def judge_run(
             previous,
             baseline,
             policy,
-            looks,
+            comparisons,
             run.device,
             run.canary,
             run.environment,
             elsewhere=elsewhere,
-            second_looks=second_looks,
+            looks=looks,
         )
     for id_ in run.expected:
         if verdict := _missing(id_, run.stage(id_)):
@@ -82,7 +83,7 @@ def judge_stage(
     run_environment: Mapping[str, Any],
     *,
     elsewhere: Baseline | None = None,
-    second_looks: bool = False,
+    looks: Looks = NO_SECOND_LOOK,
 ) -> list[Judgement]:
     """Judges every metric of which `record` holds numbers, so it can be asked again when there are more of them.
 
@@ -102,7 +103,7 @@ def judge_stage(
         kind=run_device.kind,
         canary=run_canary,
         environment=run_environment,
-        second_looks=second_looks,
+        looks=looks,
     )
     judged = {metric: judge(case) for metric, judge in METRICS.items()}
     return [_judgement(case, metric, verdict) for metric, verdict in judged.items() if verdict]
@@ -127,7 +128,9 @@ def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
     elif metric == "ladder" and case.previous:
         command = look_again(record.model, case.previous.stage, record.stage)
     else:
-        command = look_again(record.model, record.stage)
+        command = look_again(
+            record.model, record.stage, looked=len(record.further_rounds) if metric == "latency" else 0
+        )
     if verdict.word != SAME and not verdict.next:
         verdict = replace(verdict, next=command)
     return Judgement(record.id, metric, verdict)

@@ -98,13 +98,17 @@ def trials_needed(estimate: Estimate, band: float) -> int | None:
 # -- the next command -------------------------------------------------------------------------------------------------
 
 ACCEPT = 'fastdiff accept {run} --reason "..."'
-FURTHER_TRIALS = 4
+SECOND_LOOKS = 4
 """Fresh processes of a second look: with the first one, the noise of a stage is less than half."""
 
 
-def look_again(model: str, *stages: str) -> str:
-    """Measures only these stages, and where they seem slow in fresh processes too: more rounds of one say little."""
+def look_again(model: str, *stages: str, looked: int = 0) -> str:
+    """Measures only these stages, and in fresh processes too where there is a doubt: more rounds of one say little.
+
+    Who looked into some processes already, and does not know, looks into twice as many.
+    """
+    trials = min(max(SECOND_LOOKS, 2 * looked), MOST_TRIALS)
     return (
         f"pytest perf_tests --benchmark-compare --fastdiff-model {model} --fastdiff-stage {','.join(stages)} "
-        f"--fastdiff-trials {FURTHER_TRIALS}"
+        f"--fastdiff-trials {trials}"
     )
