@@ -459,6 +459,45 @@ def test_other_versions_excuse_no_graph_break() -> None:
     assert fails(judge(run)["sdpa fingerprint"], strict=False)
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "against"),
+    [
+        ({"torch": "2.12.1"}, {"torch": "2.13.0"}, "torch==2.12.1"),
+        ({"torch": "2.12.1+cu130", "triton": "3.6"}, {"torch": "2.13.0+cu130", "triton": "3.7"}, "torch==2.12.1"),
+        ({"torch": "2.12.1", "diffusers": "0.40.0"}, {"torch": "2.13.0"}, "'torch==2.12.1 diffusers==0.40.0'"),
+        ({"torch": "2.14.0.dev20261101", "diffusers": "0.40.0"}, {"torch": "2.13.0"}, ""),
+        ({"numpy": "2.3"}, {}, ""),
+    ],
+    ids=["one", "local version", "two", "a nightly", "no structural one"],
+)
+def test_slow_with_other_libraries_is_told_from_the_machine_by_pairs(
+    before: dict[str, str], now: dict[str, str], against: str
+) -> None:
+    versions = ENVIRONMENT["versions"]
+    base = replace(ACCEPTED, run=replace(ACCEPTED.run, environment={"versions": versions | before}))
+    run = replace(tonight(rounds=timed(1.5)), environment={"versions": versions | now})
+    found = judge(run, base)["sdpa latency"]
+    pairs = f"pytest perf_tests --fastdiff-model m --fastdiff-stage sdpa --fastdiff-against {against}"
+    assert found.next == (pairs if against else LOOK + "sdpa --fastdiff-trials 4")
+    calm = replace(run, stages=(BF16, SDPA))
+    assert not judge(calm, base)["sdpa latency"].next
+
+
+def test_a_doubt_that_stays_wants_pairs_or_more_processes() -> None:
+    doubtful, further = timed(1.15), (timed(1.15),) * 4
+    other = {"versions": {**ENVIRONMENT["versions"], "torch": "2.99.0"}}
+    for environment, looks, command in (
+        (ENVIRONMENT, (), "--fastdiff-trials 4"),
+        (ENVIRONMENT, further, "--fastdiff-trials 8"),
+        (other, (), "--fastdiff-trials 4"),
+        (other, further, "--fastdiff-against torch==2.13.0"),
+    ):
+        run = replace(tonight(rounds=doubtful, further_rounds=looks), environment=environment)
+        found = judge(run)["sdpa latency"]
+        assert found.word == "AMBIGUOUS"
+        assert found.next.endswith(command)
+
+
 FAILING = {"SAME": "", "FAST": "strict", "LESS": "strict", "AMBIGUOUS": "strict", "VOID": "strict"}
 FAILING |= {"MISSING": "strict", "NEW": "strict", "SLOW": "always", "MORE": "always", "CHANGED": "always"}
 

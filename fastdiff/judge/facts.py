@@ -39,6 +39,22 @@ def changed_versions(old: Mapping[str, Any], new: Mapping[str, Any], of: Collect
     )
 
 
+def former(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The libraries that changed since, as requirements for what they were; empty where an index may not have one.
+
+    torch brings its own triton, and a local version such as 2.13.0+cu130 is on no public index.
+    """
+    before, after = old.get("versions", {}), new.get("versions", {})
+    changed = {
+        name: before[name].partition("+")[0]
+        for name in STRUCTURAL
+        if name != "triton" and before.get(name) and after.get(name) and before[name] != after[name]
+    }
+    if any("dev" in version for version in changed.values()):
+        return []
+    return [f"{name}=={version}" for name, version in changed.items()]
+
+
 def breakages(record: StageRecord) -> list[str]:
     """What is wrong with a stage on every machine, whatever was accepted. The proof's sentences say it best."""
     if record.unapplied:

@@ -6,9 +6,22 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.judge.case import Case, comparable
+from fastdiff.judge.facts import former
 from fastdiff.judge.looks import NO_SECOND_LOOK, Looks
 from fastdiff.judge.metrics import METRICS
-from fastdiff.judge.verdicts import ACCEPT, FAST, LESS, MISSING, NEW, SAME, Verdict, look_again
+from fastdiff.judge.verdicts import (
+    ACCEPT,
+    AMBIGUOUS,
+    FAST,
+    LESS,
+    MISSING,
+    NEW,
+    SAME,
+    SLOW,
+    Verdict,
+    look_again,
+    take_turns,
+)
 from fastdiff.record.run import MEASURED
 
 if TYPE_CHECKING:
@@ -127,10 +140,19 @@ def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
         command = ACCEPT
     elif metric == "ladder" and case.previous:
         command = look_again(record.model, case.previous.stage, record.stage)
+    elif metric == "latency":
+        command = _after_latency(case, verdict)
     else:
-        command = look_again(
-            record.model, record.stage, looked=len(record.further_rounds) if metric == "latency" else 0
-        )
+        command = look_again(record.model, record.stage)
     if verdict.word != SAME and not verdict.next:
         verdict = replace(verdict, next=command)
     return Judgement(record.id, metric, verdict)
+
+
+def _after_latency(case: Case, verdict: Verdict) -> str:
+    """Other libraries are told from another mood of the machine by pairs, where there is a suspicion at all."""
+    record, looked = case.record, len(case.record.further_rounds)
+    suspicion = verdict.word == SLOW or (verdict.word == AMBIGUOUS and looked)
+    if suspicion and (requirements := former(case.base_environment, case.environment)):
+        return take_turns(record.model, record.stage, requirements)
+    return look_again(record.model, record.stage, looked=looked if verdict.word == AMBIGUOUS else 0)

@@ -13,10 +13,13 @@ CHANGED    the countable facts differ, or the stage is broken
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastdiff.judge.estimates import Estimate
 
 SAME, SLOW, FAST, MORE, LESS = "SAME", "SLOW", "FAST", "MORE", "LESS"
@@ -100,6 +103,14 @@ def trials_needed(estimate: Estimate, band: float) -> int | None:
 ACCEPT = 'fastdiff accept {run} --reason "..."'
 SECOND_LOOKS = 4
 """Fresh processes of a second look: with the first one, the noise of a stage is less than half."""
+
+
+def take_turns(model: str, stage: str, requirements: Sequence[str]) -> str:
+    """Tells the libraries from the machine: the accepted ones, installed beside today's, in pairs of processes."""
+    return (
+        f"pytest perf_tests --fastdiff-model {model} --fastdiff-stage {stage} "
+        f"--fastdiff-against {shlex.quote(' '.join(requirements))}"
+    )
 
 
 def look_again(model: str, *stages: str, looked: int = 0) -> str:
