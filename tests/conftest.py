@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported: workers with a thread for every core would mostly wait for each other.
     workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    each = str(max(1, (os.cpu_count() or 1) // workers))
+    os.environ.setdefault("OMP_NUM_THREADS", each)
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", each)
 
 TEXT_WIDTH = 32
 TIME_EMBEDDING = 8

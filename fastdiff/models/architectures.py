@@ -423,7 +423,9 @@ TWINS: dict[str, Architecture] = {
         "sd15",
         {
             **TWIN_UNET,
-            "block_out_channels": (32, 32, 32, 64),
+            "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),  # the two levels between are like the first
+            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+            "block_out_channels": (32, 64),
             "attention_head_dim": 4,
             "cross_attention_dim": TWIN_TEXT,
         },
