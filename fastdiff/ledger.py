@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fastdiff import __version__
-from fastdiff.judge.looks import Looks
+from fastdiff.judge.looks import TRIALS, Looks
 from fastdiff.judge.policy import default
-from fastdiff.judge.verdicts import ACCEPT, MISSING, SECOND_LOOKS, VOID, Verdict, fails
+from fastdiff.judge.verdicts import MISSING, VOID, Verdict, fails
 from fastdiff.measure.environment import device_name, device_slug, environment
 from fastdiff.record import baselines, files
 from fastdiff.record.checks import RecordError
@@ -75,7 +75,7 @@ class Ledger:
         asked = settings(self.config)
         self.strict = asked.strict
         self.looks = Looks(
-            processes=SECOND_LOOKS if asked.trials is None else asked.trials,
+            trials=TRIALS if asked.trials is None else asked.trials,
             at_doubts=asked.strict or asked.trials is not None,
         )
         self.kind = self.device.partition(":")[0]
@@ -234,11 +234,10 @@ class Ledger:
         return self._new([judgement for judgement in found if timing or judgement.metric not in gate.INTERVAL_METRICS])
 
     def wants_a_second_look(self, id_: str) -> bool:
-        """Decides nothing yet, and keeps nothing."""
-        if not self.comparing:
+        """Whether the latency of a stage is to be timed in fresh processes; once, or it would be until it is green."""
+        if not self.comparing or self.records[id_].further_rounds:
             return False
-        # What only a new acceptance mends, no further process does.
-        found = [one.verdict for one in self._judged(id_) if one.metric == "latency" and one.verdict.next != ACCEPT]
+        found = [one.verdict for one in self._judged(id_) if one.metric == "latency"]
         band = self.policy_of(self.records[id_].model, self.records[id_].stage).latency
         return any(self.looks.wanted(one, band) for one in found)
 

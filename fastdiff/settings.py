@@ -150,8 +150,8 @@ OPTIONS = (
     Option(
         "trials",
         "N",
-        "Fresh processes in which a stage that seems slow is timed again, all of it counting (default: 4). Named, and "
-        "with --fastdiff-strict, every AMBIGUOUS one is; 0 takes no second look.",
+        "Fresh processes in which --benchmark-compare times a stage again that seems slow, all of it counting "
+        "(default: 4; 0 takes no second look). Where N is given, and with --fastdiff-strict, every AMBIGUOUS one too.",
         _count_or_none,
     ),
     Option(
@@ -245,6 +245,12 @@ def given_options(config: pytest.Config, names: Sequence[str] = ()) -> list[str]
     again = names or [option.name for option in OPTIONS if option.name not in NOT_AGAIN]
     said = [(option, config.getoption(option.flag)) for option in OPTIONS if option.name in again]
     return [f"{option.flag}={text}" if option.metavar else option.flag for option, text in said if text]
+
+
+def given_files(config: pytest.Config) -> list[str]:
+    """What the command line said of the ini file, which holds fastdiff's settings too."""
+    named = ["-c", str(config.inipath)] if config.option.inifilename else []
+    return [*named, *(word for one in config.option.override_ini or () for word in ("-o", one))]
 
 
 def is_asked(config: pytest.Config) -> bool:

@@ -28,6 +28,7 @@ from fastdiff.settings import (
     configured_policy,
     configured_stages,
     device_asked,
+    given_files,
     given_options,
     project_folder,
     require_known,
@@ -371,14 +372,14 @@ class Suite:
 
         if not self.ledger.wants_a_second_look(subject.id):
             return
-        planned = self.ledger.looks.processes
+        planned = self.ledger.looks.trials
         for number in range(planned):
             with self.progress.doing(f"{subject.id}: second look, process {number + 1} of {planned}"):
                 try:
                     measured = look(
                         test,
-                        subject.id,
-                        given_options(self.config),
+                        self.ledger.records[subject.id],
+                        [*given_options(self.config), *given_files(self.config)],
                         self.config.rootpath,
                         self.config.invocation_params.dir,
                     )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fastdiff.judge import noise, policy, verdicts
 from fastdiff.judge.estimates import CANARY, SECONDS, Estimate, centre, estimate, exact
 from fastdiff.judge.gate import comparisons_of
+from fastdiff.judge.looks import TRIALS as LOOKS
 from fastdiff.judge.looks import Looks, seems_slow
 from fastdiff.record.run import Device, Noise, Round, Run, StageRecord
 
@@ -212,7 +213,7 @@ def test_torch_and_pytest_stay_outside() -> None:
 
 STAGES, BASELINE_TRIALS, ROUNDS = 6, 10, 7
 SUITES = 400
-SHIPPED = Looks(verdicts.SECOND_LOOKS)
+SHIPPED = Looks(LOOKS)
 BETWEEN, WITHIN = 0.027, 0.015
 """So that medians of seven rounds differ by 2.8 % between processes, as measured in the canary's unit."""
 
@@ -246,7 +247,7 @@ def budget(centres: np.ndarray) -> Noise:
 def words(random: np.random.Generator, change: float, *, shared: float = 0.0) -> list[str]:
     """The latency verdicts of one suite in which every stage changed by `change`, after the second looks."""
     accepted = budget(median_centres(random, BASELINE_TRIALS, shared))
-    tonight = median_centres(random, 1 + SHIPPED.processes, shared) + math.log1p(change)
+    tonight = median_centres(random, 1 + SHIPPED.trials, shared) + math.log1p(change)
     found = []
     for place, trials in enumerate(tonight.T.tolist()):
         verdict = _verdict(trials[:1], accepted.centres[f"m-s{place}"], accepted)
@@ -267,7 +268,7 @@ def _verdict(candidates: list[float], trials: tuple[float, ...], accepted: Noise
         freedom=freedom,
         confidence=policy.CPU.confidence,
         comparisons=comparisons_of(STAGES, SHIPPED),
-        acquittals=SHIPPED.acquittals,
+        acquittals=SHIPPED.chances,
     )
     return verdicts.decide(found, policy.CPU.latency)
 
@@ -299,17 +300,15 @@ def test_a_second_look_acquits_few_that_the_first_did_not(random: np.random.Gene
     """Of stages at the edge of the band, which of right are the same in one of twenty cases."""
     sd, count, edge = 0.028, 100_000, math.log1p(policy.CPU.latency)
     first = edge + random.normal(0, sd, count)
-    further = edge + random.normal(0, sd, (count, SHIPPED.processes))
+    further = edge + random.normal(0, sd, (count, SHIPPED.trials))
     accepted = random.normal(0, sd / math.sqrt(BASELINE_TRIALS), count)
 
     def same(candidate: np.ndarray, candidates: int) -> np.ndarray:
-        found = estimate(0.0, [0.0] * BASELINE_TRIALS, sd, candidates=candidates, acquittals=SHIPPED.acquittals)
+        found = estimate(0.0, [0.0] * BASELINE_TRIALS, sd, candidates=candidates, acquittals=SHIPPED.chances)
         return candidate - accepted + math.log(found.high) <= edge
 
     at_once = same(first, 1)
-    later = (first - accepted > edge) & same(
-        (first + further.sum(axis=1)) / (1 + SHIPPED.processes), len(further[0]) + 1
-    )
+    later = (first - accepted > edge) & same((first + further.sum(axis=1)) / (1 + SHIPPED.trials), len(further[0]) + 1)
     assert np.mean(at_once) == pytest.approx(0.05, abs=0.003)
     assert np.mean(later) <= 0.006
 

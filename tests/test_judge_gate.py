@@ -12,6 +12,7 @@ import pytest
 
 from fastdiff.judge import noise, policy
 from fastdiff.judge.gate import Judgement, comparisons_of, judge_run
+from fastdiff.judge.looks import Looks
 from fastdiff.judge.verdicts import Verdict, fails
 from fastdiff.record.run import Acceptance, Baseline, Components, Device, Memory, Round, Run, StageRecord
 
@@ -326,7 +327,7 @@ def test_a_lost_gain_is_told_as_one() -> None:
     verdict = judge(tonight(rounds=timed(1.37)))["sdpa ladder"]
     assert verdict.word == "SLOW"
     assert verdict.reason.startswith("sdpa used to pay 1.40x over bf16 and now pays 1.02x: +37.")
-    assert verdict.next.startswith(LOOK + "bf16,sdpa ")
+    assert verdict.next == LOOK + "bf16,sdpa", "a second look is one at latencies"
 
 
 def test_the_ladder_needs_no_canary_and_no_equal_speed() -> None:
@@ -459,16 +460,26 @@ def test_other_versions_excuse_no_graph_break() -> None:
     assert fails(judge(run)["sdpa fingerprint"], strict=False)
 
 
+INDEX = "--extra-index-url=https://download.pytorch.org/whl/"
+
+
 @pytest.mark.parametrize(
     ("before", "now", "against"),
     [
         ({"torch": "2.12.1"}, {"torch": "2.13.0"}, "torch==2.12.1"),
-        ({"torch": "2.12.1+cu130", "triton": "3.6"}, {"torch": "2.13.0+cu130", "triton": "3.7"}, "torch==2.12.1"),
+        (
+            {"torch": "2.12.1+cu130", "triton": "3.6"},
+            {"torch": "2.13.0+cu130", "triton": "3.7"},
+            f"'torch==2.12.1+cu130 {INDEX}cu130'",
+        ),
+        ({"torch": "2.13.0+cpu"}, {"torch": "2.13.0+cu130"}, f"'torch==2.13.0+cpu {INDEX}cpu'"),
         ({"torch": "2.12.1", "diffusers": "0.40.0"}, {"torch": "2.13.0"}, "'torch==2.12.1 diffusers==0.40.0'"),
         ({"torch": "2.14.0.dev20261101", "diffusers": "0.40.0"}, {"torch": "2.13.0"}, ""),
+        ({"torch": "2.14.0a0+gitabc"}, {"torch": "2.13.0"}, ""),
+        ({"torch": "2.12.1+mine"}, {"torch": "2.13.0"}, ""),
         ({"numpy": "2.3"}, {}, ""),
     ],
-    ids=["one", "local version", "two", "a nightly", "no structural one"],
+    ids=["one", "local version", "another build", "two", "a nightly", "from source", "his own", "no structural one"],
 )
 def test_slow_with_other_libraries_is_told_from_the_machine_by_pairs(
     before: dict[str, str], now: dict[str, str], against: str
@@ -481,6 +492,32 @@ def test_slow_with_other_libraries_is_told_from_the_machine_by_pairs(
     assert found.next == (pairs if against else LOOK + "sdpa --fastdiff-trials 4")
     calm = replace(run, stages=(BF16, SDPA))
     assert not judge(calm, base)["sdpa latency"].next
+
+
+def test_who_accepted_a_part_did_not_say_beside_which_libraries() -> None:
+    part = replace(ACCEPTED, run=replace(ACCEPTED.run, stages=(BF16, replace(SDPA, origin="later.json"))))
+    run = replace(tonight(rounds=timed(1.5)), environment={"versions": ENVIRONMENT["versions"] | {"torch": "9.9"}})
+    assert "against" in judge(run)["sdpa latency"].next
+    assert judge(run, part)["sdpa latency"].next == LOOK + "sdpa --fastdiff-trials 4"
+
+
+def test_what_a_second_look_confirmed_is_for_a_person_to_decide() -> None:
+    found = judge(tonight(rounds=timed(1.5), further_rounds=(timed(1.5),) * 4))["sdpa latency"]
+    assert found.word == "SLOW"
+    assert found.next == 'fastdiff accept {run} --only m-sdpa --reason "..."'
+
+
+def test_disturbed_processes_of_a_second_look_do_not_count() -> None:
+    further = (timed(1.5), timed(9.0, void=4), timed(1.5), timed(9.0, void=7))
+    reason = judge(tonight(rounds=timed(1.5), further_rounds=further))["sdpa latency"].reason
+    assert "mean of 3 fresh processes: +50.1 %, +50.1 %, +50.1 %; 2 more were disturbed" in reason
+
+
+def test_only_what_may_have_a_second_look_pays_for_it() -> None:
+    once, twice = judge(RUN), judge(RUN, looks=Looks(4, at_doubts=True))
+    for name, verdict in once.items():
+        wider = verdict.estimate and twice[name].estimate.high > verdict.estimate.high
+        assert bool(wider) == name.endswith("latency"), name
 
 
 def test_a_doubt_that_stays_wants_pairs_or_more_processes() -> None:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import re
+import subprocess
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fastdiff.experiments.second_look import LookError, look
 from fastdiff.judge import verdicts
 from fastdiff.judge.estimates import estimate
 from fastdiff.judge.gate import Judgement
+from fastdiff.judge.looks import TRIALS
 from fastdiff.ledger import Ledger
-from fastdiff.record.run import StageRecord
+from fastdiff.recipes import Compile, Recipe
+from fastdiff.record import files
+from fastdiff.record.run import Device, Round, Run, StageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 SURE, DOUBTFUL = 0.01, 0.2
 """Noise between processes, against a band of 15 %."""
@@ -25,22 +34,30 @@ def wanted(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Call
     """Whether a stage that took `ratio` of its accepted time is looked at again, and in how many processes."""
 
     def ask(
-        ratio: float, sd: float, *, trials: str | None = None, strict: bool = False, comparing: bool = True
+        ratio: float,
+        sd: float,
+        *,
+        trials: str | None = None,
+        strict: bool = False,
+        comparing: bool = True,
+        far: str = "",
+        looked: bool = False,
     ) -> tuple[bool, int]:
         monkeypatch.setattr(pytestconfig.option, "fastdiff_trials", trials)
         monkeypatch.setattr(pytestconfig.option, "fastdiff_strict", "true" if strict else None)
         ledger = Ledger(pytestconfig, "cpu", comparing=comparing)
-        ledger.records["m-s"] = StageRecord("m", "s", None)
-        verdict = verdicts.decide(estimate(math.log(ratio), [0.0] * 5, sd), 0.15)
+        further = ((Round(1.0),),) if looked else ()
+        ledger.records["m-s"] = StageRecord("m", "s", None, further_rounds=further)
+        verdict = replace(verdicts.decide(estimate(math.log(ratio), [0.0] * 5, sd), 0.15), far=far)
         monkeypatch.setattr(ledger, "_judged", lambda _: [Judgement("m-s", "latency", verdict)])
-        return ledger.wants_a_second_look("m-s"), ledger.looks.processes
+        return ledger.wants_a_second_look("m-s"), ledger.looks.trials
 
     return ask
 
 
 def test_what_seems_slow_gets_a_second_look_by_itself(wanted: Callable[..., tuple[bool, int]]) -> None:
-    assert wanted(1.5, SURE) == (True, verdicts.SECOND_LOOKS)
-    assert wanted(1.3, DOUBTFUL) == (True, verdicts.SECOND_LOOKS)
+    assert wanted(1.5, SURE) == (True, TRIALS)
+    assert wanted(1.3, DOUBTFUL) == (True, TRIALS)
     assert not wanted(1.0, SURE)[0]
     assert not wanted(0.5, SURE)[0], "what is fast fails nobody"
     assert not wanted(1.5, SURE, comparing=False)[0]
@@ -48,8 +65,18 @@ def test_what_seems_slow_gets_a_second_look_by_itself(wanted: Callable[..., tupl
 
 def test_a_doubt_inside_the_band_is_worth_it_to_whoever_asks(wanted: Callable[..., tuple[bool, int]]) -> None:
     assert not wanted(1.05, DOUBTFUL)[0]
-    assert wanted(1.05, DOUBTFUL, strict=True) == (True, verdicts.SECOND_LOOKS)
+    assert wanted(1.05, DOUBTFUL, strict=True) == (True, TRIALS)
     assert wanted(1.05, DOUBTFUL, trials="7") == (True, 7)
+
+
+def test_nobody_is_looked_at_a_third_time(wanted: Callable[..., tuple[bool, int]]) -> None:
+    """Whatever repeats a test: nothing is repeated until it is green."""
+    assert not wanted(1.5, SURE, looked=True, trials="4", strict=True)[0]
+
+
+def test_what_only_a_new_acceptance_mends_is_not_looked_at(wanted: Callable[..., tuple[bool, int]]) -> None:
+    assert not wanted(1.5, SURE, far="the accepted run is of another machine")[0]
+    assert not wanted(1.3, DOUBTFUL, far="the accepted run is of another machine", strict=True)[0]
 
 
 def test_zero_takes_none(wanted: Callable[..., tuple[bool, int]]) -> None:
@@ -57,6 +84,30 @@ def test_zero_takes_none(wanted: Callable[..., tuple[bool, int]]) -> None:
     assert wanted(1.5, SURE, trials="0", strict=True) == (False, 0)
 
 
-@pytest.mark.parametrize(("looked", "trials"), [(0, 4), (4, 8), (7, 14), (15, 20)])
-def test_whoever_still_does_not_know_looks_into_more_processes(looked: int, trials: int) -> None:
-    assert verdicts.look_again("m", "s", looked=looked).endswith(f"--fastdiff-stage s --fastdiff-trials {trials}")
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, ""),
+        ({"request": {"steps": 2}}, r"other work as m-s (request.steps: 8 -> 2); it does not count."),
+        ({"injected": ""}, "other work as m-s (injected: slow:30% -> ); it does not count."),
+        ({"rounds": ()}, "measured nothing of m-s"),
+    ],
+    ids=["the same", "fewer steps", "no fault", "not timed"],
+)
+def test_a_fresh_process_is_to_do_the_same_work(
+    changes: dict[str, Any], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of JSON has lists where a record has tuples; that is no difference."""
+    recipe = asdict(Recipe(dtype="bfloat16", channels_last=True, compile=Compile()))
+    first = StageRecord(
+        "m", "s", None, recipe=recipe, request={"steps": 8}, injected="slow:30%", rounds=(Round(1.0),), weights="w"
+    )
+    device = Device("box", "cpu", "a box")
+    files.write(tmp_path / "run.json", {"benchmarks": []}, Run(device, "now", stages=(replace(first, **changes),)))
+
+    def done(*_: Any, **__: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 0, "run file: run.json\n", "")
+
+    monkeypatch.setattr(subprocess, "run", done)
+    with pytest.raises(LookError, match=re.escape(sentence)) if sentence else nullcontext():
+        assert look("test_latency.py::test", first, [], tmp_path, tmp_path).rounds == first.rounds

@@ -21,7 +21,7 @@ WHOLE = "pixart-alpha"
 EAGER = ("ssd-1b", "flux-schnell")
 """Of the same classes as another twin: what is left to see is that they are built, and draw."""
 DECODER_LEFT_OUT = ("sd15", "flux-dev")
-"""All have the same class of autoencoder; the others compile its decoder."""
+"""Their class of autoencoder is that of SDXL and PixArt-Alpha, which compile its decoder."""
 
 NO_DECODER = """
 [tool.fastdiff.stages.int8]

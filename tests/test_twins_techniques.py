@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from test_twins import project as project
 from test_twins import EAGER, session
+from test_twins import project as project
 
 from fastdiff.models import ARCHITECTURES
 from fastdiff.recipes import TECHNIQUES

@@ -1,7 +1,8 @@
 """How often is each rule right? `python -m fastdiff.experiments.power`, one table of false alarms and detections.
 
 Fresh processes measure one stage clean, and slowed down by known amounts. The same samples are given to three rules:
-fastdiff's gate, `--benchmark-compare-fail=mean:5%`, and a Mann-Whitney test of two runs.
+fastdiff's gate (with its second looks, and without), `--benchmark-compare-fail=mean:5%`, and a Mann-Whitney test of
+two runs. A second look is given other candidates with the same amount, so what is found in one is found in several.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from scipy.stats import mannwhitneyu
 
 from fastdiff.experiments.trial import in_a_fresh_process
 from fastdiff.judge import gate
-from fastdiff.judge.looks import NO_SECOND_LOOK, Looks
+from fastdiff.judge.looks import NO_SECOND_LOOK, TRIALS, Looks
 from fastdiff.judge.noise import measured
 from fastdiff.judge.policy import default
-from fastdiff.judge.verdicts import FAST, SAME, SECOND_LOOKS, SLOW, Verdict
+from fastdiff.judge.verdicts import FAST, SAME, SLOW, Verdict
 from fastdiff.measure.canary import identity
 from fastdiff.measure.environment import device_kind, device_name, device_slug, environment
 from fastdiff.record.checks import shaped
@@ -37,7 +38,7 @@ AMOUNTS = (3, 5, 10, 20, 30)
 """Per cent that are put into every call."""
 SUITE_STAGES = 6
 """The confidence of the gate is shared by a whole suite, as in `pytest perf_tests`, although one stage is measured."""
-SHIPPED = Looks(SECOND_LOOKS)
+SHIPPED = Looks(TRIALS)
 """As in a session whose options say nothing of it."""
 
 
@@ -134,7 +135,7 @@ def rules(trials: list[Trial], device: str) -> dict[str, Rule]:
     def ours(records: list[StageRecord], place: int) -> str:
         verdict = judged(records[place], SHIPPED)
         if SHIPPED.wanted(verdict, policy.latency):
-            others = [records[(place + 1 + number) % len(records)] for number in range(SHIPPED.processes)]
+            others = [records[(place + 1 + number) % len(records)] for number in range(SHIPPED.trials)]
             further = tuple(one.rounds for one in others)
             verdict = judged(replace(records[place], further_rounds=further), SHIPPED)
         return verdict.word
@@ -191,6 +192,8 @@ def main() -> None:
     parser.add_argument("--injected", type=int, default=10, help="of these, how many are measured slowed down as well")
     parser.add_argument("--keep", type=Path, help="file for the samples; a second call goes on from it")
     options = parser.parse_args()
+    if min(options.injected, options.candidates) <= SHIPPED.trials:
+        parser.error(f"--injected and --candidates: a second look needs {SHIPPED.trials} others; give more than that")
     device = device_kind()
     trials = collect(
         options.stage, options.rounds, options.baseline, options.candidates, options.injected, device, options.keep

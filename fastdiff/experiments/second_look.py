@@ -1,4 +1,4 @@
-"""A second look, decided beforehand: a test that seems to fail runs again in fresh processes, and all of it counts."""
+"""A second look, decided beforehand: what seems slow is timed again in fresh processes, and all of it counts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from fastdiff.judge.facts import differences, listed
 from fastdiff.record import files
 
 if TYPE_CHECKING:
@@ -17,19 +18,21 @@ if TYPE_CHECKING:
     from fastdiff.record.run import StageRecord
 
 RUN_FILE = re.compile(r"^run file: (.+)$", re.MULTILINE)
+WORK = ("request", "recipe", "weights", "injected")
 LAST_WORDS = 500
 """Characters of a failed process's output that are worth showing."""
 
 
 class LookError(RuntimeError):
-    """A fresh process that measured nothing; the message ends with its last words."""
+    """A fresh process that measured nothing of use; the message ends with its last words."""
 
 
-def look(test: str, stage: str, options: Sequence[str], root: Path, folder: Path) -> StageRecord:
-    """Runs the one test `test` (its node id) in a fresh pytest, and reads what it measured of `stage` from its file.
+def look(test: str, first: StageRecord, options: Sequence[str], root: Path, folder: Path) -> StageRecord:
+    """Runs the one test `test` (its node id) in a fresh pytest, and reads from its file what it measured of the stage.
 
     It starts where this session was started, so that relative names mean the same.
     """
+    stage = first.id
     command = [sys.executable, "-m", "pytest", str(root / test), f"--rootdir={root}", "--fastdiff-trials=0", *options]
     apart = os.environ | {files.APART: "second-looks"}
     done = subprocess.run(command, cwd=folder, env=apart, capture_output=True, text=True, check=False)
@@ -37,6 +40,11 @@ def look(test: str, stage: str, options: Sequence[str], root: Path, folder: Path
     if found:
         record = files.read(folder / found[1]).stage(stage)
         if record and record.rounds:
+            here, there = ({what: getattr(one, what) for what in WORK} for one in (first, record))
+            if changed := differences(here, there):
+                raise LookError(
+                    f"a fresh process measured other work as {stage} ({listed(changed)}); it does not count."
+                )
             return record
     words = (done.stdout + done.stderr).strip()[-LAST_WORDS:]
     raise LookError(f"a fresh process measured nothing of {stage}; it ended with: {words}")

@@ -86,8 +86,13 @@ class Case:
         other = unit == SECONDS and self.canary and accepted and self.canary != accepted
         return self.apart or ("the accepted run was timed beside another canary" if other else "")
 
-    def estimate(self, candidates: Sequence[float], accepted: Sequence[float], sd: float, far: str = "") -> Estimate:
-        """Two machines of one model differ by more than two processes of one machine, and so do two moods of one."""
+    def estimate(
+        self, candidates: Sequence[float], accepted: Sequence[float], sd: float, far: str = "", chances: int = 1
+    ) -> Estimate:
+        """Two machines of one model differ by more than two processes of one machine, and so do two moods of one.
+
+        `chances` is how often this comparison may be found the same.
+        """
         sd, freedom = spread(accepted, sd, self.noise)
         return estimate(
             fmean(candidates),
@@ -98,11 +103,11 @@ class Case:
             freedom=freedom,
             confidence=self.policy.confidence,
             comparisons=self.comparisons,
-            acquittals=self.looks.acquittals,
+            acquittals=chances,
         )
 
     def decide(self, found: Estimate, band: float, far: str = "") -> Verdict:
-        verdict = decide(found, band)
+        verdict = replace(decide(found, band), far=far)
         if verdict.word == AMBIGUOUS and far:
             return replace(verdict, reason=f"{found} says little, because {far}: accept a new one", next=ACCEPT)
         if verdict.word == AMBIGUOUS and not self.noise.trials:

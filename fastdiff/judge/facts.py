@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
+
+from packaging.version import InvalidVersion, Version
 
 if TYPE_CHECKING:
     from fastdiff.record.run import StageRecord
@@ -13,6 +16,8 @@ STRUCTURAL = ("torch", "diffusers", "torchao", "transformers", "triton")
 LISTED = 5
 """More differences than a person reads in one sentence."""
 ABSENT = "nothing"
+BUILD = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
+"""Local versions that are folders of torch's index."""
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -40,19 +45,27 @@ def changed_versions(old: Mapping[str, Any], new: Mapping[str, Any], of: Collect
 
 
 def former(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The libraries that changed since, as requirements for what they were; empty where an index may not have one.
+    """The libraries that changed since, as words that install what they were; empty where that is not sure to work.
 
-    torch brings its own triton, and a local version such as 2.13.0+cu130 is on no public index.
+    torch brings its own triton. A build of torch's own index, such as 2.13.0+cpu, is nowhere else; a nightly is not
+    kept for long, and what somebody built himself is on no index.
     """
     before, after = old.get("versions", {}), new.get("versions", {})
     changed = {
-        name: before[name].partition("+")[0]
+        name: before[name]
         for name in STRUCTURAL
         if name != "triton" and before.get(name) and after.get(name) and before[name] != after[name]
     }
-    if any("dev" in version for version in changed.values()):
+    try:
+        if any(Version(version).is_prerelease for version in changed.values()):
+            return []
+    except InvalidVersion:
         return []
-    return [f"{name}=={version}" for name, version in changed.items()]
+    builds = dict.fromkeys(version.partition("+")[2] for version in changed.values() if "+" in version)
+    if not all(BUILD.fullmatch(build) for build in builds):
+        return []
+    words = [f"{name}=={version}" for name, version in changed.items()]
+    return words + [f"--extra-index-url=https://download.pytorch.org/whl/{build}" for build in builds]
 
 
 def breakages(record: StageRecord) -> list[str]:

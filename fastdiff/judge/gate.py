@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.judge.case import Case, comparable
 from fastdiff.judge.facts import former
-from fastdiff.judge.looks import NO_SECOND_LOOK, Looks
+from fastdiff.judge.looks import NO_SECOND_LOOK, TRIALS, Looks
 from fastdiff.judge.metrics import METRICS
 from fastdiff.judge.verdicts import (
     ACCEPT,
@@ -20,6 +20,7 @@ from fastdiff.judge.verdicts import (
     SLOW,
     Verdict,
     look_again,
+    mend_or_accept,
     take_turns,
 )
 from fastdiff.record.run import MEASURED
@@ -50,7 +51,7 @@ class Judgement:
 
 def comparisons_of(stages: int, looks: Looks = NO_SECOND_LOOK) -> int:
     """How many intervals a suite of so many stages looks at; whoever may look twice may err twice."""
-    return max(1, stages * (len(INTERVAL_METRICS) - 1 + looks.alarms))
+    return max(1, stages * (len(INTERVAL_METRICS) - 1 + looks.chances))
 
 
 def judge_run(
@@ -139,7 +140,7 @@ def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
     if verdict.word in (NEW, FAST, LESS):
         command = ACCEPT
     elif metric == "ladder" and case.previous:
-        command = look_again(record.model, case.previous.stage, record.stage)
+        command = look_again(record.model, case.previous.stage, record.stage)  # which have no second look
     elif metric == "latency":
         command = _after_latency(case, verdict)
     else:
@@ -153,6 +154,10 @@ def _after_latency(case: Case, verdict: Verdict) -> str:
     """Other libraries are told from another mood of the machine by pairs, where there is a suspicion at all."""
     record, looked = case.record, len(case.record.further_rounds)
     suspicion = verdict.word == SLOW or (verdict.word == AMBIGUOUS and looked)
-    if suspicion and (requirements := former(case.base_environment, case.environment)):
+    # A stage that was accepted alone has other libraries than the rest, and does not say which.
+    in_part = case.base is not None and case.base.origin
+    if suspicion and not in_part and (requirements := former(case.base_environment, case.environment)):
         return take_turns(record.model, record.stage, requirements)
-    return look_again(record.model, record.stage, looked=looked if verdict.word == AMBIGUOUS else 0)
+    if verdict.word == SLOW and (looked or verdict.far):
+        return mend_or_accept(record.id)
+    return look_again(record.model, record.stage, trials=max(TRIALS, 2 * looked))

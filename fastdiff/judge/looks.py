@@ -10,29 +10,32 @@ from fastdiff.judge.verdicts import AMBIGUOUS, SLOW
 if TYPE_CHECKING:
     from fastdiff.judge.verdicts import Verdict
 
+TRIALS = 4
+"""Fresh processes of a second look: with the first one, the noise of a stage is less than half."""
+
 
 @dataclass(frozen=True)
 class Looks:
-    processes: int = 0
-    """Fresh ones of a second look; all of them count, and so does the first look."""
+    trials: int = 0
+    """Fresh processes of the second look; all of them count, and so does the first look."""
     at_doubts: bool = False
     """Whether every AMBIGUOUS latency gets it, and not only what seems slow. A doubt around the accepted value fails
     nobody who is not strict, and is not worth everyone's minutes."""
 
     @property
-    def alarms(self) -> int:
-        """How often a latency may be called slow: as often it may be called so wrongly."""
-        return 2 if self.processes else 1
+    def chances(self) -> int:
+        """How often a latency may be given the same word, rightly or wrongly.
 
-    @property
-    def acquittals(self) -> int:
-        """How often it may be called the same. What only what seems slow may hear a second time is no second chance
-        worth counting: of stages at the edge of the band it acquits about one in 200 more (simulated in the tests)."""
-        return 2 if self.processes and self.at_doubts else 1
+        What seems slow is called so after the second look only, which is one chance. It may be acquitted there, but of
+        stages at the edge of the band that is about one in 200 (simulated in the tests), and not counted.
+        """
+        return 2 if self.trials and self.at_doubts else 1
 
     def wanted(self, verdict: Verdict, band: float) -> bool:
         """After a first look with this verdict."""
-        return self.processes > 0 and (seems_slow(verdict, band) or (self.at_doubts and verdict.word == AMBIGUOUS))
+        if not self.trials or verdict.far:
+            return False
+        return seems_slow(verdict, band) or (self.at_doubts and verdict.word == AMBIGUOUS)
 
 
 NO_SECOND_LOOK = Looks()

@@ -65,11 +65,14 @@ def latency(case: Case) -> Verdict | None:
     sd = noise.latency_raw_sd if unit == SECONDS else noise.latency_sd
     raw = noise.raw_centres.get(record.id) or (centre(base.rounds, SECONDS),)
     accepted = raw if unit == SECONDS else noise.centres.get(record.id) or (centre(base.rounds, unit),)
-    further = [rounds for rounds in record.further_rounds if any(not one.void for one in rounds)]
-    looks = [record.rounds, *(rounds for rounds in further if unit in (SECONDS, machines_unit(rounds)))]
+    looks = [record.rounds]
+    for rounds in record.further_rounds:
+        if not disturbance(replace(record, rounds=rounds), case.policy) and unit in (SECONDS, machines_unit(rounds)):
+            looks.append(rounds)
     candidates = [centre(rounds, unit) for rounds in looks]
     far = case.far(unit)
-    verdict = case.decide(case.estimate(candidates, accepted, sd, far), case.policy.latency, far)
+    found = case.estimate(candidates, accepted, sd, far, case.looks.chances)
+    verdict = case.decide(found, case.policy.latency, far)
     told = UNITS[unit]
     if unit != SECONDS:
         seconds = fmean([centre(rounds, SECONDS) for rounds in looks]) - fmean(raw)
@@ -77,6 +80,8 @@ def latency(case: Case) -> Verdict | None:
     if len(candidates) > 1:
         each = ", ".join(f"{100 * math.expm1(one - fmean(accepted)):+.1f} %" for one in candidates)
         told = f"{told}, mean of {len(candidates)} fresh processes: {each}"
+    if disturbed := 1 + len(record.further_rounds) - len(looks):
+        told = f"{told}; {disturbed} more were disturbed"
     details = tuple(explain(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
     return replace(verdict, reason="; ".join([f"{verdict.reason} ({told})", *details[:1]]), details=details)
 

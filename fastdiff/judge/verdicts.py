@@ -41,6 +41,8 @@ class Verdict:
     """The command to type; `{run}` in it stands for the path of the run's file."""
     details: tuple[str, ...] = ()
     """Where the difference comes from, one sentence each, the most important first."""
+    far: str = ""
+    """Why the accepted run is far away, as of another machine: no further process of this one tells more."""
     excused: bool = False
     """A change that other versions of the libraries explain; it fails in strict mode only."""
 
@@ -101,8 +103,6 @@ def trials_needed(estimate: Estimate, band: float) -> int | None:
 # -- the next command -------------------------------------------------------------------------------------------------
 
 ACCEPT = 'fastdiff accept {run} --reason "..."'
-SECOND_LOOKS = 4
-"""Fresh processes of a second look: with the first one, the noise of a stage is less than half."""
 
 
 def take_turns(model: str, stage: str, requirements: Sequence[str]) -> str:
@@ -113,13 +113,12 @@ def take_turns(model: str, stage: str, requirements: Sequence[str]) -> str:
     )
 
 
-def look_again(model: str, *stages: str, looked: int = 0) -> str:
-    """Measures only these stages, and in fresh processes too where there is a doubt: more rounds of one say little.
+def look_again(model: str, *stages: str, trials: int = 0) -> str:
+    """Measures only these stages, and their latency in so many fresh processes: more rounds of one say little."""
+    command = f"pytest perf_tests --benchmark-compare --fastdiff-model {model} --fastdiff-stage {','.join(stages)}"
+    return f"{command} --fastdiff-trials {min(trials, MOST_TRIALS)}" if trials else command
 
-    Who looked into some processes already, and does not know, looks into twice as many.
-    """
-    trials = min(max(SECOND_LOOKS, 2 * looked), MOST_TRIALS)
-    return (
-        f"pytest perf_tests --benchmark-compare --fastdiff-model {model} --fastdiff-stage {','.join(stages)} "
-        f"--fastdiff-trials {trials}"
-    )
+
+def mend_or_accept(stage: str) -> str:
+    """For what is surely so, and only a person can say whether it is meant."""
+    return f'fastdiff accept {{run}} --only {stage} --reason "..."'

@@ -363,7 +363,6 @@ TWIN_UNET = {
 }
 TWIN_SDXL_UNET = {
     **TWIN_UNET,
-    "transformer_layers_per_block": (1, 1, 2),
     "attention_head_dim": (2, 2, 4),
     "cross_attention_dim": 40 + 24,
     "addition_time_embed_dim": 8,
@@ -408,7 +407,19 @@ TWIN_FLUX = {
 }
 
 TWINS: dict[str, Architecture] = {
-    "sdxl": _twin("sdxl", TWIN_SDXL_UNET, text_encoder=TWIN_CLIP, text_encoder_2=TWIN_CLIP_2),
+    "sdxl": _twin(
+        "sdxl",
+        {
+            **TWIN_SDXL_UNET,
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),  # its third level is like the second
+            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+            "block_out_channels": (32, 64),
+            "transformer_layers_per_block": (1, 2),
+            "attention_head_dim": (2, 4),
+        },
+        text_encoder=TWIN_CLIP,
+        text_encoder_2=TWIN_CLIP_2,
+    ),
     "ssd-1b": _twin(
         "ssd-1b",
         {

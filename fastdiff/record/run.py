@@ -121,7 +121,7 @@ class StageRecord:
     warm_up: WarmUp | None = None
     rounds: tuple[Round, ...] = ()
     further_rounds: tuple[tuple[Round, ...], ...] = ()
-    """Of each fresh process that looked at this stage again, because it seemed to be slow."""
+    """Of each fresh process that looked at this stage again, because there was a doubt."""
     components: Components | None = None
     memory: Memory | None = None
     fingerprint: dict[str, Any] = field(default_factory=dict)
