@@ -505,6 +505,8 @@ def test_what_a_second_look_confirmed_is_for_a_person_to_decide() -> None:
     found = judge(tonight(rounds=timed(1.5), further_rounds=(timed(1.5),) * 4))["sdpa latency"]
     assert found.word == "SLOW"
     assert found.next == 'fastdiff accept {run} --only m-sdpa --reason "..."'
+    put_in = tonight(rounds=timed(1.5), further_rounds=(timed(1.5),) * 4, injected="slow:50%")
+    assert judge(put_in)["sdpa latency"].next == LOOK + "sdpa --fastdiff-trials 8", "what is injected is never accepted"
 
 
 def test_disturbed_processes_of_a_second_look_do_not_count() -> None:

@@ -293,9 +293,9 @@ def test_what_mends_several_stages_is_typed_once() -> None:
 
     found = [
         judgement("fp32", "SAME", ""),
-        judgement("bf16", "AMBIGUOUS", "pytest perf_tests --fastdiff-stage bf16 --fastdiff-trials 4", "so"),
+        judgement("bf16", "AMBIGUOUS", "pytest perf_tests --fastdiff-stage bf16 --fastdiff-trials 8", "so"),
         judgement("sdpa", "NEW", "fastdiff accept {run}"),
-        judgement("compile", "SLOW", "pytest perf_tests --fastdiff-stage sdpa,compile --fastdiff-trials 4"),
+        judgement("compile", "SLOW", "pytest perf_tests --fastdiff-stage sdpa,compile"),
         judgement("int8", "NEW", "fastdiff accept {run}"),
         judgement("fused", "SLOW", "pytest perf_tests --fastdiff-stage bf16,fused --fastdiff-trials 4"),
         judgement("odd", "VOID", ""),
@@ -312,7 +312,7 @@ def test_what_mends_several_stages_is_typed_once() -> None:
         "AMBIGUOUS  m-bf16 latency: so",
         "SLOW  m-compile latency: why",
         "SLOW  m-fused latency: why",
-        "next: pytest perf_tests --fastdiff-stage bf16,sdpa,compile,fused --fastdiff-trials 4",
+        "next: pytest perf_tests --fastdiff-stage bf16,sdpa,compile,fused --fastdiff-trials 8",
         "",
         "NEW  m-sdpa latency and 1 more: why",
         "next: fastdiff accept runs/x.json",

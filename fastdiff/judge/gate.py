@@ -158,6 +158,6 @@ def _after_latency(case: Case, verdict: Verdict) -> str:
     in_part = case.base is not None and case.base.origin
     if suspicion and not in_part and (requirements := former(case.base_environment, case.environment)):
         return take_turns(record.model, record.stage, requirements)
-    if verdict.word == SLOW and (looked or verdict.far):
+    if verdict.word == SLOW and (looked or verdict.far) and not record.injected:
         return mend_or_accept(record.id)
     return look_again(record.model, record.stage, trials=max(TRIALS, 2 * looked))

@@ -19,6 +19,7 @@ NOT_JUDGED = "-"
 MANY = 3
 """So many doubts are told one by one; of more, as on a noisy night, the table is what a person reads."""
 STAGES = re.compile(r"(?<=--fastdiff-stage )\S+")
+TRIALS = re.compile(r" --fastdiff-trials (\d+)")
 """In a command."""
 
 
@@ -72,7 +73,9 @@ def _sentences(judgements: Sequence[Judgement], run_file: str) -> list[str]:
     by_command: dict[str, list[tuple[str, str, str]]] = {}
     for (word, reason, command), places in told.items():
         where = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
-        by_command.setdefault(STAGES.sub("...", command), []).append((word, f"{word}  {where}: {reason}", command))
+        by_command.setdefault(TRIALS.sub("", STAGES.sub("...", command)), []).append(
+            (word, f"{word}  {where}: {reason}", command)
+        )
     lines = []
     for found in by_command.values():
         unsure = sum(word == AMBIGUOUS for word, _, _ in found)
@@ -85,6 +88,7 @@ def _sentences(judgements: Sequence[Judgement], run_file: str) -> list[str]:
 
 
 def _together(commands: Sequence[str]) -> str:
-    """Of commands that differ in their stages only: one with all of them."""
+    """Of commands that differ in their stages and trials only: one with all of them, and the most of these."""
+    longest = max(commands, key=lambda command: int(asked[1]) if (asked := TRIALS.search(command)) else 0)
     found = [stage for command in commands if (named := STAGES.search(command)) for stage in named[0].split(",")]
-    return STAGES.sub(",".join(dict.fromkeys(found)), commands[0])
+    return STAGES.sub(",".join(dict.fromkeys(found)), longest)
