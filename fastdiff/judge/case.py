@@ -103,7 +103,7 @@ class Case:
             freedom=freedom,
             confidence=self.policy.confidence,
             comparisons=self.comparisons,
-            acquittals=chances,
+            chances=chances,
         )
 
     def decide(self, found: Estimate, band: float, far: str = "") -> Verdict:

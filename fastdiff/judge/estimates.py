@@ -101,7 +101,7 @@ def estimate(
     freedom: float = math.inf,
     confidence: float = 0.95,
     comparisons: int = 1,
-    acquittals: int = 1,
+    chances: int = 1,
 ) -> Estimate:
     """One trial against the baseline's trials, all given by their centres; `sd` is that of fresh processes.
 
@@ -112,7 +112,7 @@ def estimate(
 
     Each bound is one-sided. An alarm anywhere in the suite is an error of the suite, so the alarm's bounds are
     widened (Šidák). "Everything is the same" is only said when every comparison says so, which needs no widening but
-    for the `acquittals`: how often one comparison may be found the same.
+    for the `chances`: how often one comparison may be found the same.
     """
     if not baseline:
         raise ValueError("the baseline has no trial; accept a run first.")
@@ -123,7 +123,7 @@ def estimate(
     error = math.sqrt(own + apart_sd**2)
     if apart_sd:  # Welch and Satterthwaite: only the sides' own part is known badly
         freedom = freedom * (1 + apart_sd**2 / own) ** 2 if own else math.inf
-    alone = float(stdtrit(freedom, 1 - (1 - confidence) / acquittals)) * error
+    alone = float(stdtrit(freedom, 1 - (1 - confidence) / chances)) * error
     together = float(stdtrit(freedom, confidence ** (1 / comparisons))) * error
     return Estimate(
         ratio=math.exp(middle),
