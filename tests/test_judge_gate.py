@@ -126,9 +126,9 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
         LOOK,
     ),
     "first call": (
-        {"first_call_s": 6.0},
+        {"first_call_s": 12.0},
         {"first_call": "SLOW"},
-        "is beyond the band of ±50 % (2 s -> 6 s, compile cache cold)",
+        "is beyond the band of ±150 % (2 s -> 12 s, compile cache cold)",
         LOOK,
     ),
     "memory": (
@@ -318,6 +318,21 @@ def test_more_stages_need_a_clearer_case() -> None:
 
 def test_first_calls_of_other_cache_states_are_not_compared() -> None:
     assert "sdpa first_call" not in judge(tonight(cache="warm", first_call_s=0.01))
+
+
+def test_who_opens_a_process_is_not_compared_with_who_comes_later() -> None:
+    def judged(before: bool | None, now: bool) -> str:
+        old, new = (tonight(opening=opening, first_call_s=s) for opening, s in ((before, 2.0), (now, 12.0)))
+        found = judge(new, replace(ACCEPTED, run=old)).get("sdpa first_call")
+        return found.word if found else ""
+
+    assert judged(True, True) == judged(False, False) == "SLOW"
+    assert judged(False, True) == judged(True, False) == ""
+    assert judged(None, True) == "SLOW", "an older file does not say it"
+
+
+def test_a_busy_evening_is_no_slow_first_call() -> None:
+    assert judge(tonight(first_call_s=2.0 * 2.2))["sdpa first_call"].word == "SAME"
 
 
 # -- the ladder -------------------------------------------------------------------------------------------------------

@@ -57,6 +57,25 @@ def test_first_call_is_measured_apart(live: LiveStage) -> None:
     assert live.load_s > 0
 
 
+def test_the_first_stage_of_a_process_opens_it(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastdiff.measure.live._DONE", set())
+
+    def opening(*, fails: bool = False) -> bool | None:
+        stage = LiveStage(tiny, LADDER["fp32"], "cpu", tiny.request, rounds=1)
+        if fails:
+            monkeypatch.setattr(stage, "call", pytest.fail)
+        try:
+            stage.first_call()
+        except pytest.fail.Exception:
+            assert fails
+        finally:
+            stage.close()
+        return stage.record().opening
+
+    assert opening(fails=True) is None, "a call that failed has paid for nothing"
+    assert [opening(), opening()] == [True, False]
+
+
 def test_first_call_is_one_whole_call(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = counted(live, monkeypatch)
     live.first_call()

@@ -33,7 +33,7 @@ def where(record: StageRecord, base: StageRecord) -> Iterator[str]:
     if record.components and base.components:
         yield from _components(record.components, base.components)
     walls = [[one.wall_s for one in _valid(side)] for side in (base, record)]
-    if all(walls) and record.first_call_s and base.first_call_s and record.cache == base.cache:
+    if all(walls) and record.first_call_s and base.first_call_s and record.begins_like(base):
         yield (
             f"steady state {_step(median(walls[0]), median(walls[1]))}, "
             f"first call {_step(base.first_call_s, record.first_call_s)}"

@@ -94,8 +94,8 @@ def first_call(case: Case) -> Verdict | None:
         return Verdict(NEW, case.new)
     if base.first_call_s is None:
         return Verdict(NEW, "the accepted run has no first call of it")
-    if record.cache != base.cache:
-        return None  # compiled anew against read from the cache: neither is slower than the other
+    if not record.begins_like(base):
+        return None  # other work: neither is slower than the other
     accepted = logarithm(base.first_call_s, f"the accepted first call of {record.id}")
     candidate = logarithm(record.first_call_s, f"the first call of {record.id}")
     found = case.estimate([candidate], [accepted], case.noise.first_call_sd, case.apart)

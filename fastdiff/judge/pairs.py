@@ -258,7 +258,7 @@ def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verd
     if len(calls) < FEWEST_PAIRS:
         return None
     ratios = [math.log(new / old) for old, new in calls]
-    verdict = _decided(ratios, experiment, policy, comparisons, policy.first_call)
+    verdict = _decided(ratios, experiment, policy, comparisons, policy.paired_first_call)
     if verdict.word == AMBIGUOUS and looked < experiment.looks[-1]:
         return None  # the latency ended the experiment; what was seen of first calls is told beside the verdicts
     old, new = (median(side) for side in zip(*calls, strict=True))

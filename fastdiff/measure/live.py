@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from fastdiff.recipes import ImageBudget, Recipe, Stage
     from fastdiff.record.run import Components, Memory, WarmUp
 
+_DONE: set[str] = set()
+"""What stages of this process have done before; whoever does it first pays for what a process needs once."""
+
 FEW_STEPS = 2
 """For passes that are slow: neither the peak of memory nor the counts of a step depend on how often it is repeated."""
 
@@ -83,6 +86,7 @@ class LiveStage:
             raise
         self.compilation = fingerprint.Compilation()
         self.first_call_s = 0.0
+        self.opening: bool | None = None
         self.quality: Quality | None = None
         self.injected = ""
         """The faults that were put in on purpose."""
@@ -243,6 +247,9 @@ class LiveStage:
                 raise NotCompiledError(proof.unapplied(self.recipe, self.fingerprint)[0]) from None
             raise
         self.first_call_s = synchronised_clock() - began
+        work = {"compute", "compile"} if self.recipe.compile else {"compute"}
+        self.opening = not work <= _DONE
+        _DONE.update(work)
         self._first_call_peak = memory.peak_bytes(self.device)
         self.compilation = fingerprint.compilation()
         return self.first_call_s
@@ -283,6 +290,7 @@ class LiveStage:
             load_s=self.load_s,
             first_call_s=self.first_call_s or None,
             cache=self.compilation.cache,
+            opening=self.opening,
             warm_up=self.warm_up,
             rounds=self._rounds(samples_s),
             components=self.components,

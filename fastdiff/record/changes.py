@@ -69,11 +69,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _rows(id_: str, before: StageRecord | None, after: StageRecord | None, same_canary: bool) -> list[Row]:
-    same_cache = before is not None and after is not None and before.cache == after.cache
+    same_start = before is not None and after is not None and before.begins_like(after)
     table = [
         ("latency", *_cells(_latency(before), _latency(after))),
         ("in canaries", *_cells(_in_canaries(before), _in_canaries(after), comparable=same_canary)),
-        ("first call", *_cells(_first_call(before), _first_call(after), comparable=same_cache)),
+        ("first call", *_cells(_first_call(before), _first_call(after), comparable=same_start)),
         ("memory", *_cells(_memory(before), _memory(after))),
     ]
     known = [row for row in table if row[1:3] != ("-", "-")]

@@ -117,7 +117,10 @@ class StageRecord:
     load_s: float | None = None
     first_call_s: float | None = None
     cache: str = "none"
-    """State of the compile cache at the first call: cold, warm, mixed or none. First calls compare only within one."""
+    """State of the compile cache at the first call: cold, warm, mixed or none."""
+    opening: bool | None = None
+    """Whether its first call was also the first one of its process, or the first one there that compiled: then it paid
+    for what a process needs once. None where nobody wrote it down."""
     warm_up: WarmUp | None = None
     rounds: tuple[Round, ...] = ()
     further_rounds: tuple[tuple[Round, ...], ...] = ()
@@ -140,6 +143,11 @@ class StageRecord:
     @property
     def id(self) -> str:
         return f"{self.model}-{self.stage}"
+
+    def begins_like(self, other: StageRecord) -> bool:
+        """Whether first calls compare: not one that compiled anew with one that read the cache, for instance."""
+        known = None not in (self.opening, other.opening)
+        return self.cache == other.cache and (self.opening == other.opening or not known)
 
 
 @dataclass(frozen=True)
