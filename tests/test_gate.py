@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import warm
 
 if TYPE_CHECKING:
     from fastdiff.models import Model
@@ -81,10 +82,9 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny: Model) -> Path:
 
 
 def session(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "perf_tests", "-p", "no:cacheprovider", "-rA", *arguments]
     # A second thread has nothing to do in so small a picture, and waits for whoever else is on its core.
     wide = os.environ | {"COLUMNS": "400", "OMP_NUM_THREADS": "1"} | environment
-    return subprocess.run(command, cwd=project, env=wide, capture_output=True, text=True, timeout=900, check=False)
+    return warm.pytest("perf_tests", "-p", "no:cacheprovider", "-rA", *arguments, cwd=project, env=wide)
 
 
 def fastdiff(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

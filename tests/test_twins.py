@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 from fastdiff.models import ARCHITECTURES
 from fastdiff.recipes import LADDER
@@ -45,10 +44,9 @@ def project(tmp_path: Path) -> Path:
 
 def session(project: Path, model: str, *arguments: str) -> dict[str, Any]:
     """What the run file says of a session that passed."""
-    command = [sys.executable, "-m", "pytest", "perf_tests", "-q", "-p", "no:cacheprovider", "--fastdiff-rounds=3"]
-    command += [f"--fastdiff-model={model}", "--fastdiff-weights=twin", *arguments]
-    wide = os.environ | {"COLUMNS": "300"}
-    done = subprocess.run(command, cwd=project, env=wide, capture_output=True, text=True, timeout=1200, check=False)
+    asked = ["perf_tests", "-q", "-p", "no:cacheprovider", "--fastdiff-rounds=3"]
+    asked += [f"--fastdiff-model={model}", "--fastdiff-weights=twin", *arguments]
+    done = warm.pytest(*asked, cwd=project, env=os.environ | {"COLUMNS": "300"})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stdout
     (file,) = (project / "runs").glob("*.json")
