@@ -125,7 +125,13 @@ def test_half_a_line_in_the_log_disturbs_nobody(root: Path, said: list[str]) -> 
 def test_what_changes_is_shown_in_columns(root: Path, said: list[str]) -> None:
     accept(kept(root, a_run()), "one", root=root, say=said.append)
     said.clear()
-    changed = a_stage(factor=1.5, first_call_s=5.0, cache="cold", fingerprint={"graphs": 3, "kernels": ["mm", "conv"]})
+    changed = a_stage(
+        factor=1.5,
+        first_call_s=5.0,
+        cache="cold",
+        opening=("compile",),
+        fingerprint={"graphs": 3, "kernels": ["mm", "conv"]},
+    )
     newer = replace(a_run(a_stage("fp32", 2.0), changed), environment={"versions": {"torch": "2.14.0", "numpy": "2"}})
     accept(kept(root, newer), "two", root=root, say=said.append)
     text = "\n".join(said)
@@ -133,7 +139,7 @@ def test_what_changes_is_shown_in_columns(root: Path, said: list[str]) -> None:
         r"^shapes-int8 +latency +0.4200 s \(0.4100 \.\. 0.4300\) +0.6300 s \(0.6150 \.\. 0.6450\) +1.500x$", text, re.M
     )
     assert re.search(r"^ +in canaries +42.00 \(41.00 \.\. 43.00\) +63.00 \(61.50 \.\. 64.50\) +1.500x$", text, re.M)
-    assert re.search(r"^ +first call +2.500 s +5.000 s \(cache cold\) +-$", text, re.M)  # two states of the cache
+    assert re.search(r"^ +first call +2.500 s +5.000 s \(cache cold, opening\) +-$", text, re.M)
     assert re.search(r"^ +memory +50.6 MB +50.6 MB +1.000x$", text, re.M)
     assert "shapes-int8: fingerprint: graphs: 2 -> 3" in said
     assert {"version: torch: 2.13.0 -> 2.14.0", "version: numpy: none -> 2"} <= set(said)

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from fastdiff.judge import noise, policy
 from fastdiff.judge.gate import Judgement, comparisons_of, judge_run
 from fastdiff.judge.looks import Looks
 from fastdiff.judge.verdicts import Verdict, fails
+from fastdiff.record import files
 from fastdiff.record.run import Acceptance, Baseline, Components, Device, Memory, Round, Run, StageRecord
 
 BOX, OTHER = Device("box", "cpu", "a box"), Device("other", "cpu", "another box")
@@ -128,8 +130,8 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
     "first call": (
         {"first_call_s": 12.0},
         {"first_call": "SLOW"},
-        "is beyond the band of ±150 % (2 s -> 12 s, compile cache cold)",
-        LOOK,
+        "is beyond the band of a factor of 2.5 (2 s -> 12 s, compile cache cold)",
+        "pytest perf_tests --benchmark-compare --fastdiff-model m",
     ),
     "memory": (
         {"memory": Memory(24_000_000, "decode")},
@@ -321,18 +323,26 @@ def test_first_calls_of_other_cache_states_are_not_compared() -> None:
 
 
 def test_who_opens_a_process_is_not_compared_with_who_comes_later() -> None:
-    def judged(before: bool | None, now: bool) -> str:
+    def judged(before: tuple[str, ...] | None, now: tuple[str, ...]) -> str:
         old, new = (tonight(opening=opening, first_call_s=s) for opening, s in ((before, 2.0), (now, 12.0)))
         found = judge(new, replace(ACCEPTED, run=old)).get("sdpa first_call")
         return found.word if found else ""
 
-    assert judged(True, True) == judged(False, False) == "SLOW"
-    assert judged(False, True) == judged(True, False) == ""
-    assert judged(None, True) == "SLOW", "an older file does not say it"
+    opened, later, both = ("compile",), (), ("compile", "compute")
+    assert judged(opened, opened) == judged(later, later) == "SLOW"
+    assert judged(later, opened) == judged(opened, later) == judged(both, opened) == ""
+    assert judged(None, opened) == "SLOW", "an older file does not say it"
 
 
 def test_a_busy_evening_is_no_slow_first_call() -> None:
-    assert judge(tonight(first_call_s=2.0 * 2.2))["sdpa first_call"].word == "SAME"
+    """Really measured: two evenings of one shared machine, the second baseline of this repository and the third."""
+    folder = Path(__file__).parent.parent / "baselines" / "amd-epyc-2-cores"
+    busy, quiet = (files.read_baseline(folder / f"{number}_shapes.json") for number in ("0002", "0003"))
+    for noise_of in (quiet.noise, None):
+        found = judge_run(busy.run, replace(quiet, noise=noise_of), lambda model, stage: policy.CPU)
+        words = {one.stage: one.verdict.word for one in found if one.metric == "first_call"}
+        assert len(words) == 6
+        assert set(words.values()) <= {"SAME", "AMBIGUOUS"}
 
 
 # -- the ladder -------------------------------------------------------------------------------------------------------

@@ -60,10 +60,12 @@ def test_standard_deviations_are_pooled_over_stages() -> None:
     assert noise.freedom(found) == 6
 
 
-def test_first_calls_count_within_one_state_of_the_cache() -> None:
+@pytest.mark.parametrize("fact", [{"cache": "cold"}, {"opening": ("compile",)}])
+def test_first_calls_count_with_those_that_began_alike(fact: dict[str, Any]) -> None:
     """Cold ones take a hundred times as long, and that is no noise."""
-    calls = [("cold", 100.0), ("warm", 1.0), ("cold", 110.0), ("warm", 1.3)]
-    runs = [with_stage(night, cache=cache, first_call_s=s) for night, (cache, s) in enumerate(calls)]
+    warm = {"cache": "warm", "opening": ()}
+    calls = [(warm | fact, 100.0), (warm, 1.0), (warm | fact, 110.0), (warm, 1.3)]
+    runs = [with_stage(night, first_call_s=s, **begun) for night, (begun, s) in enumerate(calls)]
     apart = [stdev(map(math.log, pair)) ** 2 for pair in ((100.0, 110.0), (1.0, 1.3))]
     # fp32's four first calls are equal: three degrees of freedom without any scatter.
     assert noise.measured(runs).first_call_sd == pytest.approx(math.sqrt(sum(apart) / (1 + 1 + 3)))

@@ -42,7 +42,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"memory": -0.1}, "memory is -0.1"),
     ({"ladder": True}, "ladder is True"),
     ({"first_call": float("nan")}, "first_call is nan"),
-    ({"first_call": 50}, "first_call is 50; give a number above 0 up to 9"),
+    ({"first_call": 50}, "first_call is 50; give a number above 0 up to 4"),
     ({"confidence": 95}, "confidence is 95; give a number above 0.5"),
     ({"void_share": 2}, "void_share is 2"),
     ({"minimum_rounds": 2.5}, "minimum_rounds is 2.5; give a whole number above zero"),

@@ -60,10 +60,9 @@ def test_first_call_is_measured_apart(live: LiveStage) -> None:
 def test_the_first_stage_of_a_process_opens_it(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastdiff.measure.live._DONE", set())
 
-    def opening(*, fails: bool = False) -> bool | None:
-        stage = LiveStage(tiny, LADDER["fp32"], "cpu", tiny.request, rounds=1)
-        if fails:
-            monkeypatch.setattr(stage, "call", pytest.fail)
+    def opening(name: str = "fp32", *, fails: bool = False) -> tuple[str, ...] | None:
+        stage = LiveStage(tiny, LADDER[name], "cpu", tiny.request, rounds=1)
+        monkeypatch.setattr(stage, "call", pytest.fail if fails else lambda: None)
         try:
             stage.first_call()
         except pytest.fail.Exception:
@@ -72,8 +71,11 @@ def test_the_first_stage_of_a_process_opens_it(tiny: Model, monkeypatch: pytest.
             stage.close()
         return stage.record().opening
 
-    assert opening(fails=True) is None, "a call that failed has paid for nothing"
-    assert [opening(), opening()] == [True, False]
+    assert opening(fails=True) is None, "who failed may have paid for a part of it: nobody knows"
+    assert [opening(), opening()] == [("compute",), ()]
+    assert [opening("compile"), opening("compile"), opening()] == [("compile",), (), ()]
+    monkeypatch.setattr("fastdiff.measure.live._DONE", set())
+    assert [opening("compile"), opening()] == [("compile", "compute"), ()]
 
 
 def test_first_call_is_one_whole_call(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,8 @@ from pathlib import Path
 said = json.loads(os.environ["SAID"])
 chance = random.Random(os.getpid())
 mood = chance.gauss(0, 0.002)
-record = {"model": "shapes", "stage": said.get("stage", "sdpa"), "follows": "bf16", "first_call_s": 1.0, "load_s": 0.1}
+record = {"model": "shapes", "stage": said.get("stage", "sdpa"), "follows": "bf16", "load_s": 0.1}
+record["first_call_s"] = said.get("first_call_s", 1.0)
 record["recipe"] = said.get("recipe", {})
 Path(os.environ["PIDS"], str(os.getpid())).touch()
 if each := said.get("each"):
@@ -224,6 +225,12 @@ def test_two_recipes_differ_because_they_were_asked_for(world: World) -> None:
 def test_first_calls_are_told_though_too_few_are_cold_for_a_verdict(world: World) -> None:
     answer = world.ask({}, {}, most_pairs=3)
     assert first_calls(answer.experiment) == ["first calls of the first pairs: 1 s -> 1 s, 1 s -> 1 s, 1 s -> 1 s"]
+
+
+def test_first_calls_that_took_turns_are_judged_by_a_band_of_their_own(world: World) -> None:
+    """Twice as long is within what evenings of a shared CPU differ by, and not within what two turns do."""
+    assert default("cpu").first_call > 1
+    assert words(world.ask({}, {"first_call_s": 2.0}))["first_call"] == SLOW
 
 
 def test_turns_are_taken_in_whole_blocks_and_begun_by_chance(world: World) -> None:

@@ -165,6 +165,7 @@ class Taking:
             load_s=built.load_s,
             first_call_s=built.first_call_s,
             cache=built.cache,
+            opening=built.opening,
             rounds=rounds,
         )
 

@@ -143,6 +143,8 @@ def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
         command = look_again(record.model, case.previous.stage, record.stage)  # which have no second look
     elif metric == "latency":
         command = _after_latency(case, verdict)
+    elif metric == "first_call":
+        command = look_again(record.model)  # alone in its process it would pay for what others paid for
     else:
         command = look_again(record.model, record.stage)
     if verdict.word != SAME and not verdict.next:

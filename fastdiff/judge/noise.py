@@ -76,8 +76,8 @@ def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[flo
 def measured(runs: Sequence[Run]) -> Noise:
     """The noise of at least three runs, each a fresh process, of the same code on the same machine.
 
-    A stage counts if every run measured it. What no stage can tell (first calls where the cache was never in the
-    same state twice, the canary on a GPU) is taken from the declared budget.
+    A stage counts if every run measured it. What no stage can tell (first calls where no two began
+    alike, the canary on a GPU) is taken from the declared budget.
     """
     _require_alike(runs)
     trials = {record.id: [run.stage(record.id) for run in runs] for record in runs[0].stages}
@@ -145,11 +145,14 @@ def _gains(stages: dict[str, list[StageRecord]], raw: dict[str, tuple[float, ...
 
 
 def _first_calls(stages: dict[str, list[StageRecord]]) -> Iterable[list[float]]:
-    """Apart by the state of the compile cache: cold and warm differ by minutes, and that is no noise."""
+    """Only of those that began alike: a cold and a warm compile cache differ by minutes, and that is no noise."""
     for id_, records in stages.items():
-        for cache in sorted({one.cache for one in records}):
-            calls = [one.first_call_s for one in records if one.cache == cache and one.first_call_s is not None]
-            yield [logarithm(call, f"the first call of {id_}") for call in calls]
+        alike: dict[object, list[float]] = {}
+        for one in records:
+            if one.first_call_s is not None:
+                call = logarithm(one.first_call_s, f"the first call of {id_}")
+                alike.setdefault((one.cache, one.opening), []).append(call)
+        yield from alike.values()
 
 
 def _pooled(groups: Iterable[Sequence[float]], otherwise: float) -> float:

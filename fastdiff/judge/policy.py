@@ -8,8 +8,8 @@ from typing import Any
 
 from fastdiff.recipes import RecipeError, unknown
 
-BANDS = {"latency": 1, "paired": 1, "ladder": 1, "first_call": 9, "paired_first_call": 9, "memory": 1}
-"""By name, the widest that is no mistake: 15 is meant as 15 %, but a first call may well take ten times as long."""
+BANDS = {"latency": 1, "paired": 1, "ladder": 1, "first_call": 4, "paired_first_call": 4, "memory": 1}
+"""By name, the widest that is no mistake: 5 is meant as 5 %. A neighbour makes a first call more than twice as long."""
 
 
 @dataclass(frozen=True)

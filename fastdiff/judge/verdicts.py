@@ -66,7 +66,7 @@ def decide(
     `settling` says what would end an AMBIGUOUS, where it is not further trials of a baseline and a candidate.
     """
     lower, upper = 1 / (1 + band), 1 + band
-    told = f"±{100 * band:g} %"
+    told = f"±{100 * band:g} %" if band < 1 else f"a factor of {upper:g}"
     more, less = words
     if estimate.alarm_low > upper:
         return Verdict(more, f"{estimate} is beyond the band of {told}", estimate)
@@ -114,8 +114,9 @@ def take_turns(model: str, stage: str, requirements: Sequence[str]) -> str:
 
 
 def look_again(model: str, *stages: str, trials: int = 0) -> str:
-    """Measures only these stages, and their latency in so many fresh processes: more rounds of one say little."""
-    command = f"pytest perf_tests --benchmark-compare --fastdiff-model {model} --fastdiff-stage {','.join(stages)}"
+    """Measures only these stages, or all, and latencies in so many fresh processes: more rounds of one say little."""
+    command = f"pytest perf_tests --benchmark-compare --fastdiff-model {model}"
+    command += f" --fastdiff-stage {','.join(stages)}" if stages else ""
     return f"{command} --fastdiff-trials {min(trials, MOST_TRIALS)}" if trials else command
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Components, Memory, WarmUp
 
 _DONE: set[str] = set()
-"""What stages of this process have done before; whoever does it first pays for what a process needs once."""
+"""What first calls of this process have done to their end; whoever does it first pays for what is needed once."""
 
 FEW_STEPS = 2
 """For passes that are slow: neither the peak of memory nor the counts of a step depend on how often it is repeated."""
@@ -86,7 +86,7 @@ class LiveStage:
             raise
         self.compilation = fingerprint.Compilation()
         self.first_call_s = 0.0
-        self.opening: bool | None = None
+        self.opening: tuple[str, ...] | None = None
         self.quality: Quality | None = None
         self.injected = ""
         """The faults that were put in on purpose."""
@@ -248,7 +248,7 @@ class LiveStage:
             raise
         self.first_call_s = synchronised_clock() - began
         work = {"compute", "compile"} if self.recipe.compile else {"compute"}
-        self.opening = not work <= _DONE
+        self.opening = tuple(sorted(work - _DONE))
         _DONE.update(work)
         self._first_call_peak = memory.peak_bytes(self.device)
         self.compilation = fingerprint.compilation()

@@ -102,8 +102,10 @@ def _cell(spread: Spread | None, unit: str) -> Cell | None:
 def _first_call(stage: StageRecord | None) -> Cell | None:
     if stage is None or stage.first_call_s is None:
         return None
-    cache = f" (cache {stage.cache})" if stage.cache != "none" else ""
-    return stage.first_call_s, f"{_digits(stage.first_call_s)} s{cache}"
+    facts = [f"cache {stage.cache}"] if stage.cache != "none" else []
+    facts += ["opening"] if stage.opening else []
+    told = f" ({', '.join(facts)})" if facts else ""
+    return stage.first_call_s, f"{_digits(stage.first_call_s)} s{told}"
 
 
 def _memory(stage: StageRecord | None) -> Cell | None:

@@ -118,9 +118,9 @@ class StageRecord:
     first_call_s: float | None = None
     cache: str = "none"
     """State of the compile cache at the first call: cold, warm, mixed or none."""
-    opening: bool | None = None
-    """Whether its first call was also the first one of its process, or the first one there that compiled: then it paid
-    for what a process needs once. None where nobody wrote it down."""
+    opening: tuple[str, ...] | None = None
+    """What its first call was the first one of its process to do, compute or compile: it paid for what a process needs
+    once for that. None where nobody wrote it down."""
     warm_up: WarmUp | None = None
     rounds: tuple[Round, ...] = ()
     further_rounds: tuple[tuple[Round, ...], ...] = ()
