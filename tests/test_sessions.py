@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import warm
 from test_pairs import source as source
 
 from fastdiff.experiments import sessions
@@ -331,12 +332,10 @@ def test_the_suite_is_judged_by_pairs(
     )
     # The old side gets its words from the command line, the new one is this environment as it is.
     old = shlex.join([f"SAID={json.dumps({})}"])
-    command = [sys.executable, "-m", "pytest", "perf_tests", "-p", "no:cacheprovider", "-rA", "--fastdiff-rounds=3"]
-    command += ["--fastdiff-stage=sdpa", f"--fastdiff-against={old}", "--fastdiff-pairs=4", "--fastdiff-calls=8"]
+    asked = ["perf_tests", "-p", "no:cacheprovider", "-rA", "--fastdiff-rounds=3"]
+    asked += ["--fastdiff-stage=sdpa", f"--fastdiff-against={old}", "--fastdiff-pairs=4", "--fastdiff-calls=8"]
     variables = os.environ | {"SAID": json.dumps(said), "PIDS": str(tmp_path / "pids"), "COLUMNS": "300"}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = warm.pytest(*asked, cwd=tmp_path, env=variables, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
     assert "whose processes took turns with this environment's" in done.stdout
     assert "smallest slowdown that this machine finds: not measured" in done.stdout

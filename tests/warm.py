@@ -1,7 +1,7 @@
 """Sessions that start warm: a process that has imported torch and diffusers forks one for every session.
 
-The import takes more than half of a short session. A fork from before any work is a fresh process in everything else;
-what is about the import itself (its noise, its cost) or about signals starts Python anew.
+The import takes more than half of a short session. What is about the import itself (its noise, its cost, the order of
+hashes), about signals or about a GPU that is in use already starts Python anew.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import atexit
 import gc
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -18,23 +19,32 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-READ_AT_IMPORT = ("OMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTHON")
+READ_AT_IMPORT = (
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_"),
+    *("TORCH", "PYTORCH_", "PYTHON", "CUDA_"),
+    *("HF_", "TRANSFORMERS_", "DIFFUSERS_"),
+)
 """Beginnings of variables that the libraries read when they are imported: sessions share a process where they agree."""
+
+LAST_WORDS = 2000
 
 Key = tuple[tuple[str, str], ...]
 _servers: dict[Key, subprocess.Popen[str]] = {}
 
 
-def pytest(*arguments: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def pytest(*arguments: str, cwd: Path, env: dict[str, str], timeout: float = 1200) -> subprocess.CompletedProcess[str]:
     """As `subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=cwd, env=env)` with captured text."""
     key = tuple(sorted((name, value) for name, value in env.items() if name.startswith(READ_AT_IMPORT)))
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / name for name in ("stdout", "stderr")]
         asked = {"arguments": arguments, "cwd": str(cwd), "env": env, "outputs": [str(path) for path in outputs]}
         try:
-            code = int(_answer(_server(key, env), json.dumps(asked)))
-        except BaseException:  # a timeout, for instance: its answer would be taken for the next one's
+            code = _answer(_server(key, env), json.dumps(asked), timeout)
+        except BaseException as error:  # or its answer, come too late, would be taken for the next one's
             _end(key)
+            for path in outputs:
+                if path.exists():
+                    error.add_note(f"{path.name} of {arguments}: {path.read_text()[-LAST_WORDS:]}")
             raise
         stdout, stderr = (path.read_text() for path in outputs)
     return subprocess.CompletedProcess(["pytest", *arguments], code, stdout, stderr)
@@ -44,7 +54,8 @@ def _server(key: Key, env: dict[str, str]) -> subprocess.Popen[str]:
     if key not in _servers:
         _servers[key] = subprocess.Popen(
             [sys.executable, __file__],
-            env=env,
+            # Whoever asks the driver whether there is a GPU, as an import may, leaves none to its forks.
+            env=env | {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -54,12 +65,18 @@ def _server(key: Key, env: dict[str, str]) -> subprocess.Popen[str]:
     return _servers[key]
 
 
-def _answer(server: subprocess.Popen[str], line: str) -> str:
+def _answer(server: subprocess.Popen[str], line: str, timeout: float) -> int:
+    """The session's exit code."""
     assert server.stdin
     assert server.stdout
     server.stdin.write(line + "\n")
     server.stdin.flush()
-    return server.stdout.readline()
+    if not select.select([server.stdout], [], [], timeout)[0]:
+        raise TimeoutError(f"a session was not over after {timeout:g} s.")
+    answer = server.stdout.readline()
+    if not answer:
+        raise RuntimeError("the process that starts sessions is gone; standard error has its last words.")
+    return int(answer)
 
 
 def _end(key: Key) -> None:
@@ -73,6 +90,8 @@ def _end(key: Key) -> None:
 
 
 def _serve() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what an import prints is no answer
     _import_quietly()
     gc.collect()
     gc.freeze()  # or the first collection in each fork would copy the whole memory, page by page
@@ -81,7 +100,7 @@ def _serve() -> None:
         if not child:
             _become(json.loads(line))
         _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
 
 
 def _import_quietly() -> None:
