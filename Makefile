@@ -53,6 +53,6 @@ $(VENV)/.bench-installed: $(PINS) pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check -c $(PINS) -e .
 	@touch $@
 
-$(VENV)/.test-installed: $(VENV)/.bench-installed
+$(VENV)/.test-installed: $(PINS) pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check -c $(PINS) -e '.[test]'
-	@touch $@
+	@touch $(VENV)/.bench-installed $@

@@ -45,7 +45,8 @@ def test_wheel_works_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None
     environment = tmp_path / "environment"
     run([sys.executable, "-m", "venv", str(environment)], tmp_path)
     python = str(environment / "bin" / "python")
-    run([python, "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt"), str(wheel)], tmp_path)
+    pins = str(ROOT / "constraints.txt")
+    run([python, "-m", "pip", "install", "-q", "--no-compile", "-c", pins, str(wheel)], tmp_path)
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "test_mine.py").write_text(SUITE)
