@@ -217,7 +217,8 @@ def test_a_second_look_is_taken_where_something_seems_slow_and_all_of_it_counts(
     before = len(run_files(project))
     apart = len(list((project / "runs" / "second-looks").glob("*.json")))
     asked = ("--benchmark-compare", "--fastdiff-trials=1", "-k", "latency", "--fastdiff-stage=fp32,slow")
-    result = session(project, *asked, "--fastdiff-inject=slow:300%@slow")
+    four_rounds = ("-o", "fastdiff_rounds=4")
+    result = session(project, *asked, *four_rounds, "--fastdiff-inject=slow:300%@slow")
     assert result.returncode == 1
     failed = [line for line in outcomes(result, "FAILED", "slow") if "latency is SLOW" in line]
     assert failed, result.stdout
@@ -226,7 +227,7 @@ def test_a_second_look_is_taken_where_something_seems_slow_and_all_of_it_counts(
     assert len(run_files(project)) == before + 1
     assert len(list((project / "runs" / "second-looks").glob("*.json"))) == apart + 1, "every process leaves its run"
     stages = {stage["stage"]: stage for stage in newest_run(project)["stages"]}
-    assert [len(rounds) for rounds in stages["slow"]["further_rounds"]] == [3]
+    assert [len(rounds) for rounds in stages["slow"]["further_rounds"]] == [4], "what -o says is said to the other too"
     assert stages["fp32"]["further_rounds"] == []
 
 

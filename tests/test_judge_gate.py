@@ -345,6 +345,38 @@ def test_a_busy_evening_is_no_slow_first_call() -> None:
         assert set(words.values()) <= {"SAME", "AMBIGUOUS"}
 
 
+def beside(*canaries: float, slower: float = 1.3) -> Verdict:
+    """`slower` in the canary's unit, in as many processes, each beside a canary that takes so much longer."""
+    looks = [timed(slower * canary, canary=canary * CANARY_S) for canary in canaries]
+    run = tonight(rounds=looks[0], further_rounds=tuple(looks[1:]))
+    return judge(run, looks=Looks(4))["sdpa latency"]
+
+
+def test_in_another_mood_of_the_machine_the_canarys_unit_excuses_as_much_as_the_canary_moved() -> None:
+    same = (1.02, 0.98, 1.0, 1.01, 0.99)
+    assert beside(*same).word == "SLOW"
+    busy = beside(*(1.2 * one for one in same))
+    assert busy.word == "AMBIGUOUS"
+    assert "says little, because the canary takes 20 % longer than when it was accepted" in busy.reason
+    assert "measure again at another hour" in busy.reason
+    assert busy.next.startswith(LOOK + "sdpa --fastdiff-trials 8")
+    assert beside(*(1.2 * one for one in same), slower=3.0).word == "SLOW", "no mood explains three times as long"
+    assert beside(*(one / 1.2 for one in same), slower=1 / 1.3).word == "AMBIGUOUS", "nor was it a gain"
+    assert "the canary takes 17 % shorter" in beside(*(one / 1.2 for one in same), slower=1 / 1.3).reason
+
+
+def test_another_mood_takes_no_evidence_away_that_all_is_well() -> None:
+    assert beside(*[1.2] * 5, slower=1.0).word == "SAME"
+
+
+def test_a_mood_is_none_that_chance_explains() -> None:
+    accepted = [0.1 * math.sin(n) for n in range(20)]
+    assert noise.mood([0.1], accepted) == 0.0
+    assert noise.mood([0.1] * 5, accepted) == pytest.approx(0.1, abs=0.02)
+    assert noise.mood([0.15], [0.0]) == 0.0, "one accepted process says little of how canaries scatter"
+    assert noise.mood([0.4], [0.0]) == pytest.approx(0.4)
+
+
 # -- the ladder -------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.judge.estimates import CANARY, SECONDS, estimate, machines_unit
 from fastdiff.judge.facts import differences, listed
 from fastdiff.judge.looks import NO_SECOND_LOOK, Looks
-from fastdiff.judge.noise import MACHINES_SD, declared, spread
+from fastdiff.judge.noise import declared, spread
 from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, VOID, Verdict, decide
 from fastdiff.recipes import Compile, Recipe
 from fastdiff.record.run import MACHINE
@@ -87,11 +88,17 @@ class Case:
         return self.apart or ("the accepted run was timed beside another canary" if other else "")
 
     def estimate(
-        self, candidates: Sequence[float], accepted: Sequence[float], sd: float, far: str = "", chances: int = 1
+        self,
+        candidates: Sequence[float],
+        accepted: Sequence[float],
+        sd: float,
+        *,
+        apart_sd: float = 0.0,
+        chances: int = 1,
     ) -> Estimate:
         """Two machines of one model differ by more than two processes of one machine, and so do two moods of one.
 
-        `chances` is how often this comparison may be found the same.
+        `apart_sd` says by how much; `chances` is how often this comparison may be found the same.
         """
         sd, freedom = spread(accepted, sd, self.noise)
         return estimate(
@@ -99,15 +106,19 @@ class Case:
             accepted,
             sd,
             candidates=len(candidates),
-            apart_sd=MACHINES_SD if far else 0.0,
+            apart_sd=apart_sd,
             freedom=freedom,
             confidence=self.policy.confidence,
             comparisons=self.comparisons,
             chances=chances,
         )
 
-    def decide(self, found: Estimate, band: float, far: str = "") -> Verdict:
+    def decide(self, found: Estimate, band: float, far: str = "", mood: float = 0.0) -> Verdict:
         verdict = replace(decide(found, band), far=far)
+        if verdict.word == AMBIGUOUS and mood:
+            longer = f"{abs(100 * math.expm1(mood)):.0f} % {'longer' if mood > 0 else 'shorter'}"
+            told = f"the canary takes {longer} than when it was accepted, so the machine is in another mood"
+            return replace(verdict, reason=f"{found} says little, because {told}: measure again at another hour")
         if verdict.word == AMBIGUOUS and far:
             return replace(verdict, reason=f"{found} says little, because {far}: accept a new one", next=ACCEPT)
         if verdict.word == AMBIGUOUS and not self.noise.trials:

@@ -11,11 +11,12 @@ from fastdiff.judge.case import comparable, disturbance, undisturbed
 from fastdiff.judge.estimates import CANARY, CYCLES, SECONDS, centre, estimate, exact, logarithm, machines_unit
 from fastdiff.judge.explanation import causes, explain
 from fastdiff.judge.facts import STRUCTURAL, breakages, changed_versions, differences, listed
-from fastdiff.judge.noise import MACHINES_SD, declared, spread
+from fastdiff.judge.noise import MACHINES_SD, declared, mood, spread
 from fastdiff.judge.verdicts import (
     ACCEPT,
     AMBIGUOUS,
     CHANGED,
+    FAST,
     LESS,
     MORE,
     NEW,
@@ -26,10 +27,10 @@ from fastdiff.judge.verdicts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fastdiff.judge.case import Case
-    from fastdiff.record.run import Baseline, StageRecord
+    from fastdiff.record.run import Baseline, Round, StageRecord
 
 
 UNITS = {SECONDS: "in seconds", CANARY: "in the canary's unit", CYCLES: "in cycles of the GPU's clock"}
@@ -71,8 +72,12 @@ def latency(case: Case) -> Verdict | None:
             looks.append(rounds)
     candidates = [centre(rounds, unit) for rounds in looks]
     far = case.far(unit)
-    found = case.estimate(candidates, accepted, sd, far, case.looks.chances)
+    apart_sd, chances = MACHINES_SD if far else 0.0, case.looks.chances
+    found = case.estimate(candidates, accepted, sd, apart_sd=apart_sd, chances=chances)
     verdict = case.decide(found, case.policy.latency, far)
+    if verdict.word in (SLOW, FAST) and unit == CANARY and not far and (shift := _mood(case, looks, base)):
+        found = case.estimate(candidates, accepted, sd, apart_sd=abs(shift), chances=chances)
+        verdict = case.decide(found, case.policy.latency, mood=shift)
     told = UNITS[unit]
     if unit != SECONDS:
         seconds = fmean([centre(rounds, SECONDS) for rounds in looks]) - fmean(raw)
@@ -84,6 +89,17 @@ def latency(case: Case) -> Verdict | None:
         told = f"{told}; {disturbed} more were disturbed"
     details = tuple(explain(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
     return replace(verdict, reason="; ".join([f"{verdict.reason} ({told})", *details[:1]]), details=details)
+
+
+def _mood(case: Case, looks: Sequence[Sequence[Round]], base: StageRecord) -> float:
+    """What the canary itself says: how it differs from the accepted one, where that is no chance."""
+    whole, own = (of.get(base.id, ()) for of in (case.noise.raw_centres, case.noise.centres))
+    accepted = [one - other for one, other in zip(whole, own, strict=False)] or [_canary(base.rounds)]
+    return mood([_canary(rounds) for rounds in looks], accepted)
+
+
+def _canary(rounds: Sequence[Round]) -> float:
+    return centre(rounds, SECONDS) - centre(rounds, CANARY)
 
 
 def first_call(case: Case) -> Verdict | None:
@@ -98,7 +114,8 @@ def first_call(case: Case) -> Verdict | None:
         return None  # other work: neither is slower than the other
     accepted = logarithm(base.first_call_s, f"the accepted first call of {record.id}")
     candidate = logarithm(record.first_call_s, f"the first call of {record.id}")
-    found = case.estimate([candidate], [accepted], case.noise.first_call_sd, case.apart)
+    apart_sd = MACHINES_SD if case.apart else 0.0
+    found = case.estimate([candidate], [accepted], case.noise.first_call_sd, apart_sd=apart_sd)
     verdict = case.decide(found, case.policy.first_call, case.apart)
     told = f"{verdict.reason} ({base.first_call_s:.3g} s -> {record.first_call_s:.3g} s, compile cache {record.cache})"
     why = tuple(causes(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
@@ -141,7 +158,8 @@ def ladder(case: Case) -> Verdict | None:
     if isinstance(accepted, str):
         return Verdict(NEW, accepted)
     gain = _gain(previous, record)
-    found = case.estimate([-gain], [-one for one in accepted], case.noise.ladder_sd, case.apart)
+    apart_sd = MACHINES_SD if case.apart else 0.0
+    found = case.estimate([-gain], [-one for one in accepted], case.noise.ladder_sd, apart_sd=apart_sd)
     verdict = case.decide(found, case.policy.ladder, case.apart)
     told = f"{_paid(record, previous, fmean(accepted))} and now pays {math.exp(gain):.2f}x: {verdict.reason}"
     why = tuple(explain(record, case.base, case.environment, case.base_environment)) if verdict.word == SLOW else ()

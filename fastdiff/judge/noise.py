@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from statistics import variance
+from statistics import fmean, variance
 from typing import TYPE_CHECKING
+
+from scipy.special import stdtrit
 
 from fastdiff.judge.estimates import SECONDS, centre, logarithm, machines_unit
 from fastdiff.recipes import unknown
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
 
 FEWEST_RUNS = 3
 """Two runs give a standard deviation that is off by a factor of two as often as not."""
+
+CANARY_SD = 0.10
+"""How much the canary's own time differs between processes of one hour, as the standard deviation of its logarithm:
+measured over twenty of them on two shared cores. Taken where the accepted run has too few trials to tell."""
+
+MOOD_CONFIDENCE = 0.95
+"""That the machine is in another mood than when the run was accepted, before that excuses anything."""
 
 FEWEST_OWN_TRIALS = 5
 """Student's t of four degrees of freedom is already twice as wide as that of many."""
@@ -71,6 +80,20 @@ def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[flo
     if len(trials) < FEWEST_OWN_TRIALS:
         return pooled_sd, freedom(noise)
     return math.sqrt(variance(trials)), len(trials) - 1
+
+
+def mood(now: Sequence[float], accepted: Sequence[float]) -> float:
+    """By how much the canary's time, as a logarithm, differs from the accepted one; 0 where chance explains it.
+
+    The canary follows the machine, but not all the way: of two hours of one machine in which it differed by 15 %, calls
+    differed by 15 % more in its own unit. So what it says is also how little its unit can be trusted.
+    """
+    sd, freedom = CANARY_SD, math.inf
+    if len(accepted) >= FEWEST_OWN_TRIALS:
+        sd, freedom = math.sqrt(variance(accepted)), len(accepted) - 1
+    shift = fmean(now) - fmean(accepted)
+    limit = float(stdtrit(freedom, (1 + MOOD_CONFIDENCE) / 2)) * sd * math.sqrt(1 / len(now) + 1 / len(accepted))
+    return shift if abs(shift) > limit else 0.0
 
 
 def measured(runs: Sequence[Run]) -> Noise:
