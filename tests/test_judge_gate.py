@@ -352,17 +352,23 @@ def beside(*canaries: float, slower: float = 1.3) -> Verdict:
     return judge(run, looks=Looks(4))["sdpa latency"]
 
 
-def test_in_another_mood_of_the_machine_the_canarys_unit_excuses_as_much_as_the_canary_moved() -> None:
+def test_an_alarm_must_be_clear_of_what_the_canary_moved() -> None:
     same = (1.02, 0.98, 1.0, 1.01, 0.99)
-    assert beside(*same).word == "SLOW"
-    busy = beside(*(1.2 * one for one in same))
-    assert busy.word == "AMBIGUOUS"
-    assert "says little, because the canary takes 20 % longer than when it was accepted" in busy.reason
-    assert "measure again at another hour" in busy.reason
-    assert busy.next.startswith(LOOK + "sdpa --fastdiff-trials 8")
-    assert beside(*(1.2 * one for one in same), slower=3.0).word == "SLOW", "no mood explains three times as long"
-    assert beside(*(one / 1.2 for one in same), slower=1 / 1.3).word == "AMBIGUOUS", "nor was it a gain"
-    assert "the canary takes 17 % shorter" in beside(*(one / 1.2 for one in same), slower=1 / 1.3).reason
+    busy, quiet = [1.2 * one for one in same], [one / 1.2 for one in same]
+    assert beside(*same).word == beside(*busy, slower=1.5).word == "SLOW"
+    assert beside(*same, slower=1 / 1.3).word == beside(*quiet, slower=1 / 1.5).word == "FAST"
+    told = beside(*busy)
+    assert told.word == "AMBIGUOUS"
+    assert (
+        "is beyond the band of ±15 %, but the canary takes 20 % more time than when the run was accepted" in told.reason
+    )
+    assert "measure again at another hour" in told.reason
+    assert told.next.startswith(LOOK + "sdpa --fastdiff-trials 4")
+    assert told.details, "where the time went tells a mood from a cause"
+    assert "the canary takes 17 % less time" in beside(*quiet, slower=1 / 1.3).reason
+    doubtful = beside(*busy, slower=1.15)
+    assert doubtful.word == "AMBIGUOUS"
+    assert "nor surely beyond the band of ±15 %; the canary takes 20 % more time" in doubtful.reason
 
 
 def test_another_mood_takes_no_evidence_away_that_all_is_well() -> None:
@@ -371,10 +377,10 @@ def test_another_mood_takes_no_evidence_away_that_all_is_well() -> None:
 
 def test_a_mood_is_none_that_chance_explains() -> None:
     accepted = [0.1 * math.sin(n) for n in range(20)]
-    assert noise.mood([0.1], accepted) == 0.0
-    assert noise.mood([0.1] * 5, accepted) == pytest.approx(0.1, abs=0.02)
-    assert noise.mood([0.15], [0.0]) == 0.0, "one accepted process says little of how canaries scatter"
-    assert noise.mood([0.4], [0.0]) == pytest.approx(0.4)
+    assert noise.canary_shift([0.1], accepted) == 0.0
+    assert noise.canary_shift([0.1] * 5, accepted) == pytest.approx(0.1, abs=0.02)
+    assert noise.canary_shift([0.15], [0.0]) == 0.0, "one accepted process says little of how canaries scatter"
+    assert noise.canary_shift([0.4], [0.0]) == pytest.approx(0.4)
 
 
 # -- the ladder -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from fastdiff.judge.estimates import CANARY, SECONDS, estimate, machines_unit
 from fastdiff.judge.facts import differences, listed
 from fastdiff.judge.looks import NO_SECOND_LOOK, Looks
 from fastdiff.judge.noise import declared, spread
-from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, VOID, Verdict, decide
+from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, SAME, VOID, Verdict, decide
 from fastdiff.recipes import Compile, Recipe
 from fastdiff.record.run import MACHINE
 
@@ -113,15 +113,21 @@ class Case:
             chances=chances,
         )
 
-    def decide(self, found: Estimate, band: float, far: str = "", mood: float = 0.0) -> Verdict:
+    def decide(self, found: Estimate, band: float, far: str = "", shift: float = 0.0) -> Verdict:
+        """An alarm must also be clear of `shift`, by which the canary differs (its logarithm); SAME need not."""
         verdict = replace(decide(found, band), far=far)
-        if verdict.word == AMBIGUOUS and mood:
-            longer = f"{abs(100 * math.expm1(mood)):.0f} % {'longer' if mood > 0 else 'shorter'}"
-            told = f"the canary takes {longer} than when it was accepted, so the machine is in another mood"
-            return replace(verdict, reason=f"{found} says little, because {told}: measure again at another hour")
+        edge = (1 + band) * math.exp(abs(shift))
+        if shift and verdict.word != SAME and found.alarm_low <= edge and found.alarm_high >= 1 / edge:
+            change = f"{abs(100 * math.expm1(shift)):.0f} % {'more' if shift > 0 else 'less'} time"
+            mood = f"the canary takes {change} than when the run was accepted, so the machine is in another mood"
+            undecided = decide(found, band, advice="", settling=f"{mood}: measure again at another hour")
+            if undecided.word != AMBIGUOUS:
+                reason = f"{undecided.reason}, but {mood}, which may explain it: measure again at another hour"
+                undecided = replace(undecided, word=AMBIGUOUS, reason=reason)
+            verdict = replace(undecided, far=far, mood=mood)
         if verdict.word == AMBIGUOUS and far:
             return replace(verdict, reason=f"{found} says little, because {far}: accept a new one", next=ACCEPT)
-        if verdict.word == AMBIGUOUS and not self.noise.trials:
+        if verdict.word == AMBIGUOUS and not verdict.mood and not self.noise.trials:
             return replace(
                 verdict,
                 reason=f"{verdict.reason}; the noise is declared, not measured on this machine: "

@@ -162,4 +162,4 @@ def _after_latency(case: Case, verdict: Verdict) -> str:
         return take_turns(record.model, record.stage, requirements)
     if verdict.word == SLOW and (looked or verdict.far) and not record.injected:
         return mend_or_accept(record.id)
-    return look_again(record.model, record.stage, trials=max(TRIALS, 2 * looked))
+    return look_again(record.model, record.stage, trials=TRIALS if verdict.mood else max(TRIALS, 2 * looked))

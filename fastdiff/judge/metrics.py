@@ -11,12 +11,11 @@ from fastdiff.judge.case import comparable, disturbance, undisturbed
 from fastdiff.judge.estimates import CANARY, CYCLES, SECONDS, centre, estimate, exact, logarithm, machines_unit
 from fastdiff.judge.explanation import causes, explain
 from fastdiff.judge.facts import STRUCTURAL, breakages, changed_versions, differences, listed
-from fastdiff.judge.noise import MACHINES_SD, declared, mood, spread
+from fastdiff.judge.noise import MACHINES_SD, canary_shift, declared, spread
 from fastdiff.judge.verdicts import (
     ACCEPT,
     AMBIGUOUS,
     CHANGED,
-    FAST,
     LESS,
     MORE,
     NEW,
@@ -74,10 +73,8 @@ def latency(case: Case) -> Verdict | None:
     far = case.far(unit)
     apart_sd, chances = MACHINES_SD if far else 0.0, case.looks.chances
     found = case.estimate(candidates, accepted, sd, apart_sd=apart_sd, chances=chances)
-    verdict = case.decide(found, case.policy.latency, far)
-    if verdict.word in (SLOW, FAST) and unit == CANARY and not far and (shift := _mood(case, looks, base)):
-        found = case.estimate(candidates, accepted, sd, apart_sd=abs(shift), chances=chances)
-        verdict = case.decide(found, case.policy.latency, mood=shift)
+    shift = _canary_shift(case, looks, base) if unit == CANARY else 0.0
+    verdict = case.decide(found, case.policy.latency, far, shift)
     told = UNITS[unit]
     if unit != SECONDS:
         seconds = fmean([centre(rounds, SECONDS) for rounds in looks]) - fmean(raw)
@@ -87,18 +84,20 @@ def latency(case: Case) -> Verdict | None:
         told = f"{told}, mean of {len(candidates)} fresh processes: {each}"
     if disturbed := 1 + len(record.further_rounds) - len(looks):
         told = f"{told}; {disturbed} more were disturbed"
-    details = tuple(explain(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
+    slower = verdict.word == SLOW or (verdict.mood and found.alarm_low > 1 + case.policy.latency)
+    details = tuple(explain(record, base, case.environment, case.base_environment)) if slower else ()
     return replace(verdict, reason="; ".join([f"{verdict.reason} ({told})", *details[:1]]), details=details)
 
 
-def _mood(case: Case, looks: Sequence[Sequence[Round]], base: StageRecord) -> float:
-    """What the canary itself says: how it differs from the accepted one, where that is no chance."""
+def _canary_shift(case: Case, looks: Sequence[Sequence[Round]], base: StageRecord) -> float:
     whole, own = (of.get(base.id, ()) for of in (case.noise.raw_centres, case.noise.centres))
-    accepted = [one - other for one, other in zip(whole, own, strict=False)] or [_canary(base.rounds)]
-    return mood([_canary(rounds) for rounds in looks], accepted)
+    alike = whole and len(whole) == len(own)
+    accepted = [one - other for one, other in zip(whole, own, strict=True)] if alike else [_canary(base.rounds)]
+    return canary_shift([_canary(rounds) for rounds in looks], accepted)
 
 
 def _canary(rounds: Sequence[Round]) -> float:
+    """Its time as a logarithm, from what is kept of a trial: seconds less canaries."""
     return centre(rounds, SECONDS) - centre(rounds, CANARY)
 
 

@@ -22,7 +22,7 @@ FEWEST_RUNS = 3
 
 CANARY_SD = 0.10
 """How much the canary's own time differs between processes of one hour, as the standard deviation of its logarithm:
-measured over twenty of them on two shared cores. Taken where the accepted run has too few trials to tell."""
+measured over twenty of them on two shared cores, and nowhere else. Taken where the accepted run has too few trials."""
 
 MOOD_CONFIDENCE = 0.95
 """That the machine is in another mood than when the run was accepted, before that excuses anything."""
@@ -82,17 +82,17 @@ def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[flo
     return math.sqrt(variance(trials)), len(trials) - 1
 
 
-def mood(now: Sequence[float], accepted: Sequence[float]) -> float:
+def canary_shift(now: Sequence[float], accepted: Sequence[float]) -> float:
     """By how much the canary's time, as a logarithm, differs from the accepted one; 0 where chance explains it.
 
-    The canary follows the machine, but not all the way: of two hours of one machine in which it differed by 15 %, calls
-    differed by 15 % more in its own unit. So what it says is also how little its unit can be trusted.
+    The canary follows the machine badly: from a quiet hour to a busy one it took 20 % longer, and calls another 20 % in
+    its own unit. So what it moved is also how wrong its unit may be, and no number of processes of one hour changes it.
     """
-    sd, freedom = CANARY_SD, math.inf
+    sd, degrees = CANARY_SD, math.inf
     if len(accepted) >= FEWEST_OWN_TRIALS:
-        sd, freedom = math.sqrt(variance(accepted)), len(accepted) - 1
+        sd, degrees = math.sqrt(variance(accepted)), len(accepted) - 1
     shift = fmean(now) - fmean(accepted)
-    limit = float(stdtrit(freedom, (1 + MOOD_CONFIDENCE) / 2)) * sd * math.sqrt(1 / len(now) + 1 / len(accepted))
+    limit = float(stdtrit(degrees, (1 + MOOD_CONFIDENCE) / 2)) * sd * math.sqrt(1 / len(now) + 1 / len(accepted))
     return shift if abs(shift) > limit else 0.0
 
 
