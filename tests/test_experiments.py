@@ -51,7 +51,9 @@ def test_the_table_counts_alarms_and_detections() -> None:
     assert title.startswith("| rule | clean: SLOW or FAST | +3 %: SLOW |")
     assert ours.startswith("| fastdiff | 0 of 20 |")
     assert once.startswith("| fastdiff, no second look | 0 of 20 |")
-    assert ours.endswith("| 20 of 20 |"), "30 % is far beyond the noise"
+    for row in (ours, once):
+        found = int(row.rsplit("|", 2)[1].split()[0])
+        assert found >= 14, "30 % is far beyond the noise; only where the canary moved by chance it is excused"
     assert not mean_5.startswith("| mean:5% | 0 of"), "the machine's mood alone is more than 5 %"
     assert not mann_whitney.startswith("| Mann-Whitney | 0 of")
 

@@ -2,8 +2,8 @@
 
 In one measurement a stage's latency on shared cores followed it closely (correlation 0.96), and memory copies, plain
 Python and a small torch convolution did not help. Not every stage follows: over ten processes bf16 with written-out
-attention scattered by 14 % in this unit, the others by 2.5 to 5 %. It does not need torch, so a change of torch cannot
-change it.
+attention scattered by 14 % in this unit, the others by 2.5 to 5 %. It does not need torch, so a slower torch does not
+make it slower; threads that torch leaves spinning would.
 """
 
 from __future__ import annotations
