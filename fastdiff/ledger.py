@@ -239,7 +239,13 @@ class Ledger:
             return False
         found = [one.verdict for one in self._judged(id_) if one.metric == "latency"]
         band = self.policy_of(self.records[id_].model, self.records[id_].stage).latency
-        return any(self.looks.wanted(one, band) for one in found)
+        return any(self.looks.wanted(one, band, self._mood) for one in found)
+
+    @property
+    def _mood(self) -> float:
+        """Of this hour, as the second looks so far have found it: what it explains is not worth another one."""
+        found = [one.verdict for one in self.judgements.values() if one.metric == "latency" and one.verdict.estimate]
+        return max((abs(one.mood) for one in found if one.estimate and one.estimate.candidates > 1), default=0.0)
 
     def look_again(self, id_: str, measured: StageRecord) -> None:
         """Keeps what a fresh process measured of a stage beside what this one did."""

@@ -284,5 +284,3 @@ def test_a_busy_neighbour_makes_the_measurement_void_and_not_slow(
     assert judged["latency"]["word"] == "VOID", result.stdout
     assert "other processes used" in judged["latency"]["reason"]
     assert result.returncode == 0, "a disturbed measurement is no regression"
-    strict = session(project, "--benchmark-compare", "--fastdiff-strict", *arguments, NEIGHBOURS_COUNT="1")
-    assert strict.returncode == 1

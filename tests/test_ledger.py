@@ -42,6 +42,7 @@ def wanted(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Call
         comparing: bool = True,
         far: str = "",
         looked: bool = False,
+        mood: float = 0.0,
     ) -> tuple[bool, int]:
         monkeypatch.setattr(pytestconfig.option, "fastdiff_trials", trials)
         monkeypatch.setattr(pytestconfig.option, "fastdiff_strict", "true" if strict else None)
@@ -49,6 +50,8 @@ def wanted(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Call
         further = ((Round(1.0),),) if looked else ()
         ledger.records["m-s"] = StageRecord("m", "s", None, further_rounds=further)
         verdict = replace(verdicts.decide(estimate(math.log(ratio), [0.0] * 5, sd), 0.15), far=far)
+        before = replace(verdicts.decide(estimate(0.2, [0.0] * 5, DOUBTFUL, candidates=5), 0.15), mood=mood)
+        ledger.judgements["m-before", "latency"] = Judgement("m-before", "latency", before)
         monkeypatch.setattr(ledger, "_judged", lambda _: [Judgement("m-s", "latency", verdict)])
         return ledger.wants_a_second_look("m-s"), ledger.looks.trials
 
@@ -67,6 +70,14 @@ def test_a_doubt_inside_the_band_is_worth_it_to_whoever_asks(wanted: Callable[..
     assert not wanted(1.05, DOUBTFUL)[0]
     assert wanted(1.05, DOUBTFUL, strict=True) == (True, TRIALS)
     assert wanted(1.05, DOUBTFUL, trials="7") == (True, 7)
+
+
+def test_what_the_mood_of_the_hour_explains_is_worth_none(wanted: Callable[..., tuple[bool, int]]) -> None:
+    """As an earlier stage's second look has found it; only what is surely slow must be heard again before it fails."""
+    assert not wanted(1.3, DOUBTFUL, mood=0.2)[0]
+    assert wanted(1.5, DOUBTFUL, mood=0.2)[0]
+    assert wanted(1.3, SURE, mood=0.2)[0]
+    assert wanted(1.3, DOUBTFUL, mood=0.2, strict=True)[0]
 
 
 def test_nobody_is_looked_at_a_third_time(wanted: Callable[..., tuple[bool, int]]) -> None:

@@ -124,7 +124,7 @@ class Case:
             if undecided.word != AMBIGUOUS:
                 reason = f"{undecided.reason}, but {mood}, which may explain it: measure again at another hour"
                 undecided = replace(undecided, word=AMBIGUOUS, reason=reason)
-            verdict = replace(undecided, far=far, mood=mood)
+            verdict = replace(undecided, far=far, mood=shift)
         if verdict.word == AMBIGUOUS and far:
             return replace(verdict, reason=f"{found} says little, because {far}: accept a new one", next=ACCEPT)
         if verdict.word == AMBIGUOUS and not verdict.mood and not self.noise.trials:

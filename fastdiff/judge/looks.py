@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,12 @@ class Looks:
         """
         return 2 if self.trials and self.at_doubts else 1
 
-    def wanted(self, verdict: Verdict, band: float) -> bool:
-        """After a first look with this verdict."""
+    def wanted(self, verdict: Verdict, band: float, mood: float = 0.0) -> bool:
+        """After a first look with this verdict, in an hour whose `mood` another second look has found already."""
         if not self.trials or verdict.far:
             return False
-        return seems_slow(verdict, band) or (self.at_doubts and verdict.word == AMBIGUOUS)
+        edge = (1 + band) * math.exp(abs(mood)) - 1
+        return verdict.word == SLOW or seems_slow(verdict, edge) or (self.at_doubts and verdict.word == AMBIGUOUS)
 
 
 NO_SECOND_LOOK = Looks()

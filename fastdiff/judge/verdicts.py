@@ -43,9 +43,9 @@ class Verdict:
     """Where the difference comes from, one sentence each, the most important first."""
     far: str = ""
     """Why the accepted run is far away, as of another machine: no further process of this one tells more."""
-    mood: str = ""
-    """Why the machine is in another mood than when the run was accepted, where this kept a difference from being one:
-    only another hour tells more."""
+    mood: float = 0.0
+    """By how much the canary differs from the accepted one, as a logarithm, where this kept a difference from being an
+    alarm: only another hour tells more."""
     excused: bool = False
     """A change that other versions of the libraries explain; it fails in strict mode only."""
 
