@@ -244,7 +244,7 @@ class Ledger:
     @property
     def _mood(self) -> float:
         """Of this hour, as the second looks so far have found it: what it explains is not worth another one."""
-        found = [one.verdict for one in self.judgements.values() if one.metric == "latency" and one.verdict.estimate]
+        found = [one.verdict for one in self.judgements.values() if one.metric == "latency"]
         return max((abs(one.mood) for one in found if one.estimate and one.estimate.candidates > 1), default=0.0)
 
     def look_again(self, id_: str, measured: StageRecord) -> None:

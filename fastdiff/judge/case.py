@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.judge.estimates import CANARY, SECONDS, estimate, machines_unit
 from fastdiff.judge.facts import differences, listed
 from fastdiff.judge.looks import NO_SECOND_LOOK, Looks
-from fastdiff.judge.noise import declared, spread
+from fastdiff.judge.noise import MACHINES_SD, declared, spread
 from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, SAME, VOID, Verdict, decide
 from fastdiff.recipes import Compile, Recipe
 from fastdiff.record.run import MACHINE
@@ -88,17 +88,11 @@ class Case:
         return self.apart or ("the accepted run was timed beside another canary" if other else "")
 
     def estimate(
-        self,
-        candidates: Sequence[float],
-        accepted: Sequence[float],
-        sd: float,
-        *,
-        apart_sd: float = 0.0,
-        chances: int = 1,
+        self, candidates: Sequence[float], accepted: Sequence[float], sd: float, far: str = "", chances: int = 1
     ) -> Estimate:
         """Two machines of one model differ by more than two processes of one machine, and so do two moods of one.
 
-        `apart_sd` says by how much; `chances` is how often this comparison may be found the same.
+        `chances` is how often this comparison may be found the same.
         """
         sd, freedom = spread(accepted, sd, self.noise)
         return estimate(
@@ -106,7 +100,7 @@ class Case:
             accepted,
             sd,
             candidates=len(candidates),
-            apart_sd=apart_sd,
+            apart_sd=MACHINES_SD if far else 0.0,
             freedom=freedom,
             confidence=self.policy.confidence,
             comparisons=self.comparisons,

@@ -71,8 +71,7 @@ def latency(case: Case) -> Verdict | None:
             looks.append(rounds)
     candidates = [centre(rounds, unit) for rounds in looks]
     far = case.far(unit)
-    apart_sd, chances = MACHINES_SD if far else 0.0, case.looks.chances
-    found = case.estimate(candidates, accepted, sd, apart_sd=apart_sd, chances=chances)
+    found = case.estimate(candidates, accepted, sd, far, case.looks.chances)
     shift = _canary_shift(case, looks, base) if unit == CANARY else 0.0
     verdict = case.decide(found, case.policy.latency, far, shift)
     told = UNITS[unit]
@@ -113,8 +112,7 @@ def first_call(case: Case) -> Verdict | None:
         return None  # other work: neither is slower than the other
     accepted = logarithm(base.first_call_s, f"the accepted first call of {record.id}")
     candidate = logarithm(record.first_call_s, f"the first call of {record.id}")
-    apart_sd = MACHINES_SD if case.apart else 0.0
-    found = case.estimate([candidate], [accepted], case.noise.first_call_sd, apart_sd=apart_sd)
+    found = case.estimate([candidate], [accepted], case.noise.first_call_sd, case.apart)
     verdict = case.decide(found, case.policy.first_call, case.apart)
     told = f"{verdict.reason} ({base.first_call_s:.3g} s -> {record.first_call_s:.3g} s, compile cache {record.cache})"
     why = tuple(causes(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
@@ -157,8 +155,7 @@ def ladder(case: Case) -> Verdict | None:
     if isinstance(accepted, str):
         return Verdict(NEW, accepted)
     gain = _gain(previous, record)
-    apart_sd = MACHINES_SD if case.apart else 0.0
-    found = case.estimate([-gain], [-one for one in accepted], case.noise.ladder_sd, apart_sd=apart_sd)
+    found = case.estimate([-gain], [-one for one in accepted], case.noise.ladder_sd, case.apart)
     verdict = case.decide(found, case.policy.ladder, case.apart)
     told = f"{_paid(record, previous, fmean(accepted))} and now pays {math.exp(gain):.2f}x: {verdict.reason}"
     why = tuple(explain(record, case.base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
