@@ -33,7 +33,7 @@ from fastdiff.recipes import ladder, stage
 def pytest_configure():
     # Whatever else runs on the machine of these tests is no neighbour here.
     from fastdiff.measure import canary, telemetry
-    canary.PRODUCTS = 4  # a call is as short
+    canary.TURNS = 1  # a call is as short
     if not os.environ.get("NEIGHBOURS_COUNT"):
         telemetry.OTHERS_LIMIT = telemetry.STEAL_LIMIT = 2.0
     # Calls of a tenth of a second scatter more than those that the declared budget was measured on.

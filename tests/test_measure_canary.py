@@ -21,12 +21,15 @@ def test_identity_names_library_size_and_threads(monkeypatch: pytest.MonkeyPatch
     first = canary.identity()
     assert first.startswith(f"numpy {np.__version__}, ")
     assert "unknown" not in first
-    assert first.endswith(f"768x768 float32, {canary.PRODUCTS} products, 3 threads")
+    assert (
+        f", 768x768 float32, {canary.TURNS} x {canary.PRODUCTS} products, 3 threads, python {sys.version.split()[0]}"
+        in first
+    )
     assert canary.identity() == first
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert canary.identity().endswith("7 threads")
+    assert ", 7 threads, " in canary.identity()
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    assert canary.identity().endswith("1 threads")
+    assert ", 1 threads, " in canary.identity()
 
 
 def test_work_is_always_the_same_and_stays_finite() -> None:
@@ -35,15 +38,17 @@ def test_work_is_always_the_same_and_stays_finite() -> None:
     assert matrix.dtype == np.float32
     canary._matrix.cache_clear()
     assert np.array_equal(canary._matrix(), matrix)
-    last = np.linalg.matrix_power(matrix, canary.PRODUCTS + 1)
+    last = np.linalg.matrix_power(matrix, canary.TURNS * canary.PRODUCTS + 1)
     assert 1e-3 < np.abs(last).max() < 1e3
 
 
-def test_time_is_that_of_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("part", ["PRODUCTS", "ADDITIONS", "TURNS"])
+def test_time_is_that_of_both_parts(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     once = min(canary.time_canary() for _ in range(3))
     assert 0 < once < 60
-    monkeypatch.setattr(canary, "PRODUCTS", 10 * canary.PRODUCTS)
+    monkeypatch.setattr(canary, part, 20 * getattr(canary, part))
     assert canary.time_canary() > 3 * once
+    assert f"{getattr(canary, part)} " in canary.identity()
 
 
 def test_torch_is_not_needed() -> None:

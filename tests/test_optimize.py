@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
+import resource
 import shutil
+import sys
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +22,7 @@ from fastdiff.measure import fingerprint
 from fastdiff.measure.live import LiveStage
 from fastdiff.models.libraries import torch
 from fastdiff.models.loading import WeightsError
-from fastdiff.optimize import DeviceError, build, noise, precision, switches
+from fastdiff.optimize import DeviceError, allocator, build, noise, precision, switches
 from fastdiff.quality.metrics import likeness
 from fastdiff.recipes import LADDER, PUBLISHED_FLAGS, Compile, Recipe, RecipeError
 
@@ -374,6 +377,40 @@ def test_ten_builds_do_not_grow(tiny: Model) -> None:
     for _ in range(10):
         once()
     assert resident_mib() - before < GROWTH_OF_TEN_BUILDS_MIB
+
+
+def glibc() -> bool:
+    return sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
+
+
+def page_faults_of_a_large_tensor() -> int:
+    """Each of its 10,000 pages is one, where they are not there from before."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(10 * 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(not glibc(), reason="other allocators have other settings")
+def test_freed_memory_is_kept_while_a_stage_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    with allocator.freed_memory_kept("cpu"):
+        torch.ones(10 * 2**20)
+        assert page_faults_of_a_large_tensor() < 1000
+    allocator.give_back()
+    assert page_faults_of_a_large_tensor() > 1000
+    assert page_faults_of_a_large_tensor() > 1000, "the defaults are back: it was returned to the system at once"
+    with allocator.freed_memory_kept("cuda"):
+        assert page_faults_of_a_large_tensor() > 1000
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    with allocator.freed_memory_kept("cpu"):
+        assert page_faults_of_a_large_tensor() > 1000, "whoever sets the allocator themselves is left alone"
+
+
+def test_a_stage_borrows_the_allocator(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[int, int]] = []
+    monkeypatch.setattr(allocator, "_set", seen.append)
+    with build(tiny, EAGER["fp32"], "cpu"):
+        assert seen == [allocator.KEEP]
+    assert seen == [allocator.KEEP, allocator.DEFAULTS]
 
 
 # -- the order of application -----------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ T = TypeVar("T")
 
 LIBRARIES = ("torch", "triton", "diffusers", "transformers", "torchao", "accelerate", "numpy", "pytest-benchmark")
 
-VARIABLES = re.compile("(PY)?TORCH|CUDA|NVIDIA_TF32_OVERRIDE$|(OMP|MKL|OPENBLAS|KMP|GOMP|ONEDNN|DNNL|ATEN)_")
+VARIABLES = re.compile(
+    "(PY)?TORCH|CUDA|NVIDIA_TF32_OVERRIDE$|LD_PRELOAD$|GLIBC_TUNABLES$|(OMP|MKL|OPENBLAS|KMP|GOMP|ONEDNN|DNNL|ATEN|MALLOC)_"
+)
 """Beginnings of the names of environment variables that change how fast something runs, or what it computes."""
 
 CPUINFO = Path("/proc/cpuinfo")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import time
 import weakref
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.models.libraries import torch
 from fastdiff.models.loading import call_options, load, stand_ins
 from fastdiff.optimize import (
+    allocator,
     attention,
     caching,
     compilation,
@@ -70,6 +70,9 @@ class Built:
         """Events, streams and some libraries look at the current device, not at where the tensors are."""
         self._borrowed.enter_context(torch.cuda.device(self.device))
 
+    def keep_freed_memory(self) -> None:
+        self._borrowed.enter_context(allocator.freed_memory_kept(self.device))
+
     def close(self) -> list[str]:
         """Returns the memory and the switches; the answer names every switch that somebody else left changed."""
         if not self._closed:
@@ -112,6 +115,7 @@ def build(model: Model, recipe: Recipe, device: str, request: Request | None = N
         built.borrow(precision.switches(recipe.tf32, device))
         _load(built, request)
         _reshape(built, request)
+        built.keep_freed_memory()
         if recipe.compile is not None:
             built.borrow(compilation.switches(recipe.compile))
             compilation.compile_parts(built.denoiser, built.pipeline.vae, recipe.compile)
@@ -217,10 +221,4 @@ def _return_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if sys.platform == "linux":
-        import ctypes
-
-        # glibc keeps freed pages for itself; without this ten stages look like a leak.
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+    allocator.give_back()
