@@ -25,7 +25,7 @@ KEEP = {M_TRIM_THRESHOLD: 2**31 - 1, M_MMAP_MAX: 0}
 """Nothing goes back from the end of the heap, and nothing is mapped outside of it."""
 
 DEFAULTS = {M_TRIM_THRESHOLD: 128 * 1024, M_MMAP_MAX: 65536}
-"""They cannot be read. Once they are set, glibc no longer moves its thresholds; so much stays until the process ends."""
+"""They cannot be read. Once they are set, glibc no longer moves its thresholds; so much stays."""
 
 ASKED = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TOP_PAD_")
 
