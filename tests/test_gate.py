@@ -55,7 +55,7 @@ def pytest_fastdiff_ladder(ladder, model):
 FAULTS = (
     "slow:900%@slow",
     "slow-step:900%@step",
-    "slow-first:2900%@first",
+    "slow-first:5900%@first",
     "memory:+20%@heavy",
     "unapplied@lacking",
     "noise-image@noisy",
