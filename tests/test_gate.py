@@ -53,8 +53,8 @@ def pytest_fastdiff_ladder(ladder, model):
 """
 
 FAULTS = (
-    "slow:900%@slow",
-    "slow-step:900%@step",
+    "slow:600%@slow",
+    "slow-step:600%@step",
     "slow-first:5900%@first",
     "memory:+20%@heavy",
     "unapplied@lacking",
@@ -218,7 +218,7 @@ def test_a_second_look_is_taken_where_something_seems_slow_and_all_of_it_counts(
     apart = len(list((project / "runs" / "second-looks").glob("*.json")))
     asked = ("--benchmark-compare", "--fastdiff-trials=1", "-k", "latency", "--fastdiff-stage=fp32,slow")
     four_rounds = ("-o", "fastdiff_rounds=4")
-    result = session(project, *asked, *four_rounds, "--fastdiff-inject=slow:900%@slow")
+    result = session(project, *asked, *four_rounds, "--fastdiff-inject=slow:500%@slow")
     assert result.returncode == 1
     failed = [line for line in outcomes(result, "FAILED", "slow") if "latency is SLOW" in line]
     assert failed, result.stdout
@@ -240,7 +240,7 @@ def test_a_second_look_that_fails_leaves_the_first_one(
         conftest.write("\nif os.environ.get('FASTDIFF_RUNS_APART'):\n    raise RuntimeError('no second time')\n")
     nothing_named = ("-o", "fastdiff_trials=")
     asked = ("--benchmark-compare", *nothing_named, "-k", "latency", "--fastdiff-stage=slow")
-    result = session(copy, *asked, "--fastdiff-inject=slow:900%@slow")
+    result = session(copy, *asked, "--fastdiff-inject=slow:500%@slow")
     assert any("latency is SLOW" in line for line in outcomes(result, "FAILED", "slow")), result.stdout
     assert "a fresh process measured nothing of twin-slow" in result.stdout
     assert "no second time" in result.stdout
