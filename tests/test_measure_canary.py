@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from fastdiff.measure import canary
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 pytestmark = pytest.mark.alone
 
@@ -49,6 +53,26 @@ def test_time_is_that_of_both_parts(part: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(canary, part, 20 * getattr(canary, part))
     assert canary.time_canary() > 3 * once
     assert f"{getattr(canary, part)} " in canary.identity()
+
+
+def test_nobody_traces_it() -> None:
+    seen: list[str] = []
+
+    def watch(frame: FrameType, event: str, argument: object) -> None:
+        seen.append(frame.f_code.co_name)
+
+    before = sys.gettrace(), sys.getprofile()
+    sys.settrace(watch)
+    sys.setprofile(watch)
+    try:
+        canary.time_canary()
+        during = sys.gettrace(), sys.getprofile()
+    finally:
+        sys.settrace(before[0])
+        sys.setprofile(before[1])
+    assert during == (watch, watch), "whoever traces goes on afterwards"
+    assert "time_canary" in seen
+    assert "_work" not in seen
 
 
 def test_torch_is_not_needed() -> None:

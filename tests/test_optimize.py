@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import platform
-import resource
 import shutil
 import sys
 import weakref
@@ -18,11 +17,11 @@ import pytest
 from torch._dynamo import config as dynamo
 from torch._inductor import config as inductor
 
-from fastdiff.measure import fingerprint
+from fastdiff.measure import allocator, fingerprint
 from fastdiff.measure.live import LiveStage
 from fastdiff.models.libraries import torch
 from fastdiff.models.loading import WeightsError
-from fastdiff.optimize import DeviceError, allocator, build, noise, precision, switches
+from fastdiff.optimize import DeviceError, build, noise, precision, switches
 from fastdiff.quality.metrics import likeness
 from fastdiff.recipes import LADDER, PUBLISHED_FLAGS, Compile, Recipe, RecipeError
 
@@ -380,11 +379,22 @@ def test_ten_builds_do_not_grow(tiny: Model) -> None:
 
 
 def glibc() -> bool:
-    return sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
+    """With small pages: huge ones would be a few hundred faults."""
+    huge = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    small = not (huge.exists() and "[always]" in huge.read_text())
+    return sys.platform == "linux" and platform.libc_ver()[0] == "glibc" and small
+
+
+@pytest.fixture
+def ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*allocator.VARIABLES, "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def page_faults(mebibytes: int) -> int:
     """Of making and freeing a tensor: 256 for each MiB that was given back; the fewest, since a heap settles first."""
+
+    import resource
 
     def once() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -395,37 +405,44 @@ def page_faults(mebibytes: int) -> int:
 
 
 @pytest.mark.skipif(not glibc(), reason="other allocators have other settings")
+@pytest.mark.usefixtures("ordinary")
 def test_freed_memory_is_kept_while_a_stage_lives() -> None:
     with allocator.freed_memory_kept("cpu"):
         assert page_faults(40) < 1000
     assert page_faults(400) > 10_000, "more than the heap still has from before, so the defaults count"
 
 
+@pytest.mark.usefixtures("ordinary")
 def test_a_stage_borrows_the_allocator(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[int, int]] = []
     monkeypatch.setattr(allocator, "_set", seen.append)
     with build(tiny, EAGER["fp32"], "cpu"):
         assert seen == [allocator.KEEP]
-    assert seen == [allocator.KEEP, allocator.DEFAULTS]
+    assert seen == [allocator.KEEP, allocator.AFTERWARDS]
 
 
+@pytest.mark.usefixtures("ordinary")
 @pytest.mark.parametrize(
-    ("device", "name", "value"),
+    ("device", "name", "value", "ours"),
     [
-        ("cuda", "UNRELATED", "1"),
-        ("cpu", "MALLOC_TRIM_THRESHOLD_", "131072"),
-        ("cpu", "GLIBC_TUNABLES", "glibc.malloc.mmap_max=1"),
+        ("cpu", "UNRELATED", "1", True),
+        ("cuda", "UNRELATED", "1", False),
+        ("cpu", "MALLOC_TRIM_THRESHOLD_", "131072", False),
+        ("cpu", "GLIBC_TUNABLES", "glibc.malloc.check=1:glibc.malloc.mmap_max=1", False),
+        ("cpu", "GLIBC_TUNABLES", "glibc.malloc.tcache_count=0", True),
     ],
 )
-def test_whoever_sets_the_allocator_is_left_alone(
-    device: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+def test_whoever_decides_about_freed_memory_is_left_alone(
+    device: str, name: str, value: str, ours: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[int, int]] = []
     monkeypatch.setattr(allocator, "_set", seen.append)
     monkeypatch.setenv(name, value)
     with allocator.freed_memory_kept(device):
         pass
-    assert not seen
+    assert bool(seen) == ours
+    if device == "cpu" and glibc():
+        assert (allocator.policy() == "keeps freed memory") == ours
 
 
 # -- the order of application -----------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ DIFFERING = {
     "machine": "of another machine of this model",
     "processor": "of another machine of this model",
     "boot": "from before this virtual machine was started anew, perhaps on another host",
+    "allocator": "of a process whose allocator did something else with freed memory",
 }
 """How an accepted run differs in words, by the fact that tells."""
 

@@ -45,7 +45,7 @@ POWER = 0.95
 UPPER = 0.8
 """How sure a calibration is that the machine scatters no more than it says."""
 
-ENVIRONMENT = ("torch_git", "cuda", "driver", "processor", "threads", "capability", "variables")
+ENVIRONMENT = ("torch_git", "cuda", "driver", "processor", "threads", "capability", "allocator", "variables")
 """Facts of an environment that change how fast something runs; packages are told apart from them."""
 
 

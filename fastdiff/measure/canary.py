@@ -1,8 +1,8 @@
 """The canary: a fixed piece of work, timed between the calls to know how fast the machine is right now.
 
 Matrix products of NumPy's on every core, and plain Python on one, because a call is both: arithmetic, and the way from
-operator to operator. Neighbours slow the two differently: in a noisy night products took 20 % longer, Python 60 %, and
-calls 44 %. It does not need torch, so a slower torch does not make it slower; threads that torch leaves spinning would.
+operator to operator, and neighbours slow the two differently. It does not need torch, so a slower torch does not make
+it slower; threads that torch leaves spinning would, and threads that hold Python's lock.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import functools
 import os
 import platform
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -26,11 +27,12 @@ PRODUCTS = 5
 """About 25 ms on two cores."""
 
 ADDITIONS = 400_000
-"""About 12 ms. Of fourteen processes of that night, eager calls in units of products alone scattered by 6.6 % (`sdpa`)
-and 9.5 % (`bf16`); with half as much time in additions by 4 % and 5 %."""
+"""About 12 ms. Between fourteen processes of a noisy night calls scattered by 6.6 % (`sdpa`) and 9.5 % (`bf16`) in
+units of products alone, and by 4 % and 5 % with half as much time in additions. Tried on two cores: with more of them
+the products take less, and the additions as long as here."""
 
 TURNS = 4
-"""Of products and additions. The whole is long against the scheduler's slices, and short against a call (0.6 s)."""
+"""Of products and additions. The whole is long against the scheduler's slices, and short against a call."""
 
 CORE_NAMES = ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename")
 """One function; NumPy's wheels and other builds give it their own prefix and suffix."""
@@ -50,7 +52,18 @@ def identity() -> str:
 
 
 def time_canary() -> float:
-    """Seconds of wall time."""
+    """Seconds of wall time, untraced as the timed calls are: coverage and debuggers slow Python alone, and much."""
+    tracer, profiler = sys.gettrace(), sys.getprofile()
+    sys.settrace(None)
+    sys.setprofile(None)
+    try:
+        return _work()
+    finally:
+        sys.setprofile(profiler)
+        sys.settrace(tracer)
+
+
+def _work() -> float:
     matrix = _matrix()
     result = matrix
     began = time.perf_counter()

@@ -16,12 +16,15 @@ import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fastdiff.measure import allocator
+
 T = TypeVar("T")
 
 LIBRARIES = ("torch", "triton", "diffusers", "transformers", "torchao", "accelerate", "numpy", "pytest-benchmark")
 
 VARIABLES = re.compile(
-    "(PY)?TORCH|CUDA|NVIDIA_TF32_OVERRIDE$|LD_PRELOAD$|GLIBC_TUNABLES$|(OMP|MKL|OPENBLAS|KMP|GOMP|ONEDNN|DNNL|ATEN|MALLOC)_"
+    "(PY)?TORCH|CUDA|NVIDIA_TF32_OVERRIDE$|(OMP|MKL|OPENBLAS|KMP|GOMP|ONEDNN|DNNL|ATEN|MALLOC)_|GLIBC_TUNABLES$|"
+    "LD_PRELOAD$|PYTHON(MALLOC|_JIT|_GIL)$"
 )
 """Beginnings of the names of environment variables that change how fast something runs, or what it computes."""
 
@@ -81,6 +84,7 @@ def environment(device: str, folder: Path | None = None) -> dict[str, Any]:
         "boot": _boot() if device == "cpu" else None,
         "threads": torch.get_num_threads() if torch else None,
         "capability": torch.backends.cpu.get_cpu_capability() if torch else None,
+        "allocator": allocator.policy() if device == "cpu" else None,
         "variables": _variables(),
         "commit": _commit(folder or Path.cwd()),
     }
@@ -162,8 +166,10 @@ def _boot() -> str | None:
 
 
 def _variables() -> dict[str, str]:
-    """Of a value that names a folder only that there is one."""
+    """Of a value that names a folder only that there is one; of libraries loaded beforehand their names."""
     found = {name: value for name, value in sorted(os.environ.items()) if VARIABLES.match(name)}
+    if "LD_PRELOAD" in found:
+        found["LD_PRELOAD"] = " ".join(Path(one).name for one in re.split("[ :]+", found["LD_PRELOAD"]))
     return {name: "(a path)" if "/" in value or "\\" in value else value for name, value in found.items()}
 
 

@@ -27,8 +27,8 @@ class Device:
     name: str
 
 
-MACHINE = ("machine", "processor", "boot")
-"""Facts of a run's environment that tell two machines of one model apart."""
+MACHINE = ("machine", "processor", "boot", "allocator")
+"""Facts of a run's environment that tell two machines of one model apart, or the same one set up in two ways."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Run:
     environment: dict[str, Any] = field(default_factory=dict)
     """Versions, variables and commit: what may change from one night to the next on the same device."""
     canary: str = ""
-    """Identity of the canary (NumPy, BLAS, size); latencies in its unit compare only where it is the same."""
+    """Identity of the canary (NumPy, BLAS, Python, sizes); latencies in its unit compare only where it is the same."""
     expected: tuple[str, ...] = ()
     """Ids of the stages that were asked for."""
     stages: tuple[StageRecord, ...] = ()
