@@ -69,7 +69,7 @@ def test_autoencoder_keeps_pictures() -> None:
 
 def test_it_draws_what_the_caption_says() -> None:
     """A small sample of what `python -m fastdiff.models.shapes.score` measures; bounds leave room for its size."""
-    exam = Exam(captions=16, steps=12, batch=8)
+    exam = Exam(captions=16, steps=8, batch=8)
     drawings = list(draw_all(load(FOLDER), choose_scenes(exam.captions, seed=5), exam))
     right = {field: sum(d.right(field) for d in drawings) for field in ("colour", "background", "size", "shape")}
     assert right["colour"] >= 14, right
