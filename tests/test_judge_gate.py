@@ -456,10 +456,15 @@ def test_another_machine_of_the_model_needs_a_clearer_case() -> None:
 
 @pytest.mark.parametrize(
     ("what", "told"),
-    [("machine", "another machine"), ("processor", "another machine"), ("boot", "perhaps on another host")],
+    [
+        ("machine", "another machine"),
+        ("processor", "another machine"),
+        ("boot", "perhaps on another host"),
+        ("allocator", "something else with freed memory"),
+    ],
 )
 def test_two_machines_that_share_a_name(what: str, told: str) -> None:
-    """Two processors of one brand; a virtual machine that was started anew."""
+    """Two processors of one brand; a virtual machine that was started anew; the same one with another allocator."""
     slow = replace(tonight(rounds=timed(1.4)), environment=ENVIRONMENT | {what: "26/2/1"})
     there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {what: "25/17/1"}))
     verdict = judge(slow, there)["sdpa latency"]

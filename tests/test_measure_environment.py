@@ -53,6 +53,7 @@ def test_variables_that_matter_without_paths(tmp_path: Path, monkeypatch: pytest
         "TORCHINDUCTOR_CACHE_DIR": str(tmp_path),
         "CUDA_HOME": "C:\\private\\cuda",
         "NVIDIA_TF32_OVERRIDE": "0",
+        "MALLOC_ARENA_MAX": "2",
     }
     others = {"HF_TOKEN": "secret", "NVIDIA_VISIBLE_DEVICES": "all", "MY_OMP_TRICK": "1", "PATH": str(tmp_path)}
     for name, value in (wanted | others).items():
@@ -66,6 +67,11 @@ def test_variables_that_matter_without_paths(tmp_path: Path, monkeypatch: pytest
     told = json.dumps(environment("cpu"))
     assert str(tmp_path) not in told
     assert "private" not in told
+
+
+def test_libraries_loaded_beforehand_have_names_without_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "/private/libjemalloc.so.2:/private/libgomp.so.1")
+    assert module._variables()["LD_PRELOAD"] == "libjemalloc.so.2 libgomp.so.1"
 
 
 def test_torch_is_described_but_not_imported() -> None:
