@@ -378,8 +378,8 @@ def test_ten_builds_do_not_grow(tiny: Model) -> None:
     assert resident_mib() - before < GROWTH_OF_TEN_BUILDS_MIB
 
 
-def glibc() -> bool:
-    """With small pages: huge ones would be a few hundred faults."""
+def glibc_with_small_pages() -> bool:
+    """Huge ones would be a few hundred faults."""
     huge = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     small = not (huge.exists() and "[always]" in huge.read_text())
     return sys.platform == "linux" and platform.libc_ver()[0] == "glibc" and small
@@ -393,7 +393,6 @@ def ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def page_faults(mebibytes: int) -> int:
     """Of making and freeing a tensor: 256 for each MiB that was given back; the fewest, since a heap settles first."""
-
     import resource
 
     def once() -> int:
@@ -404,12 +403,12 @@ def page_faults(mebibytes: int) -> int:
     return min(once() for _ in range(5))
 
 
-@pytest.mark.skipif(not glibc(), reason="other allocators have other settings")
+@pytest.mark.skipif(not glibc_with_small_pages(), reason="other allocators have other settings")
 @pytest.mark.usefixtures("ordinary")
 def test_freed_memory_is_kept_while_a_stage_lives() -> None:
     with allocator.freed_memory_kept("cpu"):
         assert page_faults(40) < 1000
-    assert page_faults(400) > 10_000, "more than the heap still has from before, so the defaults count"
+    assert page_faults(400) > 10_000, "more than the heap still has from before, so what was set afterwards counts"
 
 
 @pytest.mark.usefixtures("ordinary")
@@ -441,7 +440,7 @@ def test_whoever_decides_about_freed_memory_is_left_alone(
     with allocator.freed_memory_kept(device):
         pass
     assert bool(seen) == ours
-    if device == "cpu" and glibc():
+    if device == "cpu" and glibc_with_small_pages():
         assert (allocator.policy() == "keeps freed memory") == ours
 
 
