@@ -89,7 +89,8 @@ def models() -> None:
 def ladder() -> None:
     """List the stages: of the ladder, beyond it, and the memory techniques; what each adds, and to which one."""
     from fastdiff.configuration import configured, tables
-    from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDER, TECHNIQUES, with_named
+    from fastdiff.measure.environment import device_kind, emulated
+    from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDER, TECHNIQUES, left_out, with_named
 
     with _one_sentence():
         ladder = configured(LADDER, tables(Path.cwd())["stages"])
@@ -104,16 +105,20 @@ def ladder() -> None:
         for stage in stages:
             follows = f" (follows {stage.follows})" if stage.follows else ""
             typer.echo(f"  {stage.name:<{width}}  {stage.adds}{follows}")
+    if here := left_out(emulated(device_kind())):
+        typer.echo(here)
 
 
 @app.command()
 def environment() -> None:
     """Show the device that would be measured, its folder in baselines/, and the versions of the libraries."""
-    from fastdiff.measure.environment import device_kind, device_name, device_slug, versions
+    from fastdiff.measure.environment import device_kind, device_name, device_slug, emulated, versions
 
     device = device_kind()
     typer.echo(f"device     {device_name(device)} ({device})")
     typer.echo(f"baselines  baselines/{device_slug(device)}")
+    if missing := emulated(device):
+        typer.echo(f"emulated   {', '.join(missing)}")
     for library, version in versions().items():
         typer.echo(f"{library:<17}{version}")
 
@@ -320,6 +325,11 @@ BAND = typer.Option(
     help="Up to how many per cent a difference does not matter; a wide band is decided in fewer pairs (default: 1, or "
     "`paired` of the project's policy).",
 )
+EMULATE = typer.Option(
+    False,
+    "--emulate",
+    help="Ask a CPU also for what it has no instructions for, such as bfloat16 (default: float32 there).",
+)
 INJECT = typer.Option("", metavar="FAULTS", help="Put faults into the new side, for instance slow:5%.")
 FRESH = typer.Option(False, "--fresh", help="Begin anew, although a stopped experiment of the same question is there.")
 STRICT = typer.Option(False, "--strict", help="Whatever is not SAME fails.")
@@ -347,6 +357,7 @@ def ab(
     max_time: float = MOST_TIME,
     band: float | None = BAND,
     inject: str = INJECT,
+    emulate: bool = EMULATE,
     fresh: bool = FRESH,
     strict: bool = STRICT,
     markdown: Path | None = MARKDOWN,
@@ -374,6 +385,7 @@ def ab(
             max_pairs,
             parse(inject) if inject else (),
             _share(band),
+            emulate,
         )
         session = _session(root)
         answers = session.compare(asked, old, new, minutes=max_time, fresh=fresh)
@@ -402,6 +414,7 @@ def calibrate(
         min=3,
         help="For experiments of at most so many pairs (--max-pairs of `fastdiff ab`) the limit is worked out.",
     ),
+    emulate: bool = EMULATE,
     fresh: bool = FRESH,
     root: Path = ROOT,
 ) -> None:
@@ -411,7 +424,7 @@ def calibrate(
         from fastdiff.report.pairs import limit
 
         stages = named_stages(stage)
-        asked = Asked(model, weights, stages, "", device, steps, size, batch, calls, pairs)
+        asked = Asked(model, weights, stages, "", device, steps, size, batch, calls, pairs, emulate=emulate)
         for found in _session(root).calibrate(asked, most_pairs=max_pairs, fresh=fresh):
             typer.echo(limit(found))
 
@@ -431,6 +444,7 @@ def bisect(
     calls: int = CALLS,
     max_pairs: int = MOST_PAIRS,
     band: float | None = BAND,
+    emulate: bool = EMULATE,
     pip: list[str] = PIP,
     also: list[str] = ALSO,
     root: Path = ROOT,
@@ -441,7 +455,9 @@ def bisect(
         from fastdiff.experiments.questions import Asked
         from fastdiff.report import bisection
 
-        asked = Asked(model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs, (), _share(band))
+        asked = Asked(
+            model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs, (), _share(band), emulate
+        )
         end, found = _session(root).bisect(asked, package, good, bad, pip=pip, also=also)
         said = [f"--{side} {shlex.quote(masked(word))}" for word in (*pip, *also) for side in ("old", "new")]
         for line in bisection.text(found, end, " ".join([*said, asked.options(stage), f"--max-pairs {max_pairs}"])):

@@ -134,8 +134,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         suite.ledger.expected = tuple(suite.last_tests)
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
-    return suite_of(config).headline if SUITE in config.stash else None
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    return suite_of(config).headlines if SUITE in config.stash else []
 
 
 # -- running ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 DTYPES = ("float32", "bfloat16", "float16", "half")
 """`half` is float16 on a GPU and bfloat16 on a CPU, which only emulates the other."""
@@ -34,6 +34,10 @@ PUBLISHED_FLAGS = (
 
 class RecipeError(ValueError):
     """A recipe that cannot be cooked; the message is one sentence that says why and what to do."""
+
+
+class EmulatedError(RecipeError):
+    """A recipe that this CPU could only emulate, in many times the seconds of what it is to be faster than."""
 
 
 @dataclass(frozen=True)
@@ -160,18 +164,30 @@ class Recipe:
             "upcast_vae raises the autoencoder to float32, and everything is in float32 already; leave it out.",
         )
 
-    def on(self, device: str, capability: tuple[int, int] | None = None) -> Recipe:
+    def on(self, device: str, capability: tuple[int, int] | None = None, emulated: Collection[str] = ()) -> Recipe:
         """This recipe as it is cooked on `device` ("cpu" or "cuda"); what the device cannot do is refused.
 
-        `capability` is that of the GPU; without it nothing is refused for its age.
+        `capability` is that of the GPU; without it nothing is refused for its age. `emulated` is the arithmetic that a
+        CPU has no instructions for and is not to be asked for.
         """
         recipe = replace(self, dtype=_half(device, self.quantize)) if self.dtype == "half" else self
+        for kind in recipe.arithmetic & set(emulated):
+            raise EmulatedError(
+                f"{kind} is only emulated on this CPU, which lacks the instructions, and takes many times as long as "
+                "float32; leave it out, or add --fastdiff-emulate (`fastdiff ab`: --emulate)."
+            )
         for impossible, sentence in recipe._impossible_on(device, capability):
             if impossible:
                 raise RecipeError(sentence)
         if device == "cpu" and recipe.compile is not None:
             return replace(recipe, compile=replace(recipe.compile, mode="default"))
         return recipe
+
+    @property
+    def arithmetic(self) -> set[str]:
+        """What it computes in."""
+        quantized = {"int8"} if self.quantize == "int8-dynamic" else set()
+        return {self.dtype} | quantized
 
     def _impossible_on(self, device: str, capability: tuple[int, int] | None) -> Iterator[tuple[bool, str]]:
         cpu, age = device == "cpu", capability or (99, 0)
@@ -325,6 +341,26 @@ class Ladder:
         """
         return self.add(stage(name, adds, **changes).after(self.before(name, follows)))
 
+    def native(self, emulated: Collection[str]) -> Ladder:
+        """The ladder as it is climbed on a CPU that only emulates some arithmetic, such as bfloat16.
+
+        Stages stay in float32 there. One that is about nothing else than its dtype is left as it is, to be refused
+        when it is its turn; what follows it follows what it follows.
+        """
+        climbed = []
+        passed_over: dict[str | None, str | None] = {}
+        for stage in self.stages:
+            before = self[stage.follows] if stage.follows else None
+            follows = passed_over.get(stage.follows, stage.follows)
+            recipe = stage.recipe
+            if _half_or(recipe.dtype) in emulated:
+                if before and before.recipe.dtype != recipe.dtype and _in_float32(before.recipe) == _in_float32(recipe):
+                    passed_over[stage.name] = follows
+                else:
+                    recipe = replace(_in_float32(recipe), tf32=recipe.tf32)
+            climbed.append(replace(stage, recipe=recipe, follows=follows))
+        return replace(self, stages=tuple(climbed))
+
     def before(self, name: str, follows: str | None) -> Stage | None:
         """The stage that a stage called `name` is told as a difference to."""
         if follows is not None:
@@ -366,6 +402,17 @@ def ladder(*steps: Step) -> Ladder:
     return Ladder(tuple(stages))
 
 
+def left_out(emulated: Collection[str]) -> str:
+    """What a CPU without some instructions does to the ladder, in one sentence; empty where it lacks none."""
+    if not emulated:
+        return ""
+    lost = "stages stay in float32, and " if "bfloat16" in emulated else ""
+    return (
+        f"this CPU only emulates {' and '.join(emulated)}: {lost}those that are about it are left out "
+        "(--fastdiff-emulate measures them)"
+    )
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence that answers a name which nobody knows with the nearest one that somebody does."""
     known = list(known)
@@ -394,6 +441,19 @@ def check_names(kind: str, names: Iterable[str], owner: type) -> None:
 
 def _half(device: str, quantize: str) -> str:
     return "bfloat16" if device == "cpu" or quantize in BFLOAT16_ONLY else "float16"
+
+
+def _half_or(dtype: str) -> str:
+    """What `half` is on a CPU; others are themselves."""
+    return _half("cpu", "none") if dtype == "half" else dtype
+
+
+def _in_float32(recipe: Recipe) -> Recipe:
+    """The same recipe in a CPU's float32, which has no TF32; or as it is where it makes no sense there."""
+    try:
+        return replace(recipe, dtype="float32", tf32=True)
+    except RecipeError:
+        return recipe
 
 
 def _dotted(capability: tuple[int, int]) -> str:

@@ -141,6 +141,13 @@ OPTIONS = (
         _names,
     ),
     Option("device", "DEVICE", "Device to measure on: auto, cpu, cuda or cuda:N (default: auto).", _device),
+    Option(
+        "emulate",
+        "",
+        "Measure on a CPU also what it has no instructions for, such as bfloat16, in many times the seconds of float32 "
+        "(default: stages stay in float32 there).",
+        _yes_or_no,
+    ),
     Option("steps", "N", "Denoising steps of a call (default: the model's own).", _count),
     Option(
         "size", "PIXELS", f"Width and height of the picture, a multiple of {SIDE} (default: the model's own).", _side
@@ -194,6 +201,7 @@ class Settings:
     ladder: str = "published"
     stage: tuple[str, ...] = ()
     device: str = "auto"
+    emulate: bool = False
     steps: int | None = None
     size: int | None = None
     batch: int | None = None

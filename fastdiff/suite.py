@@ -18,9 +18,9 @@ from fastdiff.configuration import whole
 from fastdiff.faults import FaultError
 from fastdiff.judge.policy import check as check_policy
 from fastdiff.ledger import Ledger
-from fastdiff.measure.environment import device_name, device_slug
+from fastdiff.measure.environment import device_name, device_slug, emulated
 from fastdiff.models import CATALOGUE, WEIGHTS, WeightsError
-from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDERS, Ladder, RecipeError, unknown
+from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDERS, EmulatedError, Ladder, RecipeError, left_out, unknown
 from fastdiff.record.checks import NAME, RecordError
 from fastdiff.record.run import FAILED, SKIPPED, StageRecord
 from fastdiff.settings import (
@@ -93,6 +93,8 @@ class Suite:
             models |= {model.name: model for model in added or ()}
         require_known("model", self.settings.model, list(models))
         self.models = self._weighed([models[name] for name in self.settings.model])
+        self.device = device_asked(self.settings)
+        self.emulated = () if self.settings.emulate else emulated(self.device)
         self.ladders = {model.name: self._ladder(model) for model in self.models}
         stages = list(dict.fromkeys(name for ladder in self.ladders.values() for name in ladder.names))
         beyond = [step.name for _, step in BEYOND] if self.settings.ladder == "published" else []
@@ -110,7 +112,6 @@ class Suite:
             check_policy(configured_policy(self.config), models, [*stages, *EVERY_STAGE])
         except RecipeError as error:
             raise pytest.UsageError(f"pyproject.toml: [tool.fastdiff.policy]: {error}") from None
-        self.device = device_asked(self.settings)
         self.cache_folder = self._choose_cache()
         self.ledger = Ledger(self.config, self.device, self.comparing)
 
@@ -132,7 +133,7 @@ class Suite:
             answer = self.config.hook.pytest_fastdiff_ladder(ladder=ladder, model=model) or ladder
             if not isinstance(answer, Ladder):
                 raise RecipeError(f"pytest_fastdiff_ladder returned {answer!r}; return a Ladder, or None to keep it.")
-            return answer
+            return answer.native(self.emulated)
         except RecipeError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -151,9 +152,10 @@ class Suite:
         ]
 
     @property
-    def headline(self) -> str:
+    def headlines(self) -> list[str]:
         models = ", ".join(model.shown for model in self.models)
-        return f"fastdiff: {models} on {device_name(self.device)} ({self.device})"
+        lines = [f"{models} on {device_name(self.device)} ({self.device})", left_out(self.emulated)]
+        return [f"fastdiff: {line}" for line in lines if line]
 
     @property
     def heading(self) -> str:
@@ -216,6 +218,7 @@ class Suite:
     def _built(self, subject: Subject) -> Iterator[LiveStage]:
         from fastdiff.measure.live import LiveStage, Reference
 
+        subject.stage.recipe.on(self.device.partition(":")[0], emulated=self.emulated)
         with self.progress.doing(f"{subject.id}: loading and building"):
             injected = self.settings.inject
             cooked = faults.stage_to_build(injected, subject.stage, self.ladders[subject.model.name])
@@ -250,9 +253,8 @@ class Suite:
         try:
             yield
         except RecipeError as error:
-            raise pytest.skip.Exception(
-                self._give_up(subject, "not possible here", f"{subject.id}: {error}", SKIPPED)
-            ) from None
+            remark = "emulated here" if isinstance(error, EmulatedError) else "not possible here"
+            raise pytest.skip.Exception(self._give_up(subject, remark, f"{subject.id}: {error}", SKIPPED)) from None
         except WeightsError as error:
             raise self._failure(subject, "weights missing", f"{subject.id}: {error}") from None
         except (DeviceError, FaultError, NotCompiledError, UnknownSwitch) as error:
@@ -364,6 +366,7 @@ class Suite:
             calls=said.calls or CALLS,
             most_pairs=said.pairs or MOST_PAIRS,
             faults=said.inject,
+            emulate=said.emulate,
         )
 
     def _look_again(self, subject: Subject, test: str) -> None:

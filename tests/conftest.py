@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from here import HERE
 
 from fastdiff.models import Model, Request
-from fastdiff.recipes import LADDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def live(tiny: Model) -> Iterator[LiveStage]:
     """An eager stage that was called once, for what looks at a call."""
     from fastdiff.measure.live import LiveStage
 
-    stage = LiveStage(tiny, LADDER["sdpa"], "cpu", tiny.request, rounds=1)
+    stage = LiveStage(tiny, HERE["sdpa"], "cpu", tiny.request, rounds=1)
     stage.first_call()
     yield stage
     stage.close()

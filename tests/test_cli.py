@@ -88,7 +88,7 @@ def test_environment_names_the_device_its_folder_and_the_versions() -> None:
 
 def test_without_a_gpu_that_may_be_seen_the_device_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert re.search(r"^device .* cores? \(cpu\)$", shown("environment"), re.MULTILINE)
+    assert re.search(r"^device .* cores?(, \w+)? \(cpu\)$", shown("environment"), re.MULTILINE)
 
 
 def test_an_unknown_command_is_answered_with_the_nearest() -> None:

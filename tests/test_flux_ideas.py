@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from here import DTYPE
 
 from fastdiff.measure.live import LiveStage, Reference
 from fastdiff.models import CATALOGUE, Model
@@ -18,7 +19,7 @@ from fastdiff.recipes import CACHED, LADDER, Recipe, Stage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SDPA = Recipe(dtype="bfloat16", attention="sdpa")
+SDPA = Recipe(dtype=DTYPE, attention="sdpa")
 CACHES = ("first-block", "pyramid-attention", "faster", "taylorseer")
 
 

@@ -336,7 +336,7 @@ def test_who_opens_a_process_is_not_compared_with_who_comes_later() -> None:
 
 def test_a_busy_evening_is_no_slow_first_call() -> None:
     """Really measured: two evenings of one shared machine, the second baseline of this repository and the third."""
-    folder = Path(__file__).parent.parent / "baselines" / "amd-epyc-2-cores"
+    folder = Path(__file__).parent.parent / "baselines" / "amd-epyc-2-cores-avx512"
     busy, quiet = (files.read_baseline(folder / f"{number}_shapes.json") for number in ("0002", "0003"))
     for noise_of in (quiet.noise, None):
         found = judge_run(busy.run, replace(quiet, noise=noise_of), lambda model, stage: policy.CPU)
@@ -507,6 +507,27 @@ def test_what_was_asked_for_and_is_not_there_is_missing() -> None:
     assert found["int8 stage"].next == "pytest perf_tests --benchmark-compare -k m-int8"
     narrowed = replace(RUN, expected=("m-bf16",), stages=(BF16,))
     assert words(judge(narrowed)) == {}, "what was not asked for is not missing"
+
+
+SKIPPED = replace(stage("int8", "sdpa", 1.0), state="skipped", reason="emulated here", rounds=(), first_call_s=None)
+SKIPPED = replace(SKIPPED, memory=None, components=None, fingerprint={})
+WITHOUT = replace(RUN, expected=("m-bf16", "m-sdpa", "m-int8"), stages=(*RUN.stages, SKIPPED))
+
+
+def test_what_is_not_possible_here_is_missing_until_that_is_accepted() -> None:
+    found = judge(WITHOUT)
+    assert words(found) == {"int8 stage": "MISSING"}
+    assert found["int8 stage"].reason == "m-int8 is skipped: emulated here"
+    assert found["int8 stage"].next.startswith("fastdiff accept")
+    assert words(judge(WITHOUT, replace(ACCEPTED, run=WITHOUT))) == {}
+    elsewhy = replace(WITHOUT, stages=(*RUN.stages, replace(SKIPPED, reason="not possible here")))
+    assert words(judge(elsewhy, replace(ACCEPTED, run=WITHOUT))) == {"int8 stage": "MISSING"}
+
+
+def test_a_stage_that_was_accepted_as_impossible_is_new_once_it_is_there() -> None:
+    whole = replace(WITHOUT, stages=(*RUN.stages, stage("int8", "sdpa", 0.9)))
+    found = words(judge(whole, replace(ACCEPTED, run=WITHOUT)))
+    assert found == {f"int8 {metric}": "NEW" for metric in ("fingerprint", "latency", "first_call", "memory")}
 
 
 # -- versions and failing ---------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from here import HERE
 
 from fastdiff.measure.live import LiveStage, Reference
 from fastdiff.recipes import LADDER
@@ -61,7 +62,7 @@ def test_the_first_stage_of_a_process_opens_it(tiny: Model, monkeypatch: pytest.
     monkeypatch.setattr("fastdiff.measure.live._DONE", set())
 
     def opening(name: str = "fp32", *, fails: bool = False) -> tuple[str, ...] | None:
-        stage = LiveStage(tiny, LADDER[name], "cpu", tiny.request, rounds=1)
+        stage = LiveStage(tiny, HERE[name], "cpu", tiny.request, rounds=1)
         monkeypatch.setattr(stage, "call", pytest.fail if fails else lambda: None)
         try:
             stage.first_call()
@@ -149,7 +150,7 @@ def test_other_stages_are_compared_with_what_they_drew(live: LiveStage, monkeypa
 def test_fingerprint_repeats(tiny: Model) -> None:
     found = {}
     for name, attempt in [("fp32", 1), ("fp32", 2), ("sdpa", 1)]:
-        live = LiveStage(tiny, LADDER[name], "cpu", tiny.request, rounds=1)
+        live = LiveStage(tiny, HERE[name], "cpu", tiny.request, rounds=1)
         live.first_call()
         found[name, attempt] = live.fingerprint
         assert live.unapplied == []

@@ -8,15 +8,16 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from here import HERE, NATIVE
 
 from fastdiff.measure import components, counts, fingerprint, memory
 from fastdiff.measure.live import LiveStage, graph_failed, out_of_memory
 from fastdiff.models.libraries import torch
-from fastdiff.recipes import LADDER
 
 if TYPE_CHECKING:
     from fastdiff.models import Model
@@ -28,9 +29,9 @@ import json, sys
 from fastdiff.measure import counts, memory
 from fastdiff.measure.live import LiveStage
 from fastdiff.models import Model, Request
-from fastdiff.recipes import LADDER
+from here import HERE
 model = Model("tiny", "StableDiffusionXLPipeline", sys.argv[1], Request("a red circle", steps=2, size=64, guidance=4.0))
-live = LiveStage(model, LADDER["sdpa"], "cpu", model.request, rounds=1)
+live = LiveStage(model, HERE["sdpa"], "cpu", model.request, rounds=1)
 live.first_call()
 found = counts.count(live.built, live.generate, 2) | counts.inductor() | memory.measure(live.built, live.generate).peaks
 live.close()
@@ -42,7 +43,7 @@ def test_fresh_processes_count_the_same(tiny: Model) -> None:
     """Hashes differ from process to process, as they do from night to night."""
     found = []
     for number in range(PROCESSES):
-        environment = os.environ | {"PYTHONHASHSEED": str(number)}
+        environment = os.environ | {"PYTHONHASHSEED": str(number), "PYTHONPATH": str(Path(__file__).parent)}
         asked = [sys.executable, "-c", COUNT, tiny.source]
         told = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True).stdout
         found.append(json.loads(told.splitlines()[-1]))
@@ -55,7 +56,7 @@ def test_every_stage_does_the_same_arithmetic(tiny: Model) -> None:
     """Fusing and int8 change how, not how much; compiled stages are counted without compiling anything."""
     found: dict[str, dict[str, Any]] = {}
     for name in ("fp32", "sdpa", "int8"):
-        live = LiveStage(tiny, LADDER[name], "cpu", tiny.request, rounds=1)
+        live = LiveStage(tiny, HERE[name], "cpu", tiny.request, rounds=1)
         found[name] = counts.count(live.built, live.generate, 2)
         assert live.fingerprint.compilation.graphs == 0
         live.close()
@@ -94,7 +95,7 @@ def test_arithmetic_of_what_torch_has_no_formula_for() -> None:
 @pytest.mark.timeout(1800)
 def test_no_pass_disturbs_compiled_code(tiny: Model) -> None:
     """The one test here that waits for a real compiler; the code is the same as in the tests of building."""
-    live = LiveStage(tiny, LADDER["compile"], "cpu", tiny.request, rounds=1)
+    live = LiveStage(tiny, HERE[NATIVE[-1]], "cpu", tiny.request, rounds=1)
     live.first_call()
     made = counts.inductor()
     assert min(made.values()) > 0
@@ -110,7 +111,7 @@ def test_no_pass_disturbs_compiled_code(tiny: Model) -> None:
     assert len(parts.steps_s) == tiny.request.steps
     assert peak.peak_bytes > 0
     live.close()
-    plain = LiveStage(tiny, LADDER["sdpa"], "cpu", tiny.request, rounds=1)
+    plain = LiveStage(tiny, HERE["sdpa"], "cpu", tiny.request, rounds=1)
     assert counts.count(plain.built, plain.generate, 2)["flops"] == eager["flops"]
     plain.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fastdiff.measure import environment as module
-from fastdiff.measure.environment import environment, visible
+from fastdiff.measure.environment import device_name, device_slug, emulated, environment, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +90,55 @@ def test_torch_is_described_but_not_imported() -> None:
     assert without == with_torch
     assert {"python", "torch", "diffusers"} <= set(without["versions"])
     assert without["os"]
+
+
+WIDE = "avx avx2 fma avx512f avx512bw avx512dq avx512vl"
+
+
+@pytest.mark.parametrize(
+    ("line", "instructions", "missing"),
+    [
+        ("flags\t\t: fpu sse", "", ("bfloat16", "int8")),
+        ("flags\t\t: fpu avx avx2 fma", ", AVX2", ("bfloat16", "int8")),
+        ("flags\t\t: fpu avx avx2 fma avx512f", ", AVX2", ("bfloat16", "int8")),
+        (f"flags\t\t: fpu {WIDE}", ", AVX512", ("int8",)),
+        (f"flags\t\t: fpu {WIDE} avx512_vnni", ", AVX512", ()),
+        ("flags\t\t: fpu avx avx2 fma avx_vnni", ", AVX2", ("bfloat16", "int8")),
+        ("flags\t\t: fpu avx2 fma avx_ne_convert avx_vnni_int8", ", AVX2", ("int8",)),
+        ("Features\t: fp asimd", "", ("bfloat16",)),
+        ("Features\t: fp asimd bf16", "", ()),
+        ("isa\t\t: rv64imafdc", "", ()),
+    ],
+)
+def test_instructions_belong_to_a_cpu(
+    line: str, instructions: str, missing: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nmodel name\t: Small CPU\n{line}\nbugs\t\t: avx512f\n")
+    monkeypatch.setattr(module, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(module, "usable_cores", lambda: {0, 1})
+    assert device_name("cpu") == f"Small CPU, 2 cores{instructions}"
+    assert device_slug("cpu") == "small-cpu-2-cores" + instructions.lower().replace(", ", "-")
+    assert emulated("cpu") == missing
+    assert emulated("cuda") == (), "of a GPU nothing is emulated"
+
+
+def test_where_nobody_says_what_the_processor_can_nothing_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CPUINFO", tmp_path / "nowhere")
+    assert emulated("cpu") == ()
+
+
+def test_torch_itself_says_the_same_of_this_machine() -> None:
+    code = (
+        "import torch; from fastdiff.measure.environment import emulated;"
+        "native = {'bfloat16': torch.ops.mkldnn._is_mkldnn_bf16_supported(), 'int8': torch.cpu._is_vnni_supported()};"
+        "print([name for name, there in native.items() if not there] == list(emulated('cpu')))"
+    )
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("ONEDNN_", "DNNL_", "ATEN_"))}
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=plain).stdout
+    assert told.strip() == "True"
 
 
 @pytest.mark.parametrize(("flags", "known"), [("fpu hypervisor sse", True), ("fpu sse", False)])

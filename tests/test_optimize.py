@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from here import DTYPE, HERE, NATIVE
 from torch._dynamo import config as dynamo
 from torch._inductor import config as inductor
 
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 EAGER = {
     "fp32": LADDER["fp32"].recipe,
     "bf16": LADDER["bf16"].recipe,
-    "sdpa": LADDER["sdpa"].recipe,
-    "fused": Recipe(dtype="bfloat16", attention="sdpa", fuse_qkv=True),
+    "sdpa": HERE["sdpa"].recipe,
+    "fused": Recipe(dtype=DTYPE, attention="sdpa", fuse_qkv=True),
 }
 
 GROWTH_OF_TEN_BUILDS_MIB = 8
@@ -306,8 +307,11 @@ def test_an_eager_pipeline_dies_when_it_is_closed(tiny: Model, name: str) -> Non
 
 @pytest.mark.timeout(1800)
 def test_a_compiled_pipeline_is_proven_and_dies_when_it_is_closed(tiny: Model, untouched: None) -> None:
-    """The one test here that waits for a real compiler: what must hold afterwards is told in one place."""
-    live = LiveStage(tiny, LADDER["compile"], "cpu", tiny.request, rounds=1)
+    """The one test here that waits for a real compiler: what must hold afterwards is told in one place.
+
+    The highest stage holds what the others compile.
+    """
+    live = LiveStage(tiny, HERE[NATIVE[-1]], "cpu", tiny.request, rounds=1)
     left = ghosts(live.built)
     live.first_call()
     assert np.isfinite(live.images).all()

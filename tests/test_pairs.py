@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from here import HERE
 
 from fastdiff.experiments import sides
 from fastdiff.experiments.ab import MOST_FAILURES, Answer, Question, ask
@@ -537,8 +538,8 @@ def test_the_real_worker_builds_draws_and_ends(tmp_path: Path, lines: list[str])
     here = Environment("here", Path(sys.executable), {}, key="here")
     model = CATALOGUE[0]
     request = model.request.changed(steps=2, size=64)
-    one = Work(here, tmp_path / "cache", model, LADDER["sdpa"], LADDER["sdpa"], "cpu", request)
-    slow = replace(one, stage=LADDER["bf16"], built=LADDER["bf16"], faults="slow:400%")
+    one = Work(here, tmp_path / "cache", model, HERE["sdpa"], HERE["sdpa"], "cpu", request)
+    slow = replace(one, stage=HERE["fp32"], built=HERE["fp32"], faults="slow:400%")
     import fastdiff
 
     source = Path(fastdiff.__file__).parent.parent

@@ -9,9 +9,11 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from here import HERE
 
 from fastdiff.measure import fingerprint
 from fastdiff.measure.fingerprint import Compilation, Fingerprint
@@ -187,12 +189,12 @@ def traced_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def alive(model: Model, how: Compile) -> LiveStage:
-    recipe = replace(LADDER["compile"].recipe, compile=how)
+    recipe = replace(HERE["compile"].recipe, compile=how)
     return LiveStage(model, Stage("compile", recipe, "compiles"), "cpu", model.request, rounds=1)
 
 
 def test_a_compiled_stage_before_its_first_call(tiny: Model) -> None:
-    live = LiveStage(tiny, LADDER["compile"], "cpu", tiny.request, rounds=1)
+    live = LiveStage(tiny, HERE["compile"], "cpu", tiny.request, rounds=1)
     assert live.unapplied == [NOT_COMPILED]
 
 
@@ -224,10 +226,10 @@ def test_compilation_that_somebody_switched_off(tiny: Model, switch: str) -> Non
 import json, sys
 from fastdiff.measure.live import LiveStage
 from fastdiff.models import Model, Request
-from fastdiff.recipes import LADDER
+from here import HERE
 
 request = Request("a large red circle on a blue background", steps=1, size=64, guidance=4.0)
-live = LiveStage(Model("tiny", {tiny.pipeline!r}, {tiny.source!r}, request), LADDER["compile"], "cpu", request, 1)
+live = LiveStage(Model("tiny", {tiny.pipeline!r}, {tiny.source!r}, request), HERE["compile"], "cpu", request, 1)
 try:
     live.first_call()
     said = live.unapplied
@@ -237,7 +239,7 @@ print(json.dumps(said))
 """
     process = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, switch: "1"},
+        env={**os.environ, switch: "1", "PYTHONPATH": str(Path(__file__).parent)},
         capture_output=True,
         text=True,
         timeout=900,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import typer.main
+from here import DTYPE
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -45,6 +46,8 @@ OLD_FLAGS = {
 }
 OLD_COLLATING_FLAGS = {"--base_path", "--final_csv_filename", "--plot_title", "--push_to_hub"}
 
+PRECISION = {"bfloat16": "bf16", "float32": "fp32"}[DTYPE]
+
 MEASURED = ("--batch", 2, "--fuse-qkv", "--prompt", "a blue square", "--tag", "my tag/1", "--trace")
 
 
@@ -54,7 +57,7 @@ def fastdiff(*arguments: object) -> Result:
 
 def run(model: Model, out: Path, *arguments: object) -> Result:
     """The tiny model, as a checkpoint of one's own, on the CPU."""
-    request = ("--steps", 2, "--size", 64, "--rounds", 3)
+    request = ("--steps", 2, "--size", 64, "--rounds", 3, "--dtype", PRECISION)
     return fastdiff("run", "--ckpt", model.source, *request, "--device", "cpu", "--out", out, *arguments)
 
 
@@ -128,7 +131,7 @@ def test_a_row_says_what_was_asked_for(measured: Path, tiny: Model) -> None:
     asked = {
         "pipeline_cls": "StableDiffusionXLPipeline",
         "ckpt_id": tiny.source,
-        "bf16": "True",
+        "bf16": str(PRECISION == "bf16"),
         "sdpa": "True",
         "fused_qkv_projections": "True",
         "upcast_vae": "False",
@@ -140,7 +143,7 @@ def test_a_row_says_what_was_asked_for(measured: Path, tiny: Model) -> None:
         "change_comp_config": "False",
         "do_quant": "",
         "tag": "my tag/1",
-        "dtype": "bf16",
+        "dtype": PRECISION,
         "size": "64",
         "prompt": "a blue square",
         "tf32": "False",
@@ -172,7 +175,7 @@ def test_a_row_knows_memory_and_proof(measured: Path) -> None:
     assert fused is not None
     assert fused[1] == fused[2] != "0"
     assert row["proof"].startswith("0 graphs; 0 breaks; 0 recompiles; ")
-    assert row["proof"].endswith("; parameters in bfloat16")
+    assert row["proof"].endswith(f"; parameters in {DTYPE}")
     assert "FusedAttnProcessor2_0 x " in row["proof"]
 
 
@@ -197,7 +200,20 @@ def test_a_name_is_short_and_safe(measured: Path) -> None:
 def test_a_compiled_setting_proves_it(tiny: Model, tmp_path: Path) -> None:
     """The script as it is installed, in a process of its own."""
     script = str(Path(sys.executable).with_name("fastdiff"))
-    request = ["--steps", "1", "--size", "64", "--rounds", "1", "--device", "cpu", "--out", str(tmp_path)]
+    request = [
+        "--steps",
+        "1",
+        "--size",
+        "64",
+        "--rounds",
+        "1",
+        "--dtype",
+        PRECISION,
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path),
+    ]
     compiled = ["--compile-decoder", "--compile-mode", "max-autotune", "--inductor-flags"]
     done = subprocess.run(
         [script, "run", "--ckpt", tiny.source, *request, *compiled], capture_output=True, text=True, timeout=300
@@ -211,7 +227,17 @@ def test_a_compiled_setting_proves_it(tiny: Model, tmp_path: Path) -> None:
     assert row["proof"].startswith("1 graphs; 0 breaks; 0 recompiles; ")
     assert (row["lower quartile (secs)"], row["upper quartile (secs)"]) == ("", ""), "one round has no quartiles"
     said = [line.partition(" ")[0] for line in done.stderr.splitlines()]
-    assert said == [re.sub(r".*/", "", tiny.source), "bf16,", "loaded", "first", "round"], "and no library's noise"
+    assert said == [re.sub(r".*/", "", tiny.source), f"{PRECISION},", "loaded", "first", "round"], (
+        "and no library's noise"
+    )
+
+
+def test_what_is_only_emulated_is_said_before_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = published.setting(published.model("shapes"), published.recipe(dtype="bf16"), device="cpu", rounds=1)
+    sentence = "bfloat16 is only emulated on this CPU, and takes many times as long as float32"
+    for missing, said in ((("bfloat16", "int8"), [sentence]), (("int8",), []), ((), [])):
+        monkeypatch.setattr(results, "emulated", lambda _, missing=missing: missing)
+        assert results.headline(asked)[2:] == said
 
 
 # -- a failed setting is a failed command -----------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from dataclasses import FrozenInstanceError, asdict, fields
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ from fastdiff.recipes import (
     LOSSLESS,
     PUBLISHED_FLAGS,
     QUANTIZED,
+    TECHNIQUES,
     Compile,
+    EmulatedError,
     ImageBudget,
     Ladder,
     Recipe,
     RecipeError,
     Stage,
     ladder,
+    left_out,
     stage,
 )
 
@@ -245,6 +248,75 @@ def test_a_cpu_refuses_what_it_cannot_do(recipe: Recipe, words: tuple[str, ...])
     with pytest.raises(RecipeError) as error:
         recipe.on("cpu")
     assert mends(one_sentence(error, *words))
+
+
+# -- on a CPU without the instructions --------------------------------------------------------------------------------
+
+
+def test_where_nothing_is_emulated_the_ladder_stays_as_it_is() -> None:
+    assert LADDER.native(()) == LADDER
+    assert TECHNIQUES.native(()) == TECHNIQUES
+
+
+def test_stages_stay_in_float32_where_bfloat16_is_emulated() -> None:
+    here = LADDER.native(("bfloat16",))
+    assert here.names == NAMES
+    assert here["bf16"] == LADDER["bf16"], "which is refused when it is its turn"
+    assert here["sdpa"].follows == "fp32", "what follows the stage that is left out follows what that follows"
+    for name in ("sdpa", "compile", "fused-qkv", "int8"):
+        assert here[name] == replace(
+            LADDER[name], follows=here[name].follows, recipe=replace(LADDER[name].recipe, dtype="float32")
+        )
+    assert [here[name].follows for name in NAMES[3:]] == list(NAMES[2:-1])
+
+
+def test_techniques_in_half_precision_do_the_same() -> None:
+    here = TECHNIQUES.native(("bfloat16", "int8"))
+    assert here["half"].recipe == TECHNIQUES["half"].recipe
+    assert here["default"].follows == "unoptimized"
+    assert {stage.recipe.dtype for stage in here if stage.name != "half"} == {"float32"}
+    assert here.reference.name == TECHNIQUES.reference.name
+
+
+def test_a_stage_about_more_than_its_dtype_keeps_the_rest() -> None:
+    own = LADDER.extend("both", "two ideas", follows="fp32", dtype="bfloat16", channels_last=True)
+    own = own.extend("one", "another", follows="both", dtype="bfloat16")
+    own = own.extend("upcast", "the autoencoder in float32", follows="sdpa", upcast_vae=True)
+    here = own.native(("bfloat16",))
+    assert here["both"].recipe == Recipe(channels_last=True)
+    assert here["one"] == replace(own["one"], recipe=here["both"].recipe), "it added nothing before, either"
+    assert here["upcast"].recipe == own["upcast"].recipe, "in float32 it makes no sense"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "emulated", "words"),
+    [
+        (LADDER["bf16"].recipe, ("bfloat16",), ("bfloat16 is only emulated", "--fastdiff-emulate")),
+        (TECHNIQUES["half"].recipe, ("bfloat16", "int8"), ("bfloat16 is only emulated", "--emulate")),
+        (LADDER["int8"].recipe, ("int8",), ("int8 is only emulated", "float32")),
+    ],
+    ids=["bfloat16", "half", "int8"],
+)
+def test_a_cpu_refuses_what_it_only_emulates(recipe: Recipe, emulated: tuple[str, ...], words: tuple[str, ...]) -> None:
+    assert recipe.on("cpu")
+    assert recipe.on("cuda", emulated=()), "of a GPU nothing is emulated"
+    with pytest.raises(EmulatedError) as error:
+        recipe.on("cpu", emulated=emulated)
+    assert mends(one_sentence(error, *words))
+
+
+def test_weights_alone_in_int8_need_no_products_in_int8() -> None:
+    recipe = Recipe(attention="sdpa", quantize="int8-weight-only")
+    assert recipe.on("cpu", emulated=("bfloat16", "int8")) == recipe
+
+
+def test_what_is_left_out_is_one_sentence() -> None:
+    assert left_out(()) == ""
+    assert left_out(("bfloat16", "int8")) == (
+        "this CPU only emulates bfloat16 and int8: stages stay in float32, and those that are about it are left out "
+        "(--fastdiff-emulate measures them)"
+    )
+    assert "float32" not in left_out(("int8",))
 
 
 # -- ladders of the user's own ----------------------------------------------------------------------------------------

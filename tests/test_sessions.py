@@ -16,7 +16,7 @@ import pytest
 import warm
 from test_pairs import source as source
 
-from fastdiff.experiments import sessions
+from fastdiff.experiments import questions, sessions
 from fastdiff.experiments.bisect import BisectError
 from fastdiff.experiments.environments import CreationError, Environment
 from fastdiff.experiments.errors import ExperimentError
@@ -46,6 +46,7 @@ def side(root: Path, **said: Any) -> list[str]:
 @pytest.fixture
 def session(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.setattr(Session, "source", source)
+    monkeypatch.setattr(questions, "emulated", lambda _: ())  # a stand-in computes nothing
     monkeypatch.setenv("SAID", "{}")
     monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
     return Session(tmp_path, say=[].append, progress=Progress())
@@ -80,6 +81,23 @@ def test_every_stage_of_the_ladder_is_asked_where_none_is_named(session: Session
         "fp32", "bf16", "sdpa", "compile", "fused-qkv", "int8",
     ]  # fmt: skip
     assert len(pairs.text(answers, None, ["x"] * 6)) > 8
+
+
+def test_what_is_emulated_is_left_out_and_refused_where_it_is_named(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "emulated", lambda _: ("bfloat16", "int8"))
+    few = Asked(calls=2, most_pairs=3)
+    answers = session.compare(few, side(tmp_path), side(tmp_path))
+    climbed = [answer.experiment.stage.removeprefix("shapes-") for answer in answers]
+    assert climbed == ["fp32", "sdpa", "compile", "fused-qkv"]
+    for asked in (replace(few, stages=("sdpa", "bf16")), replace(few, stages=("sdpa",), old_stage="bf16")):
+        with pytest.raises(RecipeError, match=r"bfloat16 is only emulated .* \(`fastdiff ab`: --emulate\)"):
+            session.compare(asked, side(tmp_path), side(tmp_path))
+    emulating = replace(few, stages=("bf16",), emulate=True)
+    (answer,) = session.compare(emulating, side(tmp_path), side(tmp_path))
+    assert answer.experiment.stage == "shapes-bf16"
+    assert emulating.options("bf16").endswith(" --emulate"), "the next command asks for it again"
 
 
 def test_a_comparison_that_measured_nothing_fails(session: Session, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import fastdiff.suite  # noqa: F401  (stays loaded, so that each run inside this process need not load it again)
 from fastdiff.faults import Fault
+from fastdiff.measure import environment
 from fastdiff.models import Request
 from fastdiff.recipes import TECHNIQUES
 from fastdiff.settings import Settings, configured_models, settings
@@ -62,6 +63,7 @@ ASKED: dict[str, tuple[str, Any, str, Any]] = {
     "ladder": ("techniques", "techniques", "techniques", "techniques"),
     "stage": ("fp32 int8", ("fp32", "int8"), "bf16", ("bf16",)),
     "device": ("cuda", "cuda", "cpu", "cpu"),
+    "emulate": ("yes", True, "", True),
     "steps": ("3", 3, "4", 4),
     "size": ("128", 128, "192", 192),
     "batch": ("2", 2, "3", 3),
@@ -374,6 +376,27 @@ def test_a_stage_may_follow_one_beyond_the_ladder(project: pytest.Pytester) -> N
 def test_what_the_weights_are_is_in_the_headline(project: pytest.Pytester) -> None:
     result = run(project, "--collect-only", "--fastdiff-model=sdxl,sd15", "--fastdiff-weights=twin")
     result.stdout.fnmatch_lines(["fastdiff: sdxl (twin weights), sd15 (twin weights) on *"])
+
+
+def processor(project: pytest.Pytester, flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one than that of these tests."""
+    cpuinfo = project.path / "cpuinfo"
+    cpuinfo.write_text(f"model name\t: Small CPU\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(environment, "CPUINFO", cpuinfo)
+
+
+def test_a_cpu_that_only_emulates_something_says_so(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    processor(project, "avx2 fma", monkeypatch)
+    said = [
+        "fastdiff: shapes on Small CPU, * cores, AVX2 (cpu)",
+        "fastdiff: this CPU only emulates bfloat16 and int8: *",
+    ]
+    run(project, "--collect-only", "--fastdiff-device=cpu").stdout.fnmatch_lines(said)
+    assert collect(project, "--fastdiff-device=cpu") == ids(*LADDER), "what is left out is skipped with its reason"
+    asked = ("--collect-only", "--fastdiff-device=cpu", "--fastdiff-emulate")
+    run(project, *asked).stdout.no_fnmatch_line("*only emulates*")
+    processor(project, "avx2 fma avx512f avx512bw avx512dq avx512vl avx512_vnni", monkeypatch)
+    run(project, "--collect-only", "--fastdiff-device=cpu").stdout.no_fnmatch_line("*only emulates*")
 
 
 def test_every_technique_is_collected(project: pytest.Pytester) -> None:

@@ -50,7 +50,7 @@ def test_wheel_works_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "test_mine.py").write_text(SUITE)
-    suite = [python, "-m", "pytest", "-q", "--fastdiff-stage", "bf16", "--fastdiff-steps", "1", "test_mine.py"]
+    suite = [python, "-m", "pytest", "-q", "--fastdiff-stage", "sdpa", "--fastdiff-steps", "1", "test_mine.py"]
     assert "1 passed" in run(suite, empty).stdout
     command = run([str(environment / "bin" / "fastdiff"), "ladder"], empty).stdout
     assert "fused-qkv" in command

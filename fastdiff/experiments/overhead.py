@@ -69,7 +69,7 @@ def measure(stage: str, rounds: int) -> list[tuple[float, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m fastdiff.experiments.overhead", description=__doc__)
-    parser.add_argument("--stage", default="bf16")
+    parser.add_argument("--stage", default="sdpa")
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
     pairs = measure(options.stage, options.rounds)

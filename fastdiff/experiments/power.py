@@ -185,7 +185,7 @@ def table(trials: list[Trial], baseline: int, device: str) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m fastdiff.experiments.power", description=__doc__)
-    parser.add_argument("--stage", default="bf16")
+    parser.add_argument("--stage", default="sdpa")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--baseline", type=int, default=10, help="clean trials that make the baseline and its noise")
     parser.add_argument("--candidates", type=int, default=20, help="trials that are compared with it")

@@ -12,7 +12,7 @@ from fastdiff.configuration import models, tables, whole
 from fastdiff.experiments.ab import CALLS, MOST_PAIRS, Question
 from fastdiff.experiments.pairs import CACHE_VARIABLE, Work
 from fastdiff.judge.policy import default
-from fastdiff.measure.environment import device_kind
+from fastdiff.measure.environment import device_kind, emulated
 from fastdiff.models import CATALOGUE, SIDE
 from fastdiff.recipes import LADDERS, RecipeError, unknown
 
@@ -51,6 +51,8 @@ class Asked:
     """Put into the new side."""
     band: float | None = None
     """Up to which share two sides are the same, instead of the policy's."""
+    emulate: bool = False
+    """Whether a CPU is asked for what it has no instructions for, too."""
 
     def options(self, stage: str) -> str:
         """Of the command that asks about this stage again."""
@@ -69,7 +71,7 @@ class Asked:
             ("--band", None if self.band is None else f"{100 * self.band:g}", None),
         ):
             said += [flag, shlex.quote(str(value))] if value != other else []
-        return " ".join(said)
+        return " ".join([*said, "--emulate"] if self.emulate else said)
 
 
 def questions(asked: Asked, old: Environment, new: Environment, project: Path) -> list[Question]:
@@ -79,11 +81,15 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
             raise RecipeError(f"--inject {fault}: only a session of pytest notices {fault.name}; inject it there.")
     model = _model(asked, project)
     names = (*asked.stages, *([asked.old_stage] if asked.old_stage else []))
-    ladder = whole(LADDERS["published"], names, tables(project)["stages"])
+    kind = _kind(asked)
+    missing = () if asked.emulate else emulated(kind)
+    ladder = whole(LADDERS["published"], names, tables(project)["stages"]).native(missing)
     for name in names:
         if name not in ladder.names:
             raise RecipeError(unknown("stage", name, list(ladder.names)))
     stages = [stage for stage in ladder if not asked.stages or stage.name in asked.stages]
+    if not asked.stages:
+        stages = [stage for stage in stages if not stage.recipe.arithmetic & set(missing)]
     if asked.old_stage and len(stages) != 1:
         raise RecipeError(
             f"--old-stage {asked.old_stage} is compared with one stage, and {len(stages)} were asked for."
@@ -94,7 +100,7 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
     if asked.size is not None and asked.size % SIDE:
         raise RecipeError(f"--size is {asked.size}; give a multiple of {SIDE}.")
     for stage in (*stages, *([ladder[asked.old_stage]] if asked.old_stage else [])):
-        stage.recipe.on(_kind(asked))
+        stage.recipe.on(kind, emulated=missing)
     return [
         Question(
             old=work(old, model, ladder[asked.old_stage] if asked.old_stage else stage, asked, project),

@@ -1,6 +1,6 @@
 """One trial: a fresh process that builds a stage, measures its latency, and prints a line of JSON.
 
-`python -m fastdiff.experiments.trial --stage bf16 --rounds 5`; the caller reads standard output. Several
+`python -m fastdiff.experiments.trial --stage sdpa --rounds 5`; the caller reads standard output. Several
 `--inject` measure the same stage once for each fault, in one process; an empty one is a clean measurement.
 """
 
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 def measure(model: str, stage: str, device: str, rounds: int, faults: tuple[Fault, ...] = ()) -> StageRecord:
     """Latency alone, as the suite takes it: first call, warm-up, and rounds with the canary between them."""
     from fastdiff.faults import put_in
+    from fastdiff.measure.environment import emulated
     from fastdiff.measure.live import LiveStage
     from fastdiff.models import CATALOGUE
     from fastdiff.recipes import LADDER
 
     entry = next(known for known in CATALOGUE if known.name == model)
-    live = LiveStage(entry, LADDER[stage], device, entry.request, rounds)
+    climbed = LADDER.native(emulated(device))[stage]
+    climbed.recipe.on(device.partition(":")[0], emulated=emulated(device))
+    live = LiveStage(entry, climbed, device, entry.request, rounds)
     try:
         put_in(faults, live)
         live.first_call()

@@ -33,6 +33,17 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 VIRTUAL = r"^flags\b.*\bhypervisor\b"
 """In the text about the processor: it is a share of somebody's."""
 
+AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq"})
+"""What torch and its libraries ask for together before they take their AVX512 kernels."""
+INSTRUCTIONS = {"AVX512": AVX512, "AVX2": frozenset({"avx2", "fma"})}
+"""Of x86, the widest first, as torch calls them."""
+NATIVE = {
+    "bfloat16": (AVX512, frozenset({"avx_ne_convert", "avx_vnni_int8"}), frozenset({"bf16"})),
+    "int8": (AVX512 | {"avx512_vnni"}, frozenset({"asimd"})),
+}
+"""Instructions with any set of which torch has kernels for such arithmetic; without, it computes in plain loops. The
+last set of each is ARM's, of whose int8 nothing is known."""
+
 GIT_PATIENCE_S = 10
 """A repository on a slow disk must not hold up a session for the sake of a note."""
 
@@ -46,12 +57,28 @@ def device_kind() -> str:
 
 
 def device_name(device: str) -> str:
-    """What the hardware calls itself, for instance "NVIDIA H200" or "AMD EPYC, 2 cores"."""
+    """What the hardware calls itself, for instance "NVIDIA H200" or "AMD EPYC, 2 cores, AVX512".
+
+    The instructions belong to it: virtual machines of one brand name, even of one processor, differ by them, and other
+    kernels compute something else in other times and with other memory.
+    """
     kind, _, index = device.partition(":")
     if kind == "cuda":
         names = _gpu_names()
         return names[int(index or 0)] if len(names) > int(index or 0) else "unknown GPU"
-    return f"{_cpu_brand()}, {len(usable_cores())} cores"
+    known = [name for name, needed in INSTRUCTIONS.items() if needed <= _cpu_features()]
+    return ", ".join([_cpu_brand(), f"{len(usable_cores())} cores", *known[:1]])
+
+
+def emulated(device: str) -> tuple[str, ...]:
+    """The arithmetic for which a CPU has no instructions, so that it takes many times as long as float32 there.
+
+    Empty on a GPU, and where the system does not say what its processor can do.
+    """
+    features = _cpu_features()
+    if not device.startswith("cpu") or not features:
+        return ()
+    return tuple(kind for kind, ways in NATIVE.items() if not any(needed <= features for needed in ways))
 
 
 def device_slug(device: str) -> str:
@@ -126,6 +153,13 @@ def _cpu_brand() -> str:
         if found:
             return found[1].strip()
     return platform.processor() or platform.machine() or "unknown CPU"
+
+
+def _cpu_features() -> frozenset[str]:
+    """As Linux lists them, on x86 as `flags` and on ARM as `Features`; nothing elsewhere."""
+    text = CPUINFO.read_text() if CPUINFO.exists() else ""
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()
 
 
 def _driver() -> str | None:

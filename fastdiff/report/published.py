@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff import __version__
 from fastdiff.experiments.published import DTYPES
-from fastdiff.measure.environment import device_name, versions
+from fastdiff.measure.environment import device_name, emulated, versions
 from fastdiff.record import pictures
 from fastdiff.record.checks import RecordError
 
@@ -458,6 +458,11 @@ def headline(setting: Setting) -> list[str]:
         f"{setting.model.name}{random} on {device_name(setting.device)} ({setting.device}): {request.size} px, "
         f'{request.steps} steps, batch {request.batch}, "{request.prompt}"',
         described({name: _cell(value) for name, value in _asked(setting).items()}),
+        *(
+            f"{kind} is only emulated on this CPU, and takes many times as long as float32"
+            for kind in emulated(setting.device)
+            if kind in setting.recipe.arithmetic
+        ),
     ]
 
 

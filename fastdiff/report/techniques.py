@@ -22,7 +22,7 @@ HEADINGS = (
     "SSIM",
     "remark",
 )
-SHORT = {"float16": "fp16", "bfloat16": "bf16"}
+SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 PUBLISHED = {
     "unoptimized": "unoptimized pipeline",
     "half": "{half}",
