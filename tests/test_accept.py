@@ -24,7 +24,7 @@ from fastdiff.record.accept import LOCK, accept
 from fastdiff.record.baselines import accepted, folder_of, newest
 from fastdiff.record.checks import RecordError
 from fastdiff.record.files import read_baseline, read_benchmarks, write
-from fastdiff.record.run import FAILED, Baseline, Noise, Quality, Round, Run, StageRecord
+from fastdiff.record.run import FAILED, SKIPPED, Baseline, Noise, Quality, Round, Run, StageRecord
 
 COMMAND = str(Path(sys.executable).with_name("fastdiff"))
 NOISE = Noise(10, 0.028, 0.1, 0.03, 0.1, {"shapes-fp32": (1.0,), "shapes-int8": (2.0,)}, {"shapes-int8": (3.0,)})
@@ -234,6 +234,22 @@ def test_an_ineligible_run_is_refused_unless_forced(root: Path, said: list[str],
     accept(path, "why", root=root, force=True, name="x", say=said.append)
     assert baseline_of(root).acceptance.forced == (f"a.json: {sentence}",)
     assert log.entries(folder_of(root, DEVICE.slug))[0]["forced"] == [f"a.json: {sentence}"]
+
+
+def test_what_is_not_possible_here_is_accepted_with_the_rest(root: Path, said: list[str]) -> None:
+    skipped = a_stage(state=SKIPPED, reason="emulated here", rounds=(), quality=None)
+    run = a_run(a_stage("fp32", 2.0), skipped)
+    accept(kept(root, run), "one", root=root, say=said.append)
+    accept(kept(root, run), "again", root=root, say=said.append)
+    assert baseline_of(root).acceptance.forced == ()
+    assert baseline_of(root).run.stage("shapes-int8") == skipped
+
+
+def test_what_was_measured_and_is_skipped_now_is_not(root: Path, said: list[str]) -> None:
+    accept(kept(root, a_run()), "one", root=root, say=said.append)
+    skipped = a_stage(state=SKIPPED, reason="not possible here", rounds=(), quality=None)
+    with pytest.raises(RecordError, match=r"shapes-int8 is skipped: not possible here"):
+        accept(kept(root, a_run(a_stage("fp32", 2.0), skipped)), "two", root=root, say=said.append)
 
 
 def test_half_of_the_rounds_may_be_void(root: Path, said: list[str]) -> None:

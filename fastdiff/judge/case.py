@@ -15,7 +15,7 @@ from fastdiff.judge.looks import NO_SECOND_LOOK, Looks
 from fastdiff.judge.noise import MACHINES_SD, declared, spread
 from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, SAME, VOID, Verdict, decide
 from fastdiff.recipes import Compile, Recipe
-from fastdiff.record.run import MACHINE
+from fastdiff.record.run import MACHINE, SKIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,6 +141,8 @@ def comparable(record: StageRecord, baseline: Baseline | None, device: Device) -
     base = accepted.stage(record.id)
     if base is None:
         return None, f"the accepted run has no stage {record.id}"
+    if base.state == SKIPPED:
+        return None, f"the accepted run has {record.id} as skipped ({base.reason})"
     if base.weights and base.weights != record.weights:
         return None, f"the weights are not the accepted ones ({base.weights} -> {record.weights})"
     for what, old, new in (

@@ -23,7 +23,7 @@ from fastdiff.judge.verdicts import (
     mend_or_accept,
     take_turns,
 )
-from fastdiff.record.run import MEASURED
+from fastdiff.record.run import MEASURED, SKIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,7 +81,7 @@ def judge_run(
             looks=looks,
         )
     for id_ in run.expected:
-        if verdict := _missing(id_, run.stage(id_)):
+        if verdict := _missing(id_, run.stage(id_), baseline):
             judgements.append(Judgement(id_, "stage", verdict))
     return judgements
 
@@ -123,14 +123,19 @@ def judge_stage(
     return [_judgement(case, metric, verdict) for metric, verdict in judged.items() if verdict]
 
 
-def _missing(id_: str, record: StageRecord | None) -> Verdict | None:
+def _missing(id_: str, record: StageRecord | None, baseline: Baseline | None) -> Verdict | None:
+    """None where it is there, and where it was skipped for a reason that was accepted with the run."""
     command = "pytest perf_tests --benchmark-compare"
     if record is None:
         return Verdict(MISSING, f"{id_} was asked for and not measured", next=f"{command} -k {id_}")
+    accepted = baseline.run.stage(id_) if baseline else None
     if record.state == MEASURED and record.rounds:
         return None
     why = f"is {record.state}" if record.state != MEASURED else "was not timed"
     told = f"{id_} {why}" + (f": {record.reason}" if record.reason else "")
+    if record.state == SKIPPED:
+        alike = accepted is not None and (accepted.state, accepted.reason) == (record.state, record.reason)
+        return None if alike else Verdict(MISSING, told, next=ACCEPT)
     return Verdict(MISSING, told, next=f"{command} --fastdiff-model {record.model} --fastdiff-stage {record.stage}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.record.run import MEASURED, Run, StageRecord
+from fastdiff.record.run import MEASURED, SKIPPED, Run, StageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -13,17 +13,21 @@ VOID_SHARE = 0.5
 """Where the machine disturbed more rounds than it left alone, the median is one of a disturbed machine."""
 
 
-def objections(run: Run, ids: Collection[str] = ()) -> list[str]:
-    """Sentences, none where the run may be accepted; with `ids` only these stages count."""
+def objections(run: Run, ids: Collection[str] = (), before: Run | None = None) -> list[str]:
+    """Sentences, none where the run may be accepted; with `ids` only these stages count.
+
+    A stage that was skipped, because it is not possible here, is no objection, unless `before`, the accepted run of
+    this device, has it measured.
+    """
     if ids:
-        return [sentence for id_ in ids if (stage := run.stage(id_)) for sentence in _against(stage)]
+        return [sentence for id_ in ids if (stage := run.stage(id_)) for sentence in _against(stage, before)]
     found = []
     if not run.complete:
         found.append(f"the session did not come to its end ({run.outcome or 'no outcome'})")
     if not run.stages:
         found.append("it holds no stage")
     found += [f"{id_} was asked for and is not there" for id_ in run.expected if run.stage(id_) is None]
-    return found + [sentence for stage in run.stages for sentence in _against(stage)]
+    return found + [sentence for stage in run.stages for sentence in _against(stage, before)]
 
 
 def injected(run: Run, ids: Collection[str] = ()) -> list[str]:
@@ -32,7 +36,10 @@ def injected(run: Run, ids: Collection[str] = ()) -> list[str]:
     return [f"{stage.id} was measured with the injected fault {stage.injected}" for stage in stages if stage.injected]
 
 
-def _against(stage: StageRecord) -> list[str]:
+def _against(stage: StageRecord, before: Run | None) -> list[str]:
+    accepted = before.stage(stage.id) if before else None
+    if stage.state == SKIPPED and (accepted is None or accepted.state == SKIPPED):
+        return []
     if stage.state != MEASURED:
         return [f"{stage.id} is {stage.state}" + (f": {stage.reason}" if stage.reason else "")]
     found = []
