@@ -98,7 +98,7 @@ def test_guidance_matters() -> None:
 def test_training_resumes_after_an_interrupt_and_exports(tmp_path: Path) -> None:
     """Lessons of seconds: what comes out cannot draw, but it is the same format and the same way."""
     command = [sys.executable, "-m", "fastdiff.models.shapes.train", "--work", "work", "--target", "model"]
-    command += ["--scale", "0.002"]
+    command += ["--scale", "0.001"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
