@@ -90,22 +90,23 @@ def ladder() -> None:
     """List the stages: of the ladder, beyond it, and the memory techniques; what each adds, and to which one."""
     from fastdiff.configuration import configured, tables
     from fastdiff.measure.environment import device_kind, emulated
-    from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDER, TECHNIQUES, left_out, with_named
+    from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDER, TECHNIQUES, with_named, without_instructions
 
+    lacking = emulated(device_kind())
     with _one_sentence():
-        ladder = configured(LADDER, tables(Path.cwd())["stages"])
+        ladder = configured(LADDER, tables(Path.cwd())["stages"]).native(lacking)
     width = max(len(name) for name in (*EVERY_STAGE, *ladder.names))
-    beyond = with_named(LADDER, [step.name for _, step in BEYOND]).stages[len(LADDER.stages) :]
+    beyond = with_named(LADDER, [step.name for _, step in BEYOND]).native(lacking).stages[len(LADDER.stages) :]
     for title, stages in (
         ("the ladder", ladder.stages),
         ("beyond it, with --fastdiff-stage NAME", beyond),
-        ("the techniques, with --fastdiff-ladder techniques", TECHNIQUES.stages),
+        ("the techniques, with --fastdiff-ladder techniques", TECHNIQUES.native(lacking).stages),
     ):
         typer.echo(f"{title}:")
         for stage in stages:
             follows = f" (follows {stage.follows})" if stage.follows else ""
             typer.echo(f"  {stage.name:<{width}}  {stage.adds}{follows}")
-    if here := left_out(emulated(device_kind())):
+    if here := without_instructions(lacking, ladder.refused(lacking)):
         typer.echo(here)
 
 
@@ -117,8 +118,8 @@ def environment() -> None:
     device = device_kind()
     typer.echo(f"device     {device_name(device)} ({device})")
     typer.echo(f"baselines  baselines/{device_slug(device)}")
-    if missing := emulated(device):
-        typer.echo(f"emulated   {', '.join(missing)}")
+    if lacking := emulated(device):
+        typer.echo(f"emulated   {', '.join(lacking)} (no instructions for it; see `fastdiff ladder`)")
     for library, version in versions().items():
         typer.echo(f"{library:<17}{version}")
 

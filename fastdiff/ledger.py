@@ -20,7 +20,7 @@ from fastdiff.judge.verdicts import MISSING, VOID, Verdict, fails
 from fastdiff.measure.environment import device_name, device_slug, environment
 from fastdiff.record import baselines, files
 from fastdiff.record.checks import RecordError
-from fastdiff.record.run import FAILED, INCOMPLETE, MEASURED, Device, Run, StageRecord
+from fastdiff.record.run import FAILED, INCOMPLETE, MEASURED, SKIPPED, Device, Run, StageRecord
 from fastdiff.report import verdicts
 from fastdiff.report.ladder import Rung
 from fastdiff.settings import OF_PAIRS, configured_policy, given_options, project_folder, settings
@@ -297,7 +297,8 @@ class Ledger:
             )
             for judgement in judged:
                 record = self.records.get(judgement.stage)
-                if self.against and judgement.verdict.word != MISSING:
+                impossible = record is not None and record.state == SKIPPED
+                if self.against and (judgement.verdict.word != MISSING or impossible):
                     continue
                 if judgement.verdict.word == MISSING:
                     told = record is not None and record.state == FAILED  # and so not missing without a word

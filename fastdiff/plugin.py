@@ -238,7 +238,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         rungs = suite.ladder_of(model)
         if rungs:
             terminalreporter.section(f"fastdiff: {suite.heading} of {model.name}", sep="=", bold=True)
-            terminalreporter.write_line(suite.title(model))
+            for line in (suite.title(model), suite.without_instructions):
+                if line:
+                    terminalreporter.write_line(line)
             terminalreporter.write_line("")
             for line in suite.report.text(rungs):
                 terminalreporter.write_line(line)
@@ -253,7 +255,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         lines = []
         for model in suite.models:
             if rungs := suite.ladder_of(model):
-                lines += [f"### {suite.title(model)}", "", *suite.report.markdown(rungs), ""]
+                remark = [suite.without_instructions, ""] if suite.without_instructions else []
+                lines += [f"### {suite.title(model)}", "", *remark, *suite.report.markdown(rungs), ""]
         try:
             write_text(config.invocation_params.dir / suite.settings.markdown, "\n".join(lines) + "\n")
         except OSError as error:

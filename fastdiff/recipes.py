@@ -171,23 +171,24 @@ class Recipe:
         CPU has no instructions for and is not to be asked for.
         """
         recipe = replace(self, dtype=_half(device, self.quantize)) if self.dtype == "half" else self
-        for kind in recipe.arithmetic & set(emulated):
-            raise EmulatedError(
-                f"{kind} is only emulated on this CPU, which lacks the instructions, and takes many times as long as "
-                "float32; leave it out, or add --fastdiff-emulate (`fastdiff ab`: --emulate)."
-            )
         for impossible, sentence in recipe._impossible_on(device, capability):
             if impossible:
                 raise RecipeError(sentence)
+        for kind in emulated:
+            if kind in recipe.arithmetic:
+                raise EmulatedError(
+                    f"this CPU has no instructions for {kind} and takes many times as long for it as for float32; "
+                    "leave it out, or add --fastdiff-emulate (`fastdiff ab`: --emulate)."
+                )
         if device == "cpu" and recipe.compile is not None:
             return replace(recipe, compile=replace(recipe.compile, mode="default"))
         return recipe
 
     @property
     def arithmetic(self) -> set[str]:
-        """What it computes in."""
+        """What it computes in on a CPU."""
         quantized = {"int8"} if self.quantize == "int8-dynamic" else set()
-        return {self.dtype} | quantized
+        return {_on_a_cpu(self.dtype)} | quantized
 
     def _impossible_on(self, device: str, capability: tuple[int, int] | None) -> Iterator[tuple[bool, str]]:
         cpu, age = device == "cpu", capability or (99, 0)
@@ -197,7 +198,7 @@ class Recipe:
         )
         yield (
             cpu and self.dtype == "float16",
-            "float16 is emulated on a CPU and slower than float32; use bfloat16 there.",
+            "float16 is emulated on a CPU and slower than float32; use bfloat16 there, or stay in float32.",
         )
         yield (
             cpu and self.attention in ("memory-efficient", "cudnn"),
@@ -345,7 +346,7 @@ class Ladder:
         """The ladder as it is climbed on a CPU that only emulates some arithmetic, such as bfloat16.
 
         Stages stay in float32 there. One that is about nothing else than its dtype is left as it is, to be refused
-        when it is its turn; what follows it follows what it follows.
+        when it is its turn; what follows it, or is compared with it, takes what it follows instead.
         """
         climbed = []
         passed_over: dict[str | None, str | None] = {}
@@ -353,13 +354,17 @@ class Ladder:
             before = self[stage.follows] if stage.follows else None
             follows = passed_over.get(stage.follows, stage.follows)
             recipe = stage.recipe
-            if _half_or(recipe.dtype) in emulated:
+            if _on_a_cpu(recipe.dtype) in emulated:
                 if before and before.recipe.dtype != recipe.dtype and _in_float32(before.recipe) == _in_float32(recipe):
                     passed_over[stage.name] = follows
                 else:
                     recipe = replace(_in_float32(recipe), tf32=recipe.tf32)
             climbed.append(replace(stage, recipe=recipe, follows=follows))
-        return replace(self, stages=tuple(climbed))
+        return Ladder(tuple(climbed), passed_over.get(self.compared_with) or self.compared_with)
+
+    def refused(self, emulated: Collection[str]) -> tuple[str, ...]:
+        """The names of the stages that such a CPU refuses."""
+        return tuple(stage.name for stage in self.stages if stage.recipe.arithmetic & set(emulated))
 
     def before(self, name: str, follows: str | None) -> Stage | None:
         """The stage that a stage called `name` is told as a difference to."""
@@ -402,14 +407,15 @@ def ladder(*steps: Step) -> Ladder:
     return Ladder(tuple(stages))
 
 
-def left_out(emulated: Collection[str]) -> str:
-    """What a CPU without some instructions does to the ladder, in one sentence; empty where it lacks none."""
+def without_instructions(emulated: Collection[str], refused: Collection[str]) -> str:
+    """What a CPU that only emulates something makes of a ladder, in one sentence; empty where it lacks nothing."""
     if not emulated:
         return ""
-    lost = "stages stay in float32, and " if "bfloat16" in emulated else ""
+    told = ["stages stay in float32"] if "bfloat16" in emulated else []
+    told += [f"{' and '.join(refused)} {'is' if len(refused) == 1 else 'are'} skipped"] if refused else []
     return (
-        f"this CPU only emulates {' and '.join(emulated)}: {lost}those that are about it are left out "
-        "(--fastdiff-emulate measures them)"
+        f"this CPU has no instructions for {' and '.join(emulated)}: {', and '.join(told or ['nothing here needs it'])}"
+        " (--fastdiff-emulate measures as written)"
     )
 
 
@@ -443,8 +449,8 @@ def _half(device: str, quantize: str) -> str:
     return "bfloat16" if device == "cpu" or quantize in BFLOAT16_ONLY else "float16"
 
 
-def _half_or(dtype: str) -> str:
-    """What `half` is on a CPU; others are themselves."""
+def _on_a_cpu(dtype: str) -> str:
+    """Where `half` is another name for it."""
     return _half("cpu", "none") if dtype == "half" else dtype
 
 

@@ -182,7 +182,8 @@ OPTIONS = (
     Option(
         "strict",
         "",
-        "For CI: what is new, missing, skipped, ambiguous, void or unexpectedly fast fails too.",
+        "For CI: what is new, missing, ambiguous, void or unexpectedly fast fails too, and what was skipped unless it "
+        "was accepted so.",
         _yes_or_no,
     ),
     Option(

@@ -20,7 +20,16 @@ from fastdiff.judge.policy import check as check_policy
 from fastdiff.ledger import Ledger
 from fastdiff.measure.environment import device_name, device_slug, emulated
 from fastdiff.models import CATALOGUE, WEIGHTS, WeightsError
-from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDERS, EmulatedError, Ladder, RecipeError, left_out, unknown
+from fastdiff.recipes import (
+    BEYOND,
+    EVERY_STAGE,
+    LADDERS,
+    EmulatedError,
+    Ladder,
+    RecipeError,
+    unknown,
+    without_instructions,
+)
 from fastdiff.record.checks import NAME, RecordError
 from fastdiff.record.run import FAILED, SKIPPED, StageRecord
 from fastdiff.settings import (
@@ -154,8 +163,14 @@ class Suite:
     @property
     def headlines(self) -> list[str]:
         models = ", ".join(model.shown for model in self.models)
-        lines = [f"{models} on {device_name(self.device)} ({self.device})", left_out(self.emulated)]
+        lines = [f"{models} on {device_name(self.device)} ({self.device})", self.without_instructions]
         return [f"fastdiff: {line}" for line in lines if line]
+
+    @property
+    def without_instructions(self) -> str:
+        """What the CPU's lack of them does to this session; empty where nothing is lacking."""
+        names = {name: None for ladder in self.ladders.values() for name in ladder.refused(self.emulated)}
+        return without_instructions(self.emulated, names)
 
     @property
     def heading(self) -> str:

@@ -3,9 +3,9 @@
 from fastdiff.measure.environment import emulated
 from fastdiff.recipes import LADDER
 
-MISSING = emulated("cpu")
-HERE = LADDER.native(MISSING)
-NATIVE = tuple(stage.name for stage in HERE if not stage.recipe.arithmetic & set(MISSING))
-"""What is not left out here."""
+EMULATED = emulated("cpu")
+HERE = LADDER.native(EMULATED)
+NATIVE = tuple(name for name in HERE.names if name not in HERE.refused(EMULATED))
+"""What is not skipped here."""
 DTYPE = HERE["sdpa"].recipe.dtype
 """The shortest that is quick here."""

@@ -24,6 +24,7 @@ from fastdiff.record.accept import LOCK, accept
 from fastdiff.record.baselines import accepted, folder_of, newest
 from fastdiff.record.checks import RecordError
 from fastdiff.record.files import read_baseline, read_benchmarks, write
+from fastdiff.record.listings import baselines_text
 from fastdiff.record.run import FAILED, SKIPPED, Baseline, Noise, Quality, Round, Run, StageRecord
 
 COMMAND = str(Path(sys.executable).with_name("fastdiff"))
@@ -243,6 +244,15 @@ def test_what_is_not_possible_here_is_accepted_with_the_rest(root: Path, said: l
     accept(kept(root, run), "again", root=root, say=said.append)
     assert baseline_of(root).acceptance.forced == ()
     assert baseline_of(root).run.stage("shapes-int8") == skipped
+    assert said.count("shapes-int8: skipped: emulated here") == 2
+    listed = "\n".join(baselines_text(root))
+    assert re.search(r"stages +shapes-fp32\n +skipped +shapes-int8\n", listed)
+
+
+def test_a_run_that_measured_nothing_is_no_baseline(root: Path, said: list[str]) -> None:
+    skipped = a_stage(state=SKIPPED, reason="emulated here", rounds=(), quality=None)
+    with pytest.raises(RecordError, match="none of its stages was measured"):
+        accept(kept(root, a_run(skipped)), "one", root=root, say=said.append)
 
 
 def test_what_was_measured_and_is_skipped_now_is_not(root: Path, said: list[str]) -> None:

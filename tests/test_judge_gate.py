@@ -509,8 +509,7 @@ def test_what_was_asked_for_and_is_not_there_is_missing() -> None:
     assert words(judge(narrowed)) == {}, "what was not asked for is not missing"
 
 
-SKIPPED = replace(stage("int8", "sdpa", 1.0), state="skipped", reason="emulated here", rounds=(), first_call_s=None)
-SKIPPED = replace(SKIPPED, memory=None, components=None, fingerprint={})
+SKIPPED = StageRecord("m", "int8", "sdpa", request=SDPA.request, state="skipped", reason="emulated here")
 WITHOUT = replace(RUN, expected=("m-bf16", "m-sdpa", "m-int8"), stages=(*RUN.stages, SKIPPED))
 
 
@@ -520,8 +519,16 @@ def test_what_is_not_possible_here_is_missing_until_that_is_accepted() -> None:
     assert found["int8 stage"].reason == "m-int8 is skipped: emulated here"
     assert found["int8 stage"].next.startswith("fastdiff accept")
     assert words(judge(WITHOUT, replace(ACCEPTED, run=WITHOUT))) == {}
-    elsewhy = replace(WITHOUT, stages=(*RUN.stages, replace(SKIPPED, reason="not possible here")))
-    assert words(judge(elsewhy, replace(ACCEPTED, run=WITHOUT))) == {"int8 stage": "MISSING"}
+    for another in (replace(SKIPPED, reason="not possible here"), replace(SKIPPED, state="failed")):
+        changed = replace(WITHOUT, stages=(*RUN.stages, another))
+        assert words(judge(changed, replace(ACCEPTED, run=WITHOUT))) == {"int8 stage": "MISSING"}
+
+
+def test_what_was_measured_and_is_skipped_now_is_to_be_measured_and_not_accepted() -> None:
+    whole = replace(WITHOUT, stages=(*RUN.stages, stage("int8", "sdpa", 0.9)))
+    found = judge(WITHOUT, replace(ACCEPTED, run=whole))
+    assert words(found) == {"int8 stage": "MISSING"}
+    assert found["int8 stage"].next == LOOK + "int8"
 
 
 def test_a_stage_that_was_accepted_as_impossible_is_new_once_it_is_there() -> None:

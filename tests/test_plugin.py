@@ -138,9 +138,9 @@ class TestEagerStages:
         assert files.read(project / "runs.json").complete
 
     def test_markdown_is_written(self, project: Path, result: subprocess.CompletedProcess[str]) -> None:
-        title, _, *table = (project / "reports/ladder.md").read_text().rstrip().splitlines()
+        title, *_, table = (project / "reports/ladder.md").read_text().rstrip().split("\n\n")
         assert title.startswith("### twin on ")
-        assert [line.split("|")[1].strip() for line in table[2:]] == EAGER
+        assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == EAGER
 
 
 class TestTroubles:
@@ -243,6 +243,45 @@ def pytest_collection_finish(session):
         assert len(self.outcomes(result, "FAILED", "twin-lazy")) == 3
         table = [line for line in result.stdout.splitlines() if line.startswith("lazy ")]
         assert " ms " not in table[0].replace("first", "").split("x")[0][:30]
+
+
+OLD_PROCESSOR = """
+from pathlib import Path
+from fastdiff.measure import environment
+environment.CPUINFO = Path(__file__).with_name("cpuinfo")
+environment.CPUINFO.write_text("model name: Old CPU\\nflags: avx2 fma\\n")
+"""
+
+
+def test_a_cpu_without_instructions_skips_what_needs_them(project: Path, tmp_path: Path) -> None:
+    old = with_conftest(project, tmp_path, OLD_PROCESSOR)
+    result = run(old, "--fastdiff-stage=fp32,bf16,sdpa,int8", "-k", "applied or parity", "-rs")
+    assert result.returncode == 0, result.stdout
+    assert "4 passed, 4 skipped" in result.stdout
+    assert "twin-bf16: this CPU has no instructions for bfloat16" in result.stdout
+    assert "twin-int8: this CPU has no instructions for int8" in result.stdout
+    assert result.stdout.count("stages stay in float32, and bf16 and int8 are skipped") == 2, (
+        "above and beside the table"
+    )
+    told = next(line for line in result.stdout.splitlines() if line.startswith("run file: "))
+    found = files.read(old / told.removeprefix("run file: "))
+    assert found.device.name.startswith("Old CPU, ")
+    assert found.device.name.endswith(", AVX2")
+    states = {stage.stage: (stage.state, stage.reason, stage.follows) for stage in found.stages}
+    assert states["bf16"] == ("skipped", "emulated here", "fp32")
+    assert states["int8"][:2] == ("skipped", "emulated here")
+    assert states["sdpa"] == ("measured", "", "fp32")
+    sdpa = found.stage("twin-sdpa")
+    assert sdpa is not None
+    assert sdpa.recipe["dtype"] == "float32"
+
+
+def test_emulation_that_is_asked_for_is_measured(project: Path, tmp_path: Path) -> None:
+    old = with_conftest(project, tmp_path, OLD_PROCESSOR)
+    result = run(old, "--fastdiff-stage=bf16", "--fastdiff-steps=1", "-k", "applied", "--fastdiff-emulate")
+    assert result.returncode == 0, result.stdout
+    assert "1 passed" in result.stdout
+    assert "instructions" not in result.stdout
 
 
 def test_reference_is_drawn_for_a_stage_that_runs_alone(project: Path) -> None:

@@ -234,7 +234,7 @@ def test_a_compiled_setting_proves_it(tiny: Model, tmp_path: Path) -> None:
 
 def test_what_is_only_emulated_is_said_before_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = published.setting(published.model("shapes"), published.recipe(dtype="bf16"), device="cpu", rounds=1)
-    sentence = "bfloat16 is only emulated on this CPU, and takes many times as long as float32"
+    sentence = "this CPU has no instructions for bfloat16 and takes many times as long for it as for float32"
     for missing, said in ((("bfloat16", "int8"), [sentence]), (("int8",), []), ((), [])):
         monkeypatch.setattr(results, "emulated", lambda _, missing=missing: missing)
         assert results.headline(asked)[2:] == said

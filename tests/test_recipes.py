@@ -26,8 +26,8 @@ from fastdiff.recipes import (
     RecipeError,
     Stage,
     ladder,
-    left_out,
     stage,
+    without_instructions,
 )
 
 NAMES = ("fp32", "bf16", "sdpa", "compile", "fused-qkv", "int8")
@@ -268,6 +268,8 @@ def test_stages_stay_in_float32_where_bfloat16_is_emulated() -> None:
             LADDER[name], follows=here[name].follows, recipe=replace(LADDER[name].recipe, dtype="float32")
         )
     assert [here[name].follows for name in NAMES[3:]] == list(NAMES[2:-1])
+    assert here.refused(("bfloat16",)) == ("bf16",)
+    assert here.refused(("bfloat16", "int8")) == ("bf16", "int8")
 
 
 def test_techniques_in_half_precision_do_the_same() -> None:
@@ -276,6 +278,7 @@ def test_techniques_in_half_precision_do_the_same() -> None:
     assert here["default"].follows == "unoptimized"
     assert {stage.recipe.dtype for stage in here if stage.name != "half"} == {"float32"}
     assert here.reference.name == TECHNIQUES.reference.name
+    assert here.refused(("bfloat16", "int8")) == ("half",)
 
 
 def test_a_stage_about_more_than_its_dtype_keeps_the_rest() -> None:
@@ -291,9 +294,9 @@ def test_a_stage_about_more_than_its_dtype_keeps_the_rest() -> None:
 @pytest.mark.parametrize(
     ("recipe", "emulated", "words"),
     [
-        (LADDER["bf16"].recipe, ("bfloat16",), ("bfloat16 is only emulated", "--fastdiff-emulate")),
-        (TECHNIQUES["half"].recipe, ("bfloat16", "int8"), ("bfloat16 is only emulated", "--emulate")),
-        (LADDER["int8"].recipe, ("int8",), ("int8 is only emulated", "float32")),
+        (LADDER["bf16"].recipe, ("bfloat16",), ("no instructions for bfloat16", "--fastdiff-emulate")),
+        (TECHNIQUES["half"].recipe, ("bfloat16", "int8"), ("no instructions for bfloat16", "--emulate")),
+        (LADDER["int8"].recipe, ("int8",), ("no instructions for int8", "float32")),
     ],
     ids=["bfloat16", "half", "int8"],
 )
@@ -310,13 +313,34 @@ def test_weights_alone_in_int8_need_no_products_in_int8() -> None:
     assert recipe.on("cpu", emulated=("bfloat16", "int8")) == recipe
 
 
-def test_what_is_left_out_is_one_sentence() -> None:
-    assert left_out(()) == ""
-    assert left_out(("bfloat16", "int8")) == (
-        "this CPU only emulates bfloat16 and int8: stages stay in float32, and those that are about it are left out "
-        "(--fastdiff-emulate measures them)"
+def test_what_a_cpu_lacks_is_told_in_one_sentence() -> None:
+    def told(*emulated: str, of: Ladder = LADDER) -> str:
+        return without_instructions(emulated, of.native(emulated).refused(emulated))
+
+    assert told() == ""
+    as_written = " (--fastdiff-emulate measures as written)"
+    assert told("bfloat16", "int8") == (
+        "this CPU has no instructions for bfloat16 and int8: stages stay in float32, and bf16 and int8 are skipped"
+        + as_written
     )
-    assert "float32" not in left_out(("int8",))
+    assert told("int8") == "this CPU has no instructions for int8: int8 is skipped" + as_written
+    plain = Ladder((LADDER["fp32"],))
+    assert (
+        told("bfloat16", of=plain) == "this CPU has no instructions for bfloat16: stages stay in float32" + as_written
+    )
+    assert told("int8", of=plain) == "this CPU has no instructions for int8: nothing here needs it" + as_written
+
+
+def test_what_is_compared_with_a_stage_that_is_skipped_is_compared_with_what_that_follows() -> None:
+    own = Ladder(LADDER.stages, compared_with="bf16")
+    assert own.native(("bfloat16",)).reference.name == "fp32"
+    assert own.native(("int8",)).reference.name == "bf16"
+
+
+def test_what_is_impossible_anyway_is_refused_for_that() -> None:
+    recipe = Recipe(dtype="bfloat16", attention="sdpa", quantize="int4-weight-only")
+    with pytest.raises(RecipeError, match="has kernels for CUDA devices only"):
+        recipe.on("cpu", emulated=("bfloat16", "int8"))
 
 
 # -- ladders of the user's own ----------------------------------------------------------------------------------------

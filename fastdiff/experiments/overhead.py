@@ -63,7 +63,10 @@ def measure(stage: str, rounds: int) -> list[tuple[float, float]]:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"the measurement failed:\n{done.stdout[-3000:]}")
-        found = json.loads((Path(folder) / "result.json").read_text())["benchmarks"][0]
+        timed = json.loads((Path(folder) / "result.json").read_text() or "{}").get("benchmarks")
+        if not timed:
+            raise SystemExit(f"{stage} is not possible here, so nothing was timed; name another --stage.")
+        found = timed[0]
     return list(zip(found["stats"]["data"], found["extra_info"]["bare_s"], strict=True))
 
 

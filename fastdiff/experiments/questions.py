@@ -82,14 +82,14 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
     model = _model(asked, project)
     names = (*asked.stages, *([asked.old_stage] if asked.old_stage else []))
     kind = _kind(asked)
-    missing = () if asked.emulate else emulated(kind)
-    ladder = whole(LADDERS["published"], names, tables(project)["stages"]).native(missing)
+    lacking = () if asked.emulate else emulated(kind)
+    ladder = whole(LADDERS["published"], names, tables(project)["stages"]).native(lacking)
     for name in names:
         if name not in ladder.names:
             raise RecipeError(unknown("stage", name, list(ladder.names)))
     stages = [stage for stage in ladder if not asked.stages or stage.name in asked.stages]
     if not asked.stages:
-        stages = [stage for stage in stages if not stage.recipe.arithmetic & set(missing)]
+        stages = [stage for stage in stages if stage.name not in ladder.refused(lacking)]
     if asked.old_stage and len(stages) != 1:
         raise RecipeError(
             f"--old-stage {asked.old_stage} is compared with one stage, and {len(stages)} were asked for."
@@ -100,7 +100,7 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
     if asked.size is not None and asked.size % SIDE:
         raise RecipeError(f"--size is {asked.size}; give a multiple of {SIDE}.")
     for stage in (*stages, *([ladder[asked.old_stage]] if asked.old_stage else [])):
-        stage.recipe.on(kind, emulated=missing)
+        stage.recipe.on(kind, emulated=lacking)
     return [
         Question(
             old=work(old, model, ladder[asked.old_stage] if asked.old_stage else stage, asked, project),

@@ -188,7 +188,8 @@ class Session:
                 raise BisectError(f"the good end cannot be measured: {trouble}; name another --good.")
             return _step(spec, answer, time.monotonic() - began)
 
-        about = {name: str(value) for name, value in asdict(asked).items() if (name, value) != ("band", None)}
+        later = {"band": None, "emulate": False}  # which older files do not have
+        about = {name: str(value) for name, value in asdict(asked).items() if later.get(name, ...) != value}
         about["also"] = masked(" ".join(said))
         about["on"] = device_slug(device_kind() if asked.device == "auto" else asked.device)
         keep = self.root / FOLDER / f"bisect-{package}-{good}-{bad}-{asked.model}-{'-'.join(asked.stages)}.json"

@@ -30,8 +30,9 @@ def measure(model: str, stage: str, device: str, rounds: int, faults: tuple[Faul
     from fastdiff.recipes import LADDER
 
     entry = next(known for known in CATALOGUE if known.name == model)
-    climbed = LADDER.native(emulated(device))[stage]
-    climbed.recipe.on(device.partition(":")[0], emulated=emulated(device))
+    lacking = emulated(device)
+    climbed = LADDER.native(lacking)[stage]
+    climbed.recipe.on(device.partition(":")[0], emulated=lacking)
     live = LiveStage(entry, climbed, device, entry.request, rounds)
     try:
         put_in(faults, live)
@@ -78,10 +79,14 @@ def main() -> None:
     options = parser.parse_args()
 
     from fastdiff.faults import parse
+    from fastdiff.recipes import RecipeError
 
     for text in options.inject or [""]:
         faults = parse(text) if text else ()
-        record = measure(options.model, options.stage, options.device, options.rounds, faults)
+        try:
+            record = measure(options.model, options.stage, options.device, options.rounds, faults)
+        except RecipeError as error:
+            raise SystemExit(str(error)) from None
         print(json.dumps(asdict(record)), flush=True)
 
 

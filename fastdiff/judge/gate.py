@@ -128,13 +128,13 @@ def _missing(id_: str, record: StageRecord | None, baseline: Baseline | None) ->
     command = "pytest perf_tests --benchmark-compare"
     if record is None:
         return Verdict(MISSING, f"{id_} was asked for and not measured", next=f"{command} -k {id_}")
-    accepted = baseline.run.stage(id_) if baseline else None
     if record.state == MEASURED and record.rounds:
         return None
     why = f"is {record.state}" if record.state != MEASURED else "was not timed"
     told = f"{id_} {why}" + (f": {record.reason}" if record.reason else "")
-    if record.state == SKIPPED:
-        alike = accepted is not None and (accepted.state, accepted.reason) == (record.state, record.reason)
+    accepted = baseline.run.stage(id_) if baseline else None
+    if record.state == SKIPPED and (accepted is None or accepted.state == SKIPPED):
+        alike = accepted is not None and accepted.reason == record.reason
         return None if alike else Verdict(MISSING, told, next=ACCEPT)
     return Verdict(MISSING, told, next=f"{command} --fastdiff-model {record.model} --fastdiff-stage {record.stage}")
 

@@ -35,8 +35,13 @@ VIRTUAL = r"^flags\b.*\bhypervisor\b"
 
 AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq"})
 """What torch and its libraries ask for together before they take their AVX512 kernels."""
-INSTRUCTIONS = {"AVX512": AVX512, "AVX2": frozenset({"avx2", "fma"})}
-"""Of x86, the widest first, as torch calls them."""
+INSTRUCTIONS = {
+    "AVX512": AVX512 | {"avx512_vnni"},
+    "AVX512 without VNNI": AVX512,
+    "AVX2": frozenset({"avx2", "fma"}),
+    "BF16": frozenset({"asimd", "bf16"}),
+}
+"""By a name, what tells the kernels apart that are chosen, the most of it first; the last one is ARM's."""
 NATIVE = {
     "bfloat16": (AVX512, frozenset({"avx_ne_convert", "avx_vnni_int8"}), frozenset({"bf16"})),
     "int8": (AVX512 | {"avx512_vnni"}, frozenset({"asimd"})),
@@ -66,14 +71,16 @@ def device_name(device: str) -> str:
     if kind == "cuda":
         names = _gpu_names()
         return names[int(index or 0)] if len(names) > int(index or 0) else "unknown GPU"
-    known = [name for name, needed in INSTRUCTIONS.items() if needed <= _cpu_features()]
+    features = _cpu_features()
+    known = [name for name, needed in INSTRUCTIONS.items() if needed <= features]
     return ", ".join([_cpu_brand(), f"{len(usable_cores())} cores", *known[:1]])
 
 
 def emulated(device: str) -> tuple[str, ...]:
     """The arithmetic for which a CPU has no instructions, so that it takes many times as long as float32 there.
 
-    Empty on a GPU, and where the system does not say what its processor can do.
+    Empty on a GPU, and where the system does not say what its processor can do. A variable that forbids instructions
+    which are there is not looked at: whoever sets one wants to see what it does.
     """
     features = _cpu_features()
     if not device.startswith("cpu") or not features:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
+from fastdiff.record.run import SKIPPED
 from fastdiff.record.table import aligned
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def changes(old: Run | None, new: Run, only: Sequence[str] = ()) -> list[str]:
     notes = []
     for id_ in ids:
         before, after = old.stage(id_) if old else None, new.stage(id_)
+        if after and after.state == SKIPPED:
+            notes.append(f"{id_}: skipped: {after.reason}")
         rows += _rows(id_, before, after, same_canary)
         if before and after:
             for kind in ("recipe", "request", "fingerprint"):

@@ -26,6 +26,8 @@ def objections(run: Run, ids: Collection[str] = (), before: Run | None = None) -
         found.append(f"the session did not come to its end ({run.outcome or 'no outcome'})")
     if not run.stages:
         found.append("it holds no stage")
+    elif all(stage.state == SKIPPED for stage in run.stages):
+        found.append("none of its stages was measured")
     found += [f"{id_} was asked for and is not there" for id_ in run.expected if run.stage(id_) is None]
     return found + [sentence for stage in run.stages for sentence in _against(stage, before)]
 

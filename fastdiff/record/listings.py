@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fastdiff.record.baselines import FOLDER, accepted, devices
 from fastdiff.record.checks import RecordError
 from fastdiff.record.files import RUNS, read, read_baseline, runs
+from fastdiff.record.run import SKIPPED
 from fastdiff.record.table import aligned
 
 if TYPE_CHECKING:
@@ -56,9 +57,11 @@ def _baseline(path: Path) -> list[str]:
 
 def _described(baseline: Baseline) -> list[str]:
     how, noise = baseline.acceptance, baseline.noise
+    skipped = [stage.id for stage in baseline.run.stages if stage.state == SKIPPED]
     measured = f"measured over {noise.trials} processes, latency ±{noise.latency_sd:.1%}" if noise else "declared"
     facts = [
-        ("stages", " ".join(stage.id for stage in baseline.run.stages)),
+        ("stages", " ".join(stage.id for stage in baseline.run.stages if stage.state != SKIPPED)),
+        *([("skipped", " ".join(skipped))] if skipped else ()),
         ("accepted", f"{how.when} by {how.by}"),
         ("reason", how.reason),
         *([("only", " ".join(how.only))] if how.only else ()),

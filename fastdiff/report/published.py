@@ -459,7 +459,7 @@ def headline(setting: Setting) -> list[str]:
         f'{request.steps} steps, batch {request.batch}, "{request.prompt}"',
         described({name: _cell(value) for name, value in _asked(setting).items()}),
         *(
-            f"{kind} is only emulated on this CPU, and takes many times as long as float32"
+            f"this CPU has no instructions for {kind} and takes many times as long for it as for float32"
             for kind in emulated(setting.device)
             if kind in setting.recipe.arithmetic
         ),

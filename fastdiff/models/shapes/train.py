@@ -249,6 +249,7 @@ def train_denoiser(folder: Path, vae: nn.Module, plan: DenoiserLesson, start: De
     )
     torch.manual_seed(SEED + plan.pixels + lesson.steps)  # a resumed lesson must not see the same batches again
     alphas = architecture.scheduler().alphas_cumprod
+    mixed = plan.bf16 and "bfloat16" not in emulated("cpu")
     for done in lesson:
         _set_rate(optimizer, learning_rate(plan.learning_rate, done, (lesson.steps + 1) / plan.warm_up_steps))
         chosen = torch.randint(0, len(latents), (plan.batch,))
@@ -258,7 +259,7 @@ def train_denoiser(folder: Path, vae: nn.Module, plan: DenoiserLesson, start: De
         signal = alphas[timesteps].sqrt()[:, None, None, None]
         spread = (1 - alphas[timesteps]).sqrt()[:, None, None, None]
         keep = (torch.rand(plan.batch) >= CAPTION_DROPOUT).float()
-        with torch.autocast("cpu", torch.bfloat16, enabled=plan.bf16 and "bfloat16" not in emulated("cpu")):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             velocity = model(signal * clean + spread * noise, timesteps, tokens[chosen], keep, plan.pixels)
         loss = functional.mse_loss(velocity.float(), signal * noise - spread * clean)
         optimizer.zero_grad(set_to_none=True)
