@@ -106,7 +106,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
         "is beyond the band of ±15 % (in the canary's unit; +49.9 % in seconds)",
         LOOK + "sdpa --fastdiff-trials 4",
     ),
-    "slower by 50 % with the machine": ({"rounds": timed(1.5, canary=1.5 * CANARY_S)}, {"ladder": "SLOW"}, "", ""),
+    "slower by 50 % with the machine": ({"rounds": timed(1.5, canary=1.5 * CANARY_S)}, {}, "", ""),
     "faster": ({"rounds": timed(0.6)}, {"latency": "FAST", "ladder": "FAST"}, "accept it, or explain it", ACCEPT),
     "at the edge of the band": (
         {"rounds": timed(1.15)},
@@ -389,13 +389,21 @@ def test_a_mood_is_none_that_chance_explains() -> None:
 def test_a_lost_gain_is_told_as_one() -> None:
     verdict = judge(tonight(rounds=timed(1.37)))["sdpa ladder"]
     assert verdict.word == "SLOW"
-    assert verdict.reason.startswith("sdpa used to pay 1.40x over bf16 and now pays 1.02x: +37.")
+    assert verdict.reason.startswith("sdpa used to pay 1.40x over bf16 and now pays 1.02x (in the canary's unit): +37.")
     assert verdict.next == LOOK + "bf16,sdpa", "a second look is one at latencies"
 
 
 def test_the_ladder_needs_no_canary_and_no_equal_speed() -> None:
     slower = tuple(replace(one, rounds=timed(3 * one.rounds[3].wall_s, canary=None)) for one in RUN.stages)
     assert judge(replace(RUN, stages=slower))["sdpa ladder"].word == "SAME"
+
+
+def test_a_ladder_in_seconds_compares_with_one_of_canaries() -> None:
+    """A ratio has no unit."""
+    bare = tuple(replace(one, rounds=tuple(replace(r, canary_s=None) for r in one.rounds)) for one in RUN.stages)
+    verdict = judge(replace(RUN, stages=bare))["sdpa ladder"]
+    assert verdict.word == "SAME"
+    assert "now pays 1.40x: " in verdict.reason
 
 
 def test_without_the_stage_before_there_is_no_ladder() -> None:

@@ -60,6 +60,21 @@ def test_standard_deviations_are_pooled_over_stages() -> None:
     assert noise.freedom(found) == 6
 
 
+def test_gains_are_those_of_canaries_where_the_machine_changed_between_two_stages() -> None:
+    moods = (0.5, 0.8, 1.0, 2.0)
+    runs = [
+        with_stage(
+            night,
+            rounds=tuple(
+                replace(r, wall_s=r.wall_s * mood, canary_s=(r.canary_s or 0) * mood)
+                for r in stage("bf16", night).rounds
+            ),
+        )
+        for night, mood in enumerate(moods)
+    ]
+    assert noise.measured(runs).ladder_sd == pytest.approx(noise.measured(RUNS).ladder_sd)
+
+
 @pytest.mark.parametrize("fact", [{"cache": "cold"}, {"opening": ("compile",)}])
 def test_first_calls_count_with_those_that_began_alike(fact: dict[str, Any]) -> None:
     """Cold ones take a hundred times as long, and that is no noise."""

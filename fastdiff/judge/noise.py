@@ -13,7 +13,7 @@ from fastdiff.recipes import unknown
 from fastdiff.record.run import MEASURED, Noise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fastdiff.record.run import Run, StageRecord
 
@@ -40,7 +40,7 @@ DECLARED = {
         trials=0,
         latency_sd=0.04,  # measured: 0.027 to 0.053 between processes of a noisy night on two shared cores
         latency_raw_sd=0.12,  # measured there: 0.07 to 0.10, once 0.13
-        ladder_sd=0.06,  # not measured: two stages of one process share most of the machine's mood, not all of it
+        ladder_sd=0.06,  # measured: 0.033 to 0.068 in the canary's unit, in two nights of three (0.15 in one, of bf16)
         first_call_sd=0.15,  # not measured: compilation reads the disk and starts processes, so wider than a call
     ),
     "cuda": Noise(
@@ -127,7 +127,7 @@ def measured(runs: Sequence[Run]) -> Noise:
         trials=len(runs),
         latency_sd=_pooled(centres.values(), wide.latency_sd),
         latency_raw_sd=_pooled(raw.values(), wide.latency_raw_sd),
-        ladder_sd=_pooled(_gains(stages, raw), wide.ladder_sd),
+        ladder_sd=_pooled(_gains(stages, centres, raw), wide.ladder_sd),
         first_call_sd=_pooled(_first_calls(stages), wide.first_call_sd),
         centres=centres,
         raw_centres=raw,
@@ -163,12 +163,22 @@ def _usable(record: StageRecord) -> bool:
     return record.state == MEASURED and not record.injected and any(not one.void for one in record.rounds)
 
 
-def _gains(stages: dict[str, list[StageRecord]], raw: dict[str, tuple[float, ...]]) -> Iterable[list[float]]:
+def _gains(
+    stages: dict[str, list[StageRecord]], centres: dict[str, tuple[float, ...]], raw: dict[str, tuple[float, ...]]
+) -> Iterable[list[float]]:
     """Of each stage on the one that it follows, run by run."""
     for id_, records in stages.items():
-        before = raw.get(f"{records[0].model}-{records[0].follows}")
-        if before:
-            yield [old - new for old, new in zip(before, raw[id_], strict=True)]
+        if gains := gains_of(f"{records[0].model}-{records[0].follows}", id_, centres, raw):
+            yield gains
+
+
+def gains_of(before: str, id_: str, *told: Mapping[str, tuple[float, ...]]) -> list[float]:
+    """Of one stage on another, trial by trial, from the first of the tables of centres that holds both."""
+    for centres in told:
+        old, new = centres.get(before, ()), centres.get(id_, ())
+        if old and len(old) == len(new):
+            return [one - other for one, other in zip(old, new, strict=True)]
+    return []
 
 
 def _first_calls(stages: dict[str, list[StageRecord]]) -> Iterable[list[float]]:

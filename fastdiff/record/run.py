@@ -187,7 +187,8 @@ class Noise:
     latency_raw_sd: float
     """Of a stage's latency in seconds."""
     ladder_sd: float
-    """Of the ratio of a stage's latency to that of the stage it follows, in one process."""
+    """Of the ratio of a stage's latency to that of the stage it follows, in one process: of canaries, where it has them
+    (in older files of seconds, which scatter more)."""
     first_call_sd: float
     centres: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """By stage id: each trial's logarithm of the latency in the canary's unit."""
