@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.judge.estimates import CANARY, SECONDS, estimate, machines_unit
 from fastdiff.judge.facts import differences, listed
 from fastdiff.judge.looks import NO_SECOND_LOOK, Looks
-from fastdiff.judge.noise import MACHINES_SD, declared, spread
-from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, SAME, VOID, Verdict, decide
+from fastdiff.judge.noise import MACHINES_SD, declared, explained, spread
+from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, FAST, SLOW, VOID, Verdict, decide
 from fastdiff.recipes import Compile, Recipe
 from fastdiff.record.run import MACHINE, SKIPPED
 
@@ -109,17 +109,19 @@ class Case:
         )
 
     def decide(self, found: Estimate, band: float, far: str = "", shift: float = 0.0) -> Verdict:
-        """An alarm must also be clear of `shift`, by which the canary differs (its logarithm); SAME need not."""
+        """An alarm must also be clear of what a mood explains, whose canary differs by `shift` (its logarithm)."""
         verdict = replace(decide(found, band), far=far)
-        edge = (1 + band) * math.exp(abs(shift))
-        if shift and verdict.word != SAME and found.alarm_low <= edge and found.alarm_high >= 1 / edge:
+        low, high = explained(shift)
+        clear = found.alarm_low > (1 + band) * math.exp(high) or found.alarm_high < math.exp(low) / (1 + band)
+        if verdict.word in (SLOW, FAST) and not clear:
+            mood = high if verdict.word == SLOW else low
             change = f"{abs(100 * math.expm1(shift)):.0f} % {'more' if shift > 0 else 'less'} time"
-            mood = f"the canary takes {change} than when the run was accepted, so the machine is in another mood"
-            undecided = decide(found, band, advice="", settling=f"{mood}: measure again at another hour")
-            if undecided.word != AMBIGUOUS:
-                reason = f"{undecided.reason}, but {mood}, which may explain it: measure again at another hour"
-                undecided = replace(undecided, word=AMBIGUOUS, reason=reason)
-            verdict = replace(undecided, far=far, mood=shift)
+            beyond = decide(found, band, advice="").reason
+            told = (
+                f"{beyond}, but the canary takes {change} than when the run was accepted: the machine is in another "
+                f"mood, which may explain {100 * math.expm1(mood):+.0f} %; measure again at another hour"
+            )
+            verdict = replace(verdict, word=AMBIGUOUS, reason=told, mood=mood)
         if verdict.word == AMBIGUOUS and far:
             return replace(verdict, reason=f"{found} says little, because {far}: accept a new one", next=ACCEPT)
         if verdict.word == AMBIGUOUS and not verdict.mood and not self.noise.trials:

@@ -83,7 +83,7 @@ def latency(case: Case) -> Verdict | None:
         told = f"{told}, mean of {len(candidates)} fresh processes: {each}"
     if disturbed := 1 + len(record.further_rounds) - len(looks):
         told = f"{told}; {disturbed} more were disturbed"
-    slower = verdict.word == SLOW or (verdict.mood and found.alarm_low > 1 + case.policy.latency)
+    slower = verdict.word == SLOW or verdict.mood > 0
     details = tuple(explain(record, base, case.environment, case.base_environment)) if slower else ()
     return replace(verdict, reason="; ".join([f"{verdict.reason} ({told})", *details[:1]]), details=details)
 

@@ -28,6 +28,12 @@ where the accepted run has too few trials."""
 MOOD_CONFIDENCE = 0.95
 """That the machine is in another mood than when the run was accepted, before that excuses anything."""
 
+MOOD_SLOPES = (-0.3, 0.1)
+"""How a call's time in the canary's unit may move with the canary's own time, as slopes of logarithms: measured over
+sixteen sets of 8 to 30 processes, on two hosts in two nights in which the canary took up to twice as long. They lay
+between -0.28 and +0.08 (one set of ten aside, which says little), and were -0.11 together: the canary overdoes it a
+little. A canary of products alone, without Python, was off by as much as it moved."""
+
 FEWEST_OWN_TRIALS = 5
 """Student's t of four degrees of freedom is already twice as wide as that of many."""
 
@@ -84,17 +90,20 @@ def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[flo
 
 
 def canary_shift(now: Sequence[float], accepted: Sequence[float]) -> float:
-    """By how much the canary's time, as a logarithm, differs from the accepted one; 0 where chance explains it.
-
-    The canary follows the machine badly: from a quiet hour to a busy one it took 20 % longer, and calls another 20 % in
-    its own unit. So what it moved is also how wrong its unit may be, and no number of processes of one hour changes it.
-    """
+    """By how much the canary's time, as a logarithm, differs from the accepted one; 0 where chance explains it."""
     sd, degrees = CANARY_SD, math.inf
     if len(accepted) >= FEWEST_OWN_TRIALS:
         sd, degrees = math.sqrt(variance(accepted)), len(accepted) - 1
     shift = fmean(now) - fmean(accepted)
     limit = float(stdtrit(degrees, (1 + MOOD_CONFIDENCE) / 2)) * sd * math.sqrt(1 / len(now) + 1 / len(accepted))
     return shift if abs(shift) > limit else 0.0
+
+
+def explained(shift: float) -> tuple[float, float]:
+    """Between which logarithms a call in the canary's unit may differ by the machine's mood alone, where the canary
+    differs by `shift`. No number of processes of one hour makes this smaller."""
+    ends = [slope * shift for slope in MOOD_SLOPES]
+    return min(0.0, *ends), max(0.0, *ends)
 
 
 def measured(runs: Sequence[Run]) -> Noise:

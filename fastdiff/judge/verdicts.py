@@ -44,7 +44,7 @@ class Verdict:
     far: str = ""
     """Why the accepted run is far away, as of another machine: no further process of this one tells more."""
     mood: float = 0.0
-    """By how much the canary differs from the accepted one, as a logarithm, where this kept a difference from being an
+    """What another mood of the machine may explain of a difference, as a logarithm, where this kept it from being an
     alarm: only another hour tells more."""
     excused: bool = False
     """A change that other versions of the libraries explain; it fails in strict mode only."""
