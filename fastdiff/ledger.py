@@ -20,13 +20,13 @@ from fastdiff.judge.verdicts import MISSING, VOID, Verdict, fails
 from fastdiff.measure.environment import device_name, device_slug, environment
 from fastdiff.record import baselines, files
 from fastdiff.record.checks import RecordError
-from fastdiff.record.run import FAILED, INCOMPLETE, MEASURED, SKIPPED, Device, Run, StageRecord
+from fastdiff.record.run import FAILED, INCOMPLETE, MEASURED, Device, Run, StageRecord
 from fastdiff.report import verdicts
 from fastdiff.report.ladder import Rung
 from fastdiff.settings import OF_PAIRS, configured_policy, given_options, project_folder, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from fastdiff.experiments.ab import Answer
@@ -57,8 +57,8 @@ class Ledger:
     judgements: dict[tuple[str, str], Judgement] = field(default_factory=dict)
     """By stage and metric; empty in a session that compares with nothing."""
     baseline: Baseline | None = None
-    elsewhere: Baseline | None = None
-    """The newest baseline of another device of the same kind, for the ladder where this device has none."""
+    elsewhere: Sequence[Baseline] = ()
+    """The newest baseline of every other device of the same kind, for the ladder where this device has none."""
     deselected: dict[str, list[str]] = field(default_factory=dict)
     """By stage, the names of its tests that were collected and taken away again."""
     outcome: str = ""
@@ -84,7 +84,10 @@ class Ledger:
         self._environment: dict[str, Any] = {}
         self._machine_info: Any = None
         self.against = _shown(asked.against)
-        if self.comparing and not self.against:
+        if self.comparing and self.against:
+            with suppress(RecordError):  # it is asked only what was skipped when it was accepted
+                self.baseline = baselines.newest(baselines.folder_of(root, device_slug(self.device)))
+        elif self.comparing:
             self.baseline = compared_with(self.config, self.device)
             if self.baseline is None:
                 self.elsewhere = baselines.of_kind(root, self.kind, but=device_slug(self.device))
@@ -297,8 +300,7 @@ class Ledger:
             )
             for judgement in judged:
                 record = self.records.get(judgement.stage)
-                impossible = record is not None and record.state == SKIPPED
-                if self.against and (judgement.verdict.word != MISSING or impossible):
+                if self.against and judgement.verdict.word != MISSING:
                     continue
                 if judgement.verdict.word == MISSING:
                     told = record is not None and record.state == FAILED  # and so not missing without a word

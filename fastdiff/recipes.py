@@ -407,7 +407,9 @@ def ladder(*steps: Step) -> Ladder:
     return Ladder(tuple(stages))
 
 
-def without_instructions(emulated: Collection[str], refused: Collection[str]) -> str:
+def without_instructions(
+    emulated: Collection[str], refused: Collection[str], option: str = "--fastdiff-emulate"
+) -> str:
     """What a CPU that only emulates something makes of a ladder, in one sentence; empty where it lacks nothing."""
     if not emulated:
         return ""
@@ -415,7 +417,7 @@ def without_instructions(emulated: Collection[str], refused: Collection[str]) ->
     told += [f"{' and '.join(refused)} {'is' if len(refused) == 1 else 'are'} skipped"] if refused else []
     return (
         f"this CPU has no instructions for {' and '.join(emulated)}: {', and '.join(told or ['nothing here needs it'])}"
-        " (--fastdiff-emulate measures as written)"
+        f" ({option} measures as written)"
     )
 
 

@@ -31,7 +31,7 @@ from fastdiff.recipes import (
     without_instructions,
 )
 from fastdiff.record.checks import NAME, RecordError
-from fastdiff.record.run import FAILED, SKIPPED, StageRecord
+from fastdiff.record.run import EMULATED_HERE, FAILED, IMPOSSIBLE_HERE, SKIPPED, StageRecord
 from fastdiff.settings import (
     configured_models,
     configured_policy,
@@ -169,7 +169,8 @@ class Suite:
     @property
     def without_instructions(self) -> str:
         """What the CPU's lack of them does to this session; empty where nothing is lacking."""
-        names = {name: None for ladder in self.ladders.values() for name in ladder.refused(self.emulated)}
+        refused = {name: None for ladder in self.ladders.values() for name in ladder.refused(self.emulated)}
+        names = [name for name in refused if not self.settings.stage or name in self.settings.stage]
         return without_instructions(self.emulated, names)
 
     @property
@@ -268,7 +269,7 @@ class Suite:
         try:
             yield
         except RecipeError as error:
-            remark = "emulated here" if isinstance(error, EmulatedError) else "not possible here"
+            remark = EMULATED_HERE if isinstance(error, EmulatedError) else IMPOSSIBLE_HERE
             raise pytest.skip.Exception(self._give_up(subject, remark, f"{subject.id}: {error}", SKIPPED)) from None
         except WeightsError as error:
             raise self._failure(subject, "weights missing", f"{subject.id}: {error}") from None

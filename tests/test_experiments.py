@@ -29,7 +29,7 @@ def test_a_trial_measures_clean_and_with_faults(records: list[StageRecord]) -> N
 
 
 def test_a_trial_that_fails_shows_its_last_words() -> None:
-    with pytest.raises(RuntimeError, match="no stage is called 'sdpaa'; did you mean 'sdpa'"):
+    with pytest.raises(SystemExit, match="no stage is called 'sdpaa'; did you mean 'sdpa'"):
         trial.in_a_fresh_process(["--stage", "sdpaa"])
 
 

@@ -365,9 +365,14 @@ def test_an_alarm_must_be_clear_of_what_a_mood_explains() -> None:
     )
     assert told.next.startswith(LOOK + "sdpa --fastdiff-trials 4")
     assert told.details, "where the time went tells a mood from a cause"
-    doubtful = beside(*busy, slower=1.15)
+    doubtful = beside(*busy, slower=1.145)
     assert doubtful.word == "AMBIGUOUS"
     assert "would settle it" in doubtful.reason, "whose interval is too wide anyway"
+    for slower in (1.18, 1 / 1.18):
+        between = beside(1.4 ** (-1 if slower > 1 else 1), slower=slower)
+        assert between.word == "AMBIGUOUS"
+        assert "would settle it" not in between.reason, "more processes of this hour end where it is"
+        assert "neither surely inside nor surely beyond the band of ±15 %; the canary takes " in between.reason
 
 
 def test_a_mood_explains_more_where_the_canary_overdoes_it() -> None:
@@ -433,12 +438,21 @@ ELSEWHERE = replace(ACCEPTED, run=replace(RUN, device=OTHER))
 
 
 def test_another_machines_ladder_raises_a_question_at_most() -> None:
-    verdict = judge(tonight(rounds=timed(9.0)), None, elsewhere=ELSEWHERE)["sdpa ladder"]
+    verdict = judge(tonight(rounds=timed(9.0)), None, elsewhere=[ELSEWHERE])["sdpa ladder"]
     assert verdict.word == "AMBIGUOUS"
     assert "used to pay 1.40x over bf16 on another box and pays 0.16x here" in verdict.reason
     assert not fails(verdict, strict=False)
-    assert judge(tonight(rounds=timed(1.37)), None, elsewhere=ELSEWHERE)["sdpa ladder"].word == "NEW"
-    assert judge(tonight(rounds=timed(9.0)), ACCEPTED, elsewhere=ELSEWHERE)["sdpa ladder"].word == "SLOW"
+    assert judge(tonight(rounds=timed(1.37)), None, elsewhere=[ELSEWHERE])["sdpa ladder"].word == "NEW"
+    assert judge(tonight(rounds=timed(9.0)), ACCEPTED, elsewhere=[ELSEWHERE])["sdpa ladder"].word == "SLOW"
+
+
+def test_of_other_machines_the_first_that_climbed_the_same_ladder_is_asked() -> None:
+    """The newest may be one without bfloat16, which climbed in float32."""
+    others = tuple(replace(one, recipe=one.recipe | {"dtype": "float32"}) for one in RUN.stages)
+    elsehow = replace(ELSEWHERE, run=replace(ELSEWHERE.run, stages=others, device=Device("a third", "cpu", "third")))
+    verdict = judge(tonight(rounds=timed(9.0)), None, elsewhere=[elsehow, ELSEWHERE])["sdpa ladder"]
+    assert "over bf16 on another box" in verdict.reason
+    assert "sdpa ladder" not in judge(tonight(rounds=timed(9.0)), None, elsewhere=[elsehow])
 
 
 # -- without a baseline -----------------------------------------------------------------------------------------------
@@ -478,6 +492,7 @@ def test_another_machine_of_the_model_needs_a_clearer_case() -> None:
     [
         ("machine", "another machine"),
         ("processor", "another machine"),
+        ("instructions", "other instructions"),
         ("boot", "perhaps on another host"),
         ("allocator", "something else with freed memory"),
     ],
@@ -536,7 +551,10 @@ def test_what_is_not_possible_here_is_missing_until_that_is_accepted() -> None:
     found = judge(WITHOUT)
     assert words(found) == {"int8 stage": "MISSING"}
     assert found["int8 stage"].reason == "m-int8 is skipped: emulated here"
-    assert found["int8 stage"].next.startswith("fastdiff accept")
+    assert found["int8 stage"].next == 'fastdiff accept {run} --only m-int8 --reason "..."', "beside what is accepted"
+    assert judge(WITHOUT, None)["int8 stage"].next == 'fastdiff accept {run} --reason "..."', "with the rest"
+    alone = replace(WITHOUT, expected=("m-int8",), stages=(SKIPPED,))
+    assert judge(alone, None)["int8 stage"].next == "", "a run that measured nothing is not accepted"
     assert words(judge(WITHOUT, replace(ACCEPTED, run=WITHOUT))) == {}
     for another in (replace(SKIPPED, reason="not possible here"), replace(SKIPPED, state="failed")):
         changed = replace(WITHOUT, stages=(*RUN.stages, another))
@@ -547,7 +565,7 @@ def test_what_was_measured_and_is_skipped_now_is_to_be_measured_and_not_accepted
     whole = replace(WITHOUT, stages=(*RUN.stages, stage("int8", "sdpa", 0.9)))
     found = judge(WITHOUT, replace(ACCEPTED, run=whole))
     assert words(found) == {"int8 stage": "MISSING"}
-    assert found["int8 stage"].next == LOOK + "int8"
+    assert found["int8 stage"].next == LOOK + "int8 --fastdiff-emulate", "or it would be skipped again"
 
 
 def test_a_stage_that_was_accepted_as_impossible_is_new_once_it_is_there() -> None:

@@ -18,8 +18,18 @@ from fastdiff.judge.gate import Judgement
 from fastdiff.judge.looks import TRIALS
 from fastdiff.ledger import Ledger
 from fastdiff.recipes import Compile, Recipe
-from fastdiff.record import files
-from fastdiff.record.run import Device, Round, Run, StageRecord
+from fastdiff.record import baselines, files
+from fastdiff.record.run import (
+    EMULATED_HERE,
+    MEASURED,
+    SKIPPED,
+    Acceptance,
+    Baseline,
+    Device,
+    Round,
+    Run,
+    StageRecord,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +103,24 @@ def test_what_only_a_new_acceptance_mends_is_not_looked_at(wanted: Callable[...,
 def test_zero_takes_none(wanted: Callable[..., tuple[bool, int]]) -> None:
     assert wanted(1.5, SURE, trials="0") == (False, 0)
     assert wanted(1.5, SURE, trials="0", strict=True) == (False, 0)
+
+
+@pytest.mark.parametrize(("accepted", "missing"), [(False, True), (True, False)])
+def test_what_took_no_turns_is_named_unless_it_was_accepted_so(
+    accepted: bool, missing: bool, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the stored run a session of pairs asks nothing else."""
+    skipped = StageRecord("m", "bf16", "fp32", state=SKIPPED, reason=EMULATED_HERE)
+    measured = StageRecord("m", "fp32", None, state=MEASURED, rounds=(Round(1.0),))
+    run = Run(Device("box", "cpu", "box"), "then", stages=(skipped, measured), expected=("m-bf16", "m-fp32"))
+    stored = Baseline(run, Acceptance("a", "then", "why", "r.json"))
+    monkeypatch.setattr(baselines, "newest", lambda _: stored if accepted else None)
+    monkeypatch.setattr(pytestconfig.option, "fastdiff_against", "torch==2.12.1")
+    monkeypatch.setattr(pytestconfig.option, "fastdiff_strict", "true")
+    ledger = Ledger(pytestconfig, "cpu", comparing=True, expected=("m-bf16",), records={"m-bf16": skipped})
+    assert ledger.finish(interrupted=False) == missing
+    words = {id_: (one.verdict.word, one.verdict.next) for id_, one in ledger.judgements.items()}
+    assert words == ({("m-bf16", "stage"): (verdicts.MISSING, "")} if missing else {})
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,10 @@ def test_fresh_processes_count_the_same(tiny: Model) -> None:
     """Hashes differ from process to process, as they do from night to night."""
     found = []
     for number in range(PROCESSES):
-        environment = os.environ | {"PYTHONHASHSEED": str(number), "PYTHONPATH": str(Path(__file__).parent)}
+        environment = os.environ | {
+            "PYTHONHASHSEED": str(number),
+            "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        }
         asked = [sys.executable, "-c", COUNT, tiny.source]
         told = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True).stdout
         found.append(json.loads(told.splitlines()[-1]))

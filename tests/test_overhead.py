@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from fastdiff.experiments.overhead import FEWEST, median_ratio
+from fastdiff.experiments.overhead import FEWEST, measure, median_ratio
 
 
 def pairs(share: float, count: int, seed: int) -> list[tuple[float, float]]:
@@ -33,3 +33,10 @@ def test_the_share_lies_between_the_bounds_as_often_as_is_said(count: int) -> No
 def test_neighbours_do_not_hide_one_per_cent() -> None:
     _, low, high = median_ratio(pairs(0.01, 2000, 1))
     assert 1.005 < low < high < 1.015
+
+
+def test_a_stage_that_is_not_possible_here_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks for kernels of a GPU."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(SystemExit, match="sdpa-cudnn is not possible here"):
+        measure("sdpa-cudnn", FEWEST)

@@ -255,7 +255,7 @@ environment.CPUINFO.write_text("model name: Old CPU\\nflags: avx2 fma\\n")
 
 def test_a_cpu_without_instructions_skips_what_needs_them(project: Path, tmp_path: Path) -> None:
     old = with_conftest(project, tmp_path, OLD_PROCESSOR)
-    result = run(old, "--fastdiff-stage=fp32,bf16,sdpa,int8", "-k", "applied or parity", "-rs")
+    result = run(old, "--fastdiff-device=cpu", "--fastdiff-stage=fp32,bf16,sdpa,int8", "-k", "applied or parity", "-rs")
     assert result.returncode == 0, result.stdout
     assert "4 passed, 4 skipped" in result.stdout
     assert "twin-bf16: this CPU has no instructions for bfloat16" in result.stdout
@@ -278,7 +278,8 @@ def test_a_cpu_without_instructions_skips_what_needs_them(project: Path, tmp_pat
 
 def test_emulation_that_is_asked_for_is_measured(project: Path, tmp_path: Path) -> None:
     old = with_conftest(project, tmp_path, OLD_PROCESSOR)
-    result = run(old, "--fastdiff-stage=bf16", "--fastdiff-steps=1", "-k", "applied", "--fastdiff-emulate")
+    asked = ("--fastdiff-device=cpu", "--fastdiff-stage=bf16", "--fastdiff-steps=1", "--fastdiff-emulate")
+    result = run(old, *asked, "-k", "applied")
     assert result.returncode == 0, result.stdout
     assert "1 passed" in result.stdout
     assert "instructions" not in result.stdout

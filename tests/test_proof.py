@@ -239,7 +239,11 @@ print(json.dumps(said))
 """
     process = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, switch: "1", "PYTHONPATH": str(Path(__file__).parent)},
+        env={
+            **os.environ,
+            switch: "1",
+            "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        },
         capture_output=True,
         text=True,
         timeout=900,

@@ -440,14 +440,13 @@ def test_no_older_baseline_stands_in_for_a_broken_one(tmp_path: Path) -> None:
 
 
 def test_another_device_of_the_kind(tmp_path: Path) -> None:
-    assert of_kind(tmp_path, "cpu", "mine") is None
+    assert of_kind(tmp_path, "cpu", "mine") == []
     for slug, kind, when in (("mine", "cpu", "4"), ("old", "cpu", "1"), ("new", "cpu", "2"), ("gpu", "cuda", "3")):
         keep(folder_of(tmp_path, slug), "0001_a.json", when, replace(a_run(), device=Device(slug, kind, slug)))
     (folder_of(tmp_path, "broken")).mkdir()
     (folder_of(tmp_path, "broken") / "0001_a.json").write_text("{")
     found = of_kind(tmp_path, "cpu", but="mine")
-    assert found is not None
-    assert found.run.device.slug == "new"
+    assert [baseline.run.device.slug for baseline in found] == ["new", "old"]
 
 
 # -- lists ------------------------------------------------------------------------------------------------------------

@@ -87,8 +87,11 @@ def test_what_is_emulated_is_left_out_and_refused_where_it_is_named(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(questions, "emulated", lambda _: ("bfloat16", "int8"))
-    few = Asked(calls=2, most_pairs=3)
+    few, heard = Asked(calls=2, most_pairs=3), []
+    monkeypatch.setattr(session, "say", heard.append)
     answers = session.compare(few, side(tmp_path), side(tmp_path))
+    told = "stages stay in float32, and bf16 and int8 are skipped (--emulate measures as written)"
+    assert [told in line for line in heard].count(True) == 1
     climbed = [answer.experiment.stage.removeprefix("shapes-") for answer in answers]
     assert climbed == ["fp32", "sdpa", "compile", "fused-qkv"]
     for asked in (replace(few, stages=("sdpa", "bf16")), replace(few, stages=("sdpa",), old_stage="bf16")):

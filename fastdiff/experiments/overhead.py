@@ -71,10 +71,11 @@ def measure(stage: str, rounds: int, steps: int | None = None) -> list[tuple[flo
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"the measurement failed:\n{done.stdout[-3000:]}")
-        timed = json.loads((Path(folder) / "result.json").read_text() or "{}").get("benchmarks")
-        if not timed:
+        result = Path(folder) / "result.json"
+        if not result.exists():  # pytest-benchmark writes none where nothing was timed
             raise SystemExit(f"{stage} is not possible here, so nothing was timed; name another --stage.")
-        return list(zip(timed[0]["stats"]["data"], timed[0]["extra_info"]["bare_s"], strict=True))
+        (timed,) = json.loads(result.read_text())["benchmarks"]
+        return list(zip(timed["stats"]["data"], timed["extra_info"]["bare_s"], strict=True))
 
 
 def median_ratio(pairs: Sequence[tuple[float, float]], confidence: float = 0.95) -> tuple[float, float, float]:

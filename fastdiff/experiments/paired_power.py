@@ -31,6 +31,7 @@ from fastdiff.judge import pairs as judge
 from fastdiff.judge.policy import Policy, default
 from fastdiff.judge.verdicts import AMBIGUOUS, FAST, SAME, SLOW, decide
 from fastdiff.measure.environment import device_kind, device_name
+from fastdiff.recipes import EmulatedError, RecipeError
 from fastdiff.record.checks import RecordError, shaped
 from fastdiff.record.pairs import Pair
 from fastdiff.record.run import Round, StageRecord
@@ -196,7 +197,12 @@ def main() -> None:
     if not judge.FEWEST_PAIRS <= options.most <= options.pairs:
         parser.error(f"--most is {options.most}; give {judge.FEWEST_PAIRS} to {options.pairs}, the number of --pairs.")
     asked = Asked(stages=(options.stage,), steps=options.steps, calls=options.calls)
-    measured = collect(asked, options.pairs, Path.cwd(), options.keep)
+    try:
+        measured = collect(asked, options.pairs, Path.cwd(), options.keep)
+    except EmulatedError:
+        raise SystemExit(f"{options.stage} is only emulated by this CPU, which tells nothing; name another.") from None
+    except RecipeError as error:
+        raise SystemExit(str(error)) from None
     print(
         f"\n{device_name(device_kind())}, stage {options.stage}, {len(measured)} pairs, {options.calls} calls a side\n"
     )

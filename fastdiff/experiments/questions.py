@@ -14,10 +14,10 @@ from fastdiff.experiments.pairs import CACHE_VARIABLE, Work
 from fastdiff.judge.policy import default
 from fastdiff.measure.environment import device_kind, emulated
 from fastdiff.models import CATALOGUE, SIDE
-from fastdiff.recipes import LADDERS, RecipeError, unknown
+from fastdiff.recipes import LADDERS, RecipeError, unknown, without_instructions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from fastdiff.experiments.environments import Environment
@@ -80,10 +80,10 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
         if fault.name in faults.OF_A_SESSION:
             raise RecipeError(f"--inject {fault}: only a session of pytest notices {fault.name}; inject it there.")
     model = _model(asked, project)
-    names = (*asked.stages, *([asked.old_stage] if asked.old_stage else []))
+    names = _named(asked)
     kind = _kind(asked)
     lacking = () if asked.emulate else emulated(kind)
-    ladder = whole(LADDERS["published"], names, tables(project)["stages"]).native(lacking)
+    ladder = _climbed(asked, project, lacking)
     for name in names:
         if name not in ladder.names:
             raise RecipeError(unknown("stage", name, list(ladder.names)))
@@ -115,6 +115,13 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
     ]
 
 
+def told(asked: Asked, project: Path) -> str:
+    """What the CPU's lack of instructions does to this comparison, in one sentence; empty where it does nothing."""
+    lacking = () if asked.emulate else emulated(_kind(asked))
+    refused = () if asked.stages else _climbed(asked, project, lacking).refused(lacking)
+    return without_instructions(lacking, refused, "--emulate")
+
+
 def work(
     environment: Environment, model: Model, stage: Stage, asked: Asked, project: Path, ladder: Ladder | None = None
 ) -> Work:
@@ -132,6 +139,14 @@ def work(
         request=_request(model, asked),
         faults=",".join(map(str, put_in)),
     )
+
+
+def _named(asked: Asked) -> tuple[str, ...]:
+    return (*asked.stages, *([asked.old_stage] if asked.old_stage else []))
+
+
+def _climbed(asked: Asked, project: Path, lacking: Collection[str]) -> Ladder:
+    return whole(LADDERS["published"], _named(asked), tables(project)["stages"]).native(lacking)
 
 
 def _kind(asked: Asked) -> str:

@@ -27,7 +27,7 @@ from fastdiff.experiments.environments import (
 )
 from fastdiff.experiments.errors import ExperimentError
 from fastdiff.experiments.pairs import OLD, NotAppliedError
-from fastdiff.experiments.questions import ENVIRONMENTS, policy_of, questions
+from fastdiff.experiments.questions import ENVIRONMENTS, policy_of, questions, told
 from fastdiff.experiments.sides import SideError
 from fastdiff.judge import pairs as judge
 from fastdiff.judge.pairs import differing
@@ -110,7 +110,7 @@ class Session:
     ) -> list[Answer]:
         """Stage after stage; what cannot be asked is said before anything is made."""
         specs = [parse(words, self.root) for words in (old, new)]
-        questions(asked, NOWHERE, NOWHERE, self.root)
+        self._check(asked)
         before, now = (ready(spec, self.root / ENVIRONMENTS, self.say) for spec in specs)
         until = time.monotonic() + 60 * minutes if minutes else float("inf")
         asking = questions(asked, before, now, self.root)
@@ -124,6 +124,7 @@ class Session:
 
     def calibrate(self, asked: Asked, *, most_pairs: int, fresh: bool = False) -> list[Calibration]:
         """The same environment on both sides, all of the pairs that were asked for."""
+        self._check(asked)
         here = self.environment(["."])
         asking = [replace(question, to_the_end=True) for question in questions(asked, here, here, self.root)]
         done = Done(self.root, asking)
@@ -149,6 +150,12 @@ class Session:
         done.forget()
         return found
 
+    def _check(self, asked: Asked) -> None:
+        """Whether it can be asked, before anything is made; and what this CPU makes of it."""
+        questions(asked, NOWHERE, NOWHERE, self.root)
+        if sentence := told(asked, self.root):
+            self.say(sentence)
+
     def _answered(self, done: Done, question: Question, *, until: float = float("inf"), fresh: bool = False) -> Answer:
         """As this very command has answered before it was stopped, or measured now."""
         policy = policy_of(question, self.root)
@@ -170,7 +177,7 @@ class Session:
         Those that do not install or do not build are passed over.
         """
         said = [*pip, *also]
-        questions(asked, NOWHERE, NOWHERE, self.root)
+        self._check(asked)
         offered = releases(package, Path(sys.executable), pip)
         specs, end = candidates(offered, good, bad, package), spec_of(offered, good, package)
         reference = self.environment([end, *said])

@@ -56,14 +56,14 @@ def timed_call(live: LiveStage) -> float:
 
 
 def in_a_fresh_process(arguments: Sequence[str]) -> list[StageRecord]:
-    """Runs this file with these arguments; a trial that fails shows its last words."""
+    """Runs this file with these arguments; a trial that fails ends the caller, with its last words."""
     from fastdiff.record.checks import shaped
     from fastdiff.record.run import StageRecord
 
     command = [sys.executable, "-m", "fastdiff.experiments.trial", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"a trial failed: {' '.join(command)}\n{done.stderr[-2000:]}")
+        raise SystemExit(f"a trial failed: {' '.join(command)}\n{done.stderr[-2000:].rstrip()}")
     return [
         shaped(StageRecord, json.loads(line), "a trial") for line in done.stdout.splitlines() if line.startswith("{")
     ]
@@ -79,12 +79,16 @@ def main() -> None:
     options = parser.parse_args()
 
     from fastdiff.faults import parse
-    from fastdiff.recipes import RecipeError
+    from fastdiff.recipes import EmulatedError, RecipeError
 
     for text in options.inject or [""]:
         faults = parse(text) if text else ()
         try:
             record = measure(options.model, options.stage, options.device, options.rounds, faults)
+        except EmulatedError:
+            raise SystemExit(
+                f"{options.stage} is only emulated by this CPU, which tells nothing; name another."
+            ) from None
         except RecipeError as error:
             raise SystemExit(str(error)) from None
         print(json.dumps(asdict(record)), flush=True)

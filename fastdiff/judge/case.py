@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DIFFERING = {
     "machine": "of another machine of this model",
     "processor": "of another machine of this model",
+    "instructions": "of a machine of this model with other instructions",
     "boot": "from before this virtual machine was started anew, perhaps on another host",
     "allocator": "of a process whose allocator did something else with freed memory",
 }
@@ -44,7 +45,7 @@ class Case:
     new: str
     """Why there is none."""
     baseline: Baseline | None
-    elsewhere: Baseline | None
+    elsewhere: Sequence[Baseline]
     policy: Policy
     comparisons: int
     kind: str
@@ -110,17 +111,19 @@ class Case:
 
     def decide(self, found: Estimate, band: float, far: str = "", shift: float = 0.0) -> Verdict:
         """An alarm must also be clear of what a mood explains, whose canary differs by `shift` (its logarithm)."""
-        verdict = replace(decide(found, band), far=far)
         low, high = explained(shift)
+        mood = high if found.ratio > 1 else low
+        change = f"{abs(100 * math.expm1(shift)):.0f} % {'more' if shift > 0 else 'less'} time"
+        excuse = (
+            f"the canary takes {change} than when the run was accepted: the machine is in another mood, which may "
+            f"explain {100 * math.expm1(mood):+.0f} %; measure again at another hour"
+        )
+        # Between the band and what a mood moves it to, more processes of this hour end where they are now.
+        between = math.log1p(band) < abs(math.log(found.ratio)) < math.log1p(band) + abs(mood)
+        verdict = replace(decide(found, band, settling=excuse if between else ""), far=far)
         clear = found.alarm_low > (1 + band) * math.exp(high) or found.alarm_high < math.exp(low) / (1 + band)
         if verdict.word in (SLOW, FAST) and not clear:
-            mood = high if verdict.word == SLOW else low
-            change = f"{abs(100 * math.expm1(shift)):.0f} % {'more' if shift > 0 else 'less'} time"
-            beyond = decide(found, band, advice="").reason
-            told = (
-                f"{beyond}, but the canary takes {change} than when the run was accepted: the machine is in another "
-                f"mood, which may explain {100 * math.expm1(mood):+.0f} %; measure again at another hour"
-            )
+            told = f"{decide(found, band, advice='').reason}, but {excuse}"
             verdict = replace(verdict, word=AMBIGUOUS, reason=told, mood=mood)
         if verdict.word == AMBIGUOUS and far:
             return replace(verdict, reason=f"{found} says little, because {far}: accept a new one", next=ACCEPT)

@@ -23,10 +23,10 @@ from fastdiff.judge.verdicts import (
     mend_or_accept,
     take_turns,
 )
-from fastdiff.record.run import MEASURED, SKIPPED
+from fastdiff.record.run import EMULATED_HERE, MEASURED, SKIPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from fastdiff.judge.policy import Policy
     from fastdiff.record.run import Baseline, Device, Run, StageRecord
@@ -59,7 +59,7 @@ def judge_run(
     baseline: Baseline | None,
     policy_of: Callable[[str, str], Policy],
     *,
-    elsewhere: Baseline | None = None,
+    elsewhere: Sequence[Baseline] = (),
     looks: Looks = NO_SECOND_LOOK,
 ) -> list[Judgement]:
     """Everything that was measured, and MISSING for what was asked for and was not. `policy_of(model, stage)`."""
@@ -80,8 +80,9 @@ def judge_run(
             elsewhere=elsewhere,
             looks=looks,
         )
+    acceptable = any(record.rounds for record in run.stages)
     for id_ in run.expected:
-        if verdict := _missing(id_, run.stage(id_), baseline):
+        if verdict := _missing(id_, run.stage(id_), baseline, acceptable=acceptable):
             judgements.append(Judgement(id_, "stage", verdict))
     return judgements
 
@@ -96,13 +97,13 @@ def judge_stage(
     run_canary: str,
     run_environment: Mapping[str, Any],
     *,
-    elsewhere: Baseline | None = None,
+    elsewhere: Sequence[Baseline] = (),
     looks: Looks = NO_SECOND_LOOK,
 ) -> list[Judgement]:
     """Judges every metric of which `record` holds numbers, so it can be asked again when there are more of them.
 
-    `previous` is the stage that this one follows, of the same run. `elsewhere` is a baseline of another device of
-    the same kind; where this device has none, the ladder is compared with that one.
+    `previous` is the stage that this one follows, of the same run. `elsewhere` are baselines of other devices
+    of the same kind; where this device has none, the ladder is compared with the first that has the same two stages.
     """
     base, new = comparable(record, baseline, run_device)
     case = Case(
@@ -123,8 +124,11 @@ def judge_stage(
     return [_judgement(case, metric, verdict) for metric, verdict in judged.items() if verdict]
 
 
-def _missing(id_: str, record: StageRecord | None, baseline: Baseline | None) -> Verdict | None:
-    """None where it is there, and where it was skipped for a reason that was accepted with the run."""
+def _missing(id_: str, record: StageRecord | None, baseline: Baseline | None, *, acceptable: bool) -> Verdict | None:
+    """None where it is there, and where it was skipped for a reason that was accepted with the run.
+
+    `acceptable` says that the run has measured something.
+    """
     command = "pytest perf_tests --benchmark-compare"
     if record is None:
         return Verdict(MISSING, f"{id_} was asked for and not measured", next=f"{command} -k {id_}")
@@ -135,8 +139,13 @@ def _missing(id_: str, record: StageRecord | None, baseline: Baseline | None) ->
     accepted = baseline.run.stage(id_) if baseline else None
     if record.state == SKIPPED and (accepted is None or accepted.state == SKIPPED):
         alike = accepted is not None and accepted.reason == record.reason
-        return None if alike else Verdict(MISSING, told, next=ACCEPT)
-    return Verdict(MISSING, told, next=f"{command} --fastdiff-model {record.model} --fastdiff-stage {record.stage}")
+        if alike:
+            return None
+        # Beside an accepted run it is one more stage; the first acceptance takes the whole run, if that measured any.
+        first = ACCEPT if acceptable else ""
+        return Verdict(MISSING, told, next=mend_or_accept(id_) if baseline else first)
+    command += f" --fastdiff-model {record.model} --fastdiff-stage {record.stage}"
+    return Verdict(MISSING, told, next=f"{command} --fastdiff-emulate" if record.reason == EMULATED_HERE else command)
 
 
 def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:

@@ -46,7 +46,7 @@ DECLARED = {
         trials=0,
         latency_sd=0.04,  # measured: 0.027 to 0.053 between processes of a noisy night on two shared cores
         latency_raw_sd=0.12,  # measured there: 0.07 to 0.10, once 0.13
-        ladder_sd=0.06,  # measured: 0.033 to 0.068 in the canary's unit, in two nights of three (0.15 in one, of bf16)
+        ladder_sd=0.06,  # measured: 0.033 to 0.068 in the canary's unit, in two nights of three (else up to 0.15)
         first_call_sd=0.15,  # not measured: compilation reads the disk and starts processes, so wider than a call
     ),
     "cuda": Noise(
@@ -156,7 +156,7 @@ def _require_alike(runs: Sequence[Run]) -> None:
             # Another start of the same virtual machine makes the noise wider, as it should.
             *(
                 (name, run.environment.get(name), runs[0].environment.get(name))
-                for name in ("machine", "processor", "allocator")
+                for name in ("machine", "processor", "instructions", "allocator")
             ),
             ("versions", run.environment.get("versions"), runs[0].environment.get("versions")),
             ("stages", sorted(run.expected), sorted(runs[0].expected)),

@@ -45,7 +45,17 @@ POWER = 0.95
 UPPER = 0.8
 """How sure a calibration is that the machine scatters no more than it says."""
 
-ENVIRONMENT = ("torch_git", "cuda", "driver", "processor", "threads", "capability", "allocator", "variables")
+ENVIRONMENT = (
+    "torch_git",
+    "cuda",
+    "driver",
+    "processor",
+    "instructions",
+    "threads",
+    "capability",
+    "allocator",
+    "variables",
+)
 """Facts of an environment that change how fast something runs; packages are told apart from them."""
 
 
@@ -345,7 +355,7 @@ def _case(experiment: Experiment, old: StageRecord, new: StageRecord, policy: Po
         base=old,
         new="",
         baseline=Baseline(run, Acceptance("", "", "", "")),
-        elsewhere=None,
+        elsewhere=(),
         policy=policy,
         comparisons=comparisons,
         kind=experiment.device.kind,

@@ -49,6 +49,11 @@ NATIVE = {
 """Instructions with any set of which torch has kernels for such arithmetic; without, it computes in plain loops. The
 last set of each is ARM's, of whose int8 nothing is known."""
 
+CHOOSING = {"avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8"}
+CHOOSING |= {"asimddp", "bf16", "i8mm", "sve", "sve2"}
+"""Of what Linux lists, on x86 and on ARM, the instructions by which oneDNN and others choose among kernels of bfloat16
+and int8. Finer than the device's name, because a hypervisor may hide any of them."""
+
 GIT_PATIENCE_S = 10
 """A repository on a slow disk must not hold up a session for the sake of a note."""
 
@@ -115,6 +120,7 @@ def environment(device: str, folder: Path | None = None) -> dict[str, Any]:
         "os": platform.platform(),
         "machine": _machine(),
         "processor": _processor(),
+        "instructions": " ".join(sorted(CHOOSING & _cpu_features())) or None if device == "cpu" else None,
         "boot": _boot() if device == "cpu" else None,
         "threads": torch.get_num_threads() if torch else None,
         "capability": torch.backends.cpu.get_cpu_capability() if torch else None,

@@ -118,7 +118,9 @@ def _noise(trials: list[Run], old: Baseline | None, ids: Sequence[str], say: Cal
     if old.run.canary != run.canary:
         say("noise: the declared one, because the measured one belongs to another canary; --noise-of RUN measures it")
         return None
-    facts = [(old.run.environment.get(name), run.environment.get(name)) for name in ("machine", "processor")]
+    facts = [
+        (old.run.environment.get(name), run.environment.get(name)) for name in ("machine", "processor", "instructions")
+    ]
     if any(before and now and before != now for before, now in facts):
         say("noise: the declared one, because the measured one is of another machine; --noise-of RUN measures it")
         return None

@@ -40,8 +40,11 @@ def newest(folder: Path) -> Baseline | None:
     return read_baseline(paths[-1]) if paths else None
 
 
-def of_kind(root: Path, kind: str, but: str) -> Baseline | None:
-    """The newest baseline of another device of this kind than `but`: ratios of stages survive a change of machine."""
+def of_kind(root: Path, kind: str, but: str) -> list[Baseline]:
+    """What was accepted last on every other device of this kind than `but`, the newest of them first.
+
+    Ratios of stages survive a change of machine, where both climbed the same ladder.
+    """
     found = []
     for folder in devices(root):
         # It is an extra: a broken file of a foreign device does not stop the work on this one.
@@ -49,7 +52,7 @@ def of_kind(root: Path, kind: str, but: str) -> Baseline | None:
             baseline = newest(folder)
             if baseline and baseline.run.device.kind == kind and folder.name != but:
                 found.append(baseline)
-    return max(found, key=lambda baseline: baseline.acceptance.when, default=None)
+    return sorted(found, key=lambda baseline: baseline.acceptance.when, reverse=True)
 
 
 def next_path(folder: Path, name: str) -> Path:

@@ -15,6 +15,9 @@ MEASURED, INCOMPLETE, FAILED, SKIPPED = "measured", "incomplete", "failed", "ski
 STATES = (MEASURED, INCOMPLETE, FAILED, SKIPPED)
 """Of a stage. Incomplete: the session ended in the middle of it."""
 
+EMULATED_HERE, IMPOSSIBLE_HERE = "emulated here", "not possible here"
+"""Why a stage was skipped. The first is possible all the same, for whoever asks for it."""
+
 
 @dataclass(frozen=True)
 class Device:
@@ -27,7 +30,7 @@ class Device:
     name: str
 
 
-MACHINE = ("machine", "processor", "boot", "allocator")
+MACHINE = ("machine", "processor", "instructions", "boot", "allocator")
 """Facts of a run's environment that tell two machines of one model apart, or the same one set up in two ways."""
 
 
