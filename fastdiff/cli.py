@@ -89,7 +89,8 @@ def models() -> None:
 def ladder() -> None:
     """List the stages: of the ladder, beyond it, and the memory techniques; what each adds, and to which one."""
     from fastdiff.configuration import configured, tables
-    from fastdiff.measure.environment import device_kind, emulated
+    from fastdiff.host.processor import emulated
+    from fastdiff.measure.environment import device_kind
     from fastdiff.recipes import BEYOND, EVERY_STAGE, LADDER, TECHNIQUES, with_named, without_instructions
 
     lacking = emulated(device_kind())
@@ -113,7 +114,8 @@ def ladder() -> None:
 @app.command()
 def environment() -> None:
     """Show the device that would be measured, its folder in baselines/, and the versions of the libraries."""
-    from fastdiff.measure.environment import device_kind, device_name, device_slug, emulated, versions
+    from fastdiff.host.processor import emulated
+    from fastdiff.measure.environment import device_kind, device_name, device_slug, versions
 
     device = device_kind()
     typer.echo(f"device     {device_name(device)} ({device})")

@@ -16,9 +16,10 @@ import pytest
 from fastdiff import faults
 from fastdiff.configuration import whole
 from fastdiff.faults import FaultError
+from fastdiff.host.processor import emulated
 from fastdiff.judge.policy import check as check_policy
 from fastdiff.ledger import Ledger
-from fastdiff.measure.environment import device_name, device_slug, emulated
+from fastdiff.measure.environment import device_name, device_slug
 from fastdiff.models import CATALOGUE, WEIGHTS, WeightsError
 from fastdiff.recipes import (
     BEYOND,

@@ -1,6 +1,6 @@
 """The ladder as the CPU of these tests climbs it: where it only emulates bfloat16, a call in it takes seconds."""
 
-from fastdiff.measure.environment import emulated
+from fastdiff.host.processor import emulated
 from fastdiff.recipes import LADDER
 
 EMULATED = emulated("cpu")

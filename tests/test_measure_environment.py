@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fastdiff.host import processor
+from fastdiff.host.processor import choosing, emulated
 from fastdiff.measure import environment as module
-from fastdiff.measure.environment import device_name, device_slug, emulated, environment, visible
+from fastdiff.measure.environment import device_name, device_slug, environment, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,25 +118,40 @@ def test_instructions_belong_to_a_cpu(
 ) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor\t: 0\nmodel name\t: Small CPU\n{line}\nbugs\t\t: avx512f\n")
-    monkeypatch.setattr(module, "CPUINFO", cpuinfo)
-    monkeypatch.setattr(module, "usable_cores", lambda: {0, 1})
+    monkeypatch.setattr(processor, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(processor, "usable_cores", lambda: {0, 1})
     assert device_name("cpu") == f"Small CPU, 2 cores{instructions}"
     assert device_slug("cpu") == "small-cpu-2-cores" + instructions.lower().replace(", ", "-").replace(" ", "-")
     assert emulated("cpu") == missing
     assert emulated("cuda") == (), "of a GPU nothing is emulated"
 
 
+def test_finer_instructions_are_a_fact_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hypervisor may hide any of them from one of two machines that have the same name."""
+    cpuinfo = tmp_path / "cpuinfo"
+    monkeypatch.setattr(processor, "CPUINFO", cpuinfo)
+    found = {}
+    for flags in (f"{WIDE} avx512_vnni", f"{WIDE} avx512_vnni avx512_bf16", "sse"):
+        cpuinfo.write_text(f"model name\t: Small CPU\nflags\t\t: {flags}\n")
+        found[device_slug("cpu"), choosing()] = environment("cpu").get("instructions")
+        assert "instructions" not in environment("cuda")
+    (narrow, one), (wide, other), (_, none) = found
+    assert narrow == wide
+    assert (one, other, none) == tuple(found.values())
+    assert (one, other, none) == ("avx2 avx512_vnni avx512f", "avx2 avx512_bf16 avx512_vnni avx512f", None)
+
+
 def test_where_nobody_says_what_the_processor_can_nothing_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CPUINFO", tmp_path / "nowhere")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "nowhere")
     assert emulated("cpu") == ()
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="torch is asked about x86")
 def test_torch_itself_says_the_same_of_this_machine() -> None:
     code = (
-        "import torch; from fastdiff.measure.environment import emulated;"
+        "import torch; from fastdiff.host.processor import emulated;"
         "native = {'bfloat16': torch.ops.mkldnn._is_mkldnn_bf16_supported(), 'int8': torch.cpu._is_vnni_supported()};"
         "print([name for name, there in native.items() if not there] == list(emulated('cpu')))"
     )
@@ -150,7 +167,7 @@ def test_a_virtual_machine_says_when_it_was_started(
     cpuinfo, number = tmp_path / "cpuinfo", tmp_path / "boot_id"
     cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: hypervisor_mess\n")
     number.write_text("7bd2\n")
-    monkeypatch.setattr(module, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(processor, "CPUINFO", cpuinfo)
     monkeypatch.setattr(module, "BOOT", number)
     assert ("boot" in environment("cpu")) is known
     assert "boot" not in environment("cuda"), "a GPU is the same one wherever its machine wakes up"

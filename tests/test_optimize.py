@@ -19,7 +19,8 @@ from here import DTYPE, HERE, NATIVE
 from torch._dynamo import config as dynamo
 from torch._inductor import config as inductor
 
-from fastdiff.measure import allocator, fingerprint
+from fastdiff.host import allocator
+from fastdiff.measure import fingerprint
 from fastdiff.measure.live import LiveStage
 from fastdiff.models.libraries import torch
 from fastdiff.models.loading import WeightsError
@@ -398,7 +399,7 @@ def ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
 
 PAGE_FAULTS = """
 import resource
-from fastdiff.measure import allocator
+from fastdiff.host import allocator
 
 def page_faults(mebibytes):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -247,9 +247,9 @@ def pytest_collection_finish(session):
 
 OLD_PROCESSOR = """
 from pathlib import Path
-from fastdiff.measure import environment
-environment.CPUINFO = Path(__file__).with_name("cpuinfo")
-environment.CPUINFO.write_text("model name: Old CPU\\nflags: avx2 fma\\n")
+from fastdiff.host import processor
+processor.CPUINFO = Path(__file__).with_name("cpuinfo")
+processor.CPUINFO.write_text("model name: Old CPU\\nflags: avx2 fma\\n")
 """
 
 

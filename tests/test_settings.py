@@ -11,7 +11,7 @@ import pytest
 
 import fastdiff.suite  # noqa: F401  (stays loaded, so that each run inside this process need not load it again)
 from fastdiff.faults import Fault
-from fastdiff.measure import environment
+from fastdiff.host import processor as host
 from fastdiff.models import Request
 from fastdiff.recipes import TECHNIQUES
 from fastdiff.settings import Settings, configured_models, settings
@@ -382,7 +382,7 @@ def processor(project: pytest.Pytester, flags: str, monkeypatch: pytest.MonkeyPa
     """Another one than that of these tests."""
     cpuinfo = project.path / "cpuinfo"
     cpuinfo.write_text(f"model name\t: Small CPU\nflags\t\t: {flags}\n")
-    monkeypatch.setattr(environment, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(host, "CPUINFO", cpuinfo)
 
 
 def test_a_cpu_that_only_emulates_something_says_so(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

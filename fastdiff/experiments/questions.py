@@ -11,8 +11,9 @@ from fastdiff import faults
 from fastdiff.configuration import models, tables, whole
 from fastdiff.experiments.ab import CALLS, MOST_PAIRS, Question
 from fastdiff.experiments.pairs import CACHE_VARIABLE, Work
+from fastdiff.host.processor import emulated
 from fastdiff.judge.policy import default
-from fastdiff.measure.environment import device_kind, emulated
+from fastdiff.measure.environment import device_kind
 from fastdiff.models import CATALOGUE, SIDE
 from fastdiff.recipes import LADDERS, RecipeError, unknown, without_instructions
 

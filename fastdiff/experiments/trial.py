@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def measure(model: str, stage: str, device: str, rounds: int, faults: tuple[Fault, ...] = ()) -> StageRecord:
     """Latency alone, as the suite takes it: first call, warm-up, and rounds with the canary between them."""
     from fastdiff.faults import put_in
-    from fastdiff.measure.environment import emulated
+    from fastdiff.host.processor import emulated
     from fastdiff.measure.live import LiveStage
     from fastdiff.models import CATALOGUE
     from fastdiff.recipes import LADDER

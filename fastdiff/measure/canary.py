@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastdiff.measure.environment import usable_cores
+from fastdiff.host.processor import usable_cores
 
 SIZE = 768
 """Three such matrices are 7 MB: they stay in the caches of a server's core, and arithmetic decides, not memory."""

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fastdiff.measure import allocator
+from fastdiff.host import allocator, processor
 
 T = TypeVar("T")
 
@@ -28,32 +28,7 @@ VARIABLES = re.compile(
 )
 """Beginnings of the names of environment variables that change how fast something runs, or what it computes."""
 
-CPUINFO = Path("/proc/cpuinfo")
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-VIRTUAL = r"^flags\b.*\bhypervisor\b"
-"""In the text about the processor: it is a share of somebody's."""
-
-AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq"})
-"""What torch and its libraries ask for together before they take their AVX512 kernels."""
-INSTRUCTIONS = {
-    "AVX512": AVX512 | {"avx512_vnni"},
-    "AVX512 without VNNI": AVX512,
-    "AVX2": frozenset({"avx2", "fma"}),
-    "BF16": frozenset({"asimd", "bf16"}),
-}
-"""By a name, what tells the kernels apart that are chosen, the most of it first; the last one is ARM's."""
-NATIVE = {
-    "bfloat16": (AVX512, frozenset({"avx_ne_convert", "avx_vnni_int8"}), frozenset({"bf16"})),
-    "int8": (AVX512 | {"avx512_vnni"}, frozenset({"asimd"})),
-}
-"""Instructions with any set of which torch has kernels for such arithmetic; without, it computes in plain loops. The
-last set of each is ARM's, of whose int8 nothing is known."""
-
-CHOOSING = {"avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8"}
-CHOOSING |= {"asimddp", "bf16", "i8mm", "sve", "sve2"}
-"""Of what Linux lists, on x86 and on ARM, the instructions by which oneDNN and others choose among kernels of bfloat16
-and int8. Finer than the device's name, because a hypervisor may hide any of them."""
-
 GIT_PATIENCE_S = 10
 """A repository on a slow disk must not hold up a session for the sake of a note."""
 
@@ -76,21 +51,9 @@ def device_name(device: str) -> str:
     if kind == "cuda":
         names = _gpu_names()
         return names[int(index or 0)] if len(names) > int(index or 0) else "unknown GPU"
-    features = _cpu_features()
-    known = [name for name, needed in INSTRUCTIONS.items() if needed <= features]
-    return ", ".join([_cpu_brand(), f"{len(usable_cores())} cores", *known[:1]])
-
-
-def emulated(device: str) -> tuple[str, ...]:
-    """The arithmetic for which a CPU has no instructions, so that it takes many times as long as float32 there.
-
-    Empty on a GPU, and where the system does not say what its processor can do. A variable that forbids instructions
-    which are there is not looked at: whoever sets one wants to see what it does.
-    """
-    features = _cpu_features()
-    if not device.startswith("cpu") or not features:
-        return ()
-    return tuple(kind for kind, ways in NATIVE.items() if not any(needed <= features for needed in ways))
+    instructions = processor.instructions()
+    cores = f"{len(processor.usable_cores())} cores"
+    return ", ".join([processor.brand(), cores, *([instructions] if instructions else [])])
 
 
 def device_slug(device: str) -> str:
@@ -119,8 +82,8 @@ def environment(device: str, folder: Path | None = None) -> dict[str, Any]:
         "driver": _driver() if device.startswith("cuda") else None,
         "os": platform.platform(),
         "machine": _machine(),
-        "processor": _processor(),
-        "instructions": " ".join(sorted(CHOOSING & _cpu_features())) or None if device == "cpu" else None,
+        "processor": processor.generation(),
+        "instructions": processor.choosing() if device == "cpu" else None,
         "boot": _boot() if device == "cpu" else None,
         "threads": torch.get_num_threads() if torch else None,
         "capability": torch.backends.cpu.get_cpu_capability() if torch else None,
@@ -129,11 +92,6 @@ def environment(device: str, folder: Path | None = None) -> dict[str, Any]:
         "commit": _commit(folder or Path.cwd()),
     }
     return {name: value for name, value in found.items() if value is not None}
-
-
-def usable_cores() -> set[int]:
-    """The cores that this process may use, which a container or taskset can make fewer than there are."""
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def visible(gpus: list[T]) -> list[T]:
@@ -160,21 +118,6 @@ def _gpu_names() -> list[str]:
         pynvml.nvmlShutdown()
 
 
-def _cpu_brand() -> str:
-    if CPUINFO.exists():
-        found = re.search(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)
-        if found:
-            return found[1].strip()
-    return platform.processor() or platform.machine() or "unknown CPU"
-
-
-def _cpu_features() -> frozenset[str]:
-    """As Linux lists them, on x86 as `flags` and on ARM as `Features`; nothing elsewhere."""
-    text = CPUINFO.read_text() if CPUINFO.exists() else ""
-    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    return frozenset(found[1].split()) if found else frozenset()
-
-
 def _driver() -> str | None:
     import pynvml
 
@@ -196,18 +139,9 @@ def _machine() -> str:
     return hashlib.sha256(f"{own}{platform.node()}".encode()).hexdigest()[:12]
 
 
-def _processor() -> str | None:
-    """Generations of one brand name differ: an AMD EPYC of family 25 and one of family 26 are two machines."""
-    if not CPUINFO.exists():
-        return None
-    text = CPUINFO.read_text()
-    found = [re.search(rf"^{name}\s*:\s*(\S+)", text, re.MULTILINE) for name in ("cpu family", "model", "stepping")]
-    return "/".join(one[1] for one in found if one) or None
-
-
 def _boot() -> str | None:
     """Of a virtual machine, which may wake up on another host. None where the hardware is its own."""
-    if not (CPUINFO.exists() and BOOT.exists()) or not re.search(VIRTUAL, CPUINFO.read_text(), re.MULTILINE):
+    if not BOOT.exists() or not processor.virtual():
         return None
     return hashlib.sha256(BOOT.read_bytes()).hexdigest()[:12]
 

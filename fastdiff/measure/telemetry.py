@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.measure.environment import usable_cores, visible
+from fastdiff.host.processor import usable_cores
+from fastdiff.measure.environment import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable

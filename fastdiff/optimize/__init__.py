@@ -8,7 +8,7 @@ import weakref
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.measure import allocator
+from fastdiff.host import allocator
 from fastdiff.models.libraries import torch
 from fastdiff.models.loading import call_options, load, stand_ins
 from fastdiff.optimize import (

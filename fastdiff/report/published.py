@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff import __version__
 from fastdiff.experiments.published import DTYPES
-from fastdiff.measure.environment import device_name, emulated, versions
+from fastdiff.host.processor import emulated
+from fastdiff.measure.environment import device_name, versions
 from fastdiff.record import pictures
 from fastdiff.record.checks import RecordError
 

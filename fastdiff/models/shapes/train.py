@@ -21,7 +21,7 @@ import numpy as np
 from torch import nn
 from torch.nn import functional
 
-from fastdiff.measure.environment import emulated
+from fastdiff.host.processor import emulated
 from fastdiff.models.libraries import diffusers, torch
 from fastdiff.models.shapes import FOLDER, architecture
 from fastdiff.models.shapes.pictures import Scene, draw, every_scene, place
