@@ -48,11 +48,14 @@ def test_work_is_always_the_same_and_stays_finite() -> None:
 
 @pytest.mark.parametrize("part", ["PRODUCTS", "ADDITIONS", "TURNS"])
 def test_time_is_that_of_both_parts(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    once = min(canary.time_canary() for _ in range(3))
+    before = min(canary.time_canary() for _ in range(3))
+    with monkeypatch.context() as longer:
+        longer.setattr(canary, part, 20 * getattr(canary, part))
+        seconds = canary.time_canary()
+        assert f"{getattr(canary, part)} " in canary.identity()
+    once = min(before, *(canary.time_canary() for _ in range(3)))  # neighbours come and go
     assert 0 < once < 60
-    monkeypatch.setattr(canary, part, 20 * getattr(canary, part))
-    assert canary.time_canary() > 3 * once
-    assert f"{getattr(canary, part)} " in canary.identity()
+    assert seconds > 3 * once
 
 
 def test_nobody_traces_it() -> None:
