@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from fastdiff.experiments.sessions import Session
 
+TROUBLE = 2
+"""The exit code of a command that could not do its work; 1 is that of one that did, and found something."""
+
 app = typer.Typer(
     help="Is the diffusion pipeline still fast, and does it still draw the same picture?",
     no_args_is_help=True,
@@ -57,7 +60,7 @@ def _one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
     else:
         return
     typer.echo(said, err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(TROUBLE)
 
 
 @app.callback()
@@ -155,7 +158,16 @@ def accept(
 
         # What matches nothing stays as it is, so that reading it says what is wrong.
         trials = [Path(found) for pattern in noise_of for found in sorted(glob(pattern)) or [pattern]]  # noqa: PTH207
-        accept(run, reason, root=root, only=only, noise_of=trials, force=force, name=name, say=typer.echo)
+        accept(
+            run,
+            reason,
+            root=root,
+            only=[id_ for part in only for id_ in part.split(",")],
+            noise_of=trials,
+            force=force,
+            name=name,
+            say=typer.echo,
+        )
 
 
 @app.command()

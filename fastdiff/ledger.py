@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,10 +17,11 @@ import pytest
 from fastdiff import __version__
 from fastdiff.judge.looks import TRIALS, Looks
 from fastdiff.judge.policy import default
-from fastdiff.judge.verdicts import MISSING, VOID, Verdict, fails
+from fastdiff.judge.verdicts import ACCEPT, MISSING, VOID, Verdict, fails, mend_or_accept
 from fastdiff.measure.environment import device_name, device_slug, environment
 from fastdiff.record import baselines, files
 from fastdiff.record.checks import RecordError
+from fastdiff.record.eligibility import VOID_SHARE
 from fastdiff.record.run import FAILED, INCOMPLETE, MEASURED, Device, Run, StageRecord
 from fastdiff.report import verdicts
 from fastdiff.report.ladder import Rung
@@ -81,6 +83,7 @@ class Ledger:
         self.kind = self.device.partition(":")[0]
         root = project_folder(self.config)
         self._file: Path | None = None
+        self._kept = True
         self._environment: dict[str, Any] = {}
         self._machine_info: Any = None
         self.against = _shown(asked.against)
@@ -130,13 +133,14 @@ class Ledger:
                 self._trouble(f"the pictures of {stage.id} cannot be kept ({error.strerror}).")
 
     def rung(self, record: StageRecord) -> Rung:
+        undisturbed = [one for one in record.rounds if not one.void]
+        canaries = [one.canary_s for one in undisturbed if one.canary_s]
         return Rung(
             record.model,
             record.stage,
             record.follows,
             # The same samples as the verdict's: a disturbed round says nothing, unless there is nothing else.
-            samples_s=tuple(one.wall_s for one in record.rounds if not one.void)
-            or tuple(one.wall_s for one in record.rounds),
+            samples_s=tuple(one.wall_s for one in undisturbed or record.rounds),
             first_call_s=record.first_call_s,
             cache=record.cache,
             ssim=record.quality.ssim if record.quality else None,
@@ -146,6 +150,8 @@ class Ledger:
             memory_bytes=record.memory.whole_bytes if record.memory else None,
             peak_in=record.memory.where if record.memory else "",
             remark=self.remarks.get(record.id, ""),
+            disturbed=len(undisturbed) < (1 - VOID_SHARE) * len(record.rounds),
+            canary_s=median(canaries) if canaries else None,
         )
 
     # -- the run file -------------------------------------------------------------------------------------------------
@@ -173,9 +179,12 @@ class Ledger:
             ignored = self.file.parent / ".gitignore"
             if not ignored.exists():
                 ignored.write_text("*\n")  # runs are generated; what is accepted is copied
+            self._kept = True
         except RecordError as error:
+            self._kept = False
             self._trouble(str(error))
         except OSError as error:
+            self._kept = False
             self._trouble(f"{error.filename} cannot be written ({error.strerror}).")
         with suppress(OSError):
             self.file.with_suffix("").rmdir()  # if no picture came into it
@@ -183,6 +192,7 @@ class Ledger:
     @property
     def closing_lines(self) -> list[str]:
         whole = "" if self.complete else " (interrupted: not everything is in it)"
+        whole = whole if self._kept else " (an earlier state: not everything is in it)"
         pairs = [f"pairs: {self._shown(path)}" for path in self.experiments]
         return [*pairs, *([f"run file: {self.shown_file}{whole}"] if self.file.exists() else []), *self.troubles]
 
@@ -218,7 +228,7 @@ class Ledger:
         return self._machine_info
 
     def _trouble(self, sentence: str) -> None:
-        sentence = f"{sentence} Make room there, or keep the run elsewhere too: --benchmark-json FILE."
+        sentence = f"{sentence} Mend that, or keep the run elsewhere too: --benchmark-json FILE."
         if sentence not in self.troubles:
             self.troubles.append(sentence)
 
@@ -352,6 +362,8 @@ class Ledger:
         if record and (pairs := MORE_PAIRS.search(command)):  # a session knows models that `fastdiff ab` does not
             asked = f"--fastdiff-model {record.model} --fastdiff-stage {record.stage}"
             command = f"{SUITE} {asked} --fastdiff-pairs={pairs[1]}"
+        if command == ACCEPT and self._in_part:
+            command = mend_or_accept(judgement.stage)
         said: list[str] = []
         if command.startswith(SUITE):
             command = command.replace(SUITE, shlex.join(["pytest", *self._paths]), 1)
@@ -361,6 +373,12 @@ class Ledger:
             said = [f"--root={root}"]
         said = [shlex.quote(text) for text in said if text.partition("=")[0] not in command]
         return replace(judgement, verdict=replace(judgement.verdict, next=" ".join([command, *said])))
+
+    @property
+    def _in_part(self) -> bool:
+        """Whether the accepted run has stages that this session was not asked for, and would lose them."""
+        accepted = {stage.id for stage in self.baseline.run.stages} if self.baseline else set()
+        return not accepted <= set(self.expected)
 
     @property
     def _root(self) -> str:

@@ -13,6 +13,7 @@ from fastdiff import hooks
 from fastdiff.measure.environment import device_slug
 from fastdiff.record import baselines
 from fastdiff.record.files import write_text
+from fastdiff.report.ladder import moved
 from fastdiff.settings import add_options, check, device_asked, is_asked, project_folder, settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ COMPARING = pytest.StashKey[bool]()
 """Whether `--benchmark-compare` or `--fastdiff-against` was given: then verdicts decide."""
 DEFAULT_STORAGE = "file://./.benchmarks"
 """pytest-benchmark's own; any other value is somebody's wish and stays."""
+NO_OTHER_STORAGE = "Can't compare. No benchmark files"
+"""What pytest-benchmark warns of where its own storage is empty."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -227,7 +230,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         if suite.ledger.finish(interrupted=interrupted) and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         write_run(session.config)
+        _without_other_storage(session.config)
+        if suite.settings.strict and suite.ledger.troubles and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED  # whoever is strict wants the run, too
     return (yield)
+
+
+def _without_other_storage(config: pytest.Config) -> None:
+    """A project without an accepted run hears that its times are NEW, and not of a folder that is nobody's."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and "warnings" in reporter.stats:
+        said = [one for one in reporter.stats["warnings"] if NO_OTHER_STORAGE not in one.message]
+        reporter.stats["warnings"] = said
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -244,6 +258,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line("")
             for line in suite.report.text(rungs):
                 terminalreporter.write_line(line)
+            if remark := moved(rungs):
+                terminalreporter.write_line(remark)
             terminalreporter.write_line("")
     if suite.comparing:
         show_verdicts(terminalreporter, suite)
@@ -255,8 +271,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         lines = []
         for model in suite.models:
             if rungs := suite.ladder_of(model):
-                remark = [suite.without_instructions, ""] if suite.without_instructions else []
-                lines += [f"### {suite.title(model)}", "", *remark, *suite.report.markdown(rungs), ""]
+                above = [suite.without_instructions, ""] if suite.without_instructions else []
+                below = [moved(rungs), ""] if moved(rungs) else []
+                lines += [f"### {suite.title(model)}", "", *above, *suite.report.markdown(rungs), "", *below]
         try:
             write_text(config.invocation_params.dir / suite.settings.markdown, "\n".join(lines) + "\n")
         except OSError as error:

@@ -178,7 +178,7 @@ class Recipe:
             if kind in recipe.arithmetic:
                 raise EmulatedError(
                     f"this CPU has no instructions for {kind} and takes many times as long for it as for float32; "
-                    "leave it out, or add --fastdiff-emulate (`fastdiff ab`: --emulate)."
+                    "leave the stage out, or add --fastdiff-emulate."
                 )
         if device == "cpu" and recipe.compile is not None:
             return replace(recipe, compile=replace(recipe.compile, mode="default"))
@@ -424,7 +424,8 @@ def without_instructions(
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence that answers a name which nobody knows with the nearest one that somebody does."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    begun = [one for one in known if name and one.startswith(name)]
+    near = begun or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     guess = f"; did you mean {near[0]!r}?" if near else "."
     return f"no {kind} is called {name!r}{guess} There are: {', '.join(known)}."
 

@@ -201,6 +201,8 @@ class Suite:
         """Builds the stage, draws with it, and ends it; what goes wrong ends this stage alone, in one sentence."""
         with ExitStack() as alive:
             alive.enter_context(self._compile_cache())
+            with self._reasons(subject):  # no reference is drawn for what is skipped
+                self._check(subject)
             self._draw_reference(subject.model, before=subject)
             with self._reasons(subject):
                 stage = alive.enter_context(self._built(subject))
@@ -231,11 +233,15 @@ class Suite:
             return f"{stage.id}: a {own} autoencoder of random numbers draws another picture of nothing."
         return ""
 
+    def _check(self, subject: Subject) -> None:
+        """Whether it is possible here, before anything is loaded."""
+        subject.stage.recipe.on(self.device.partition(":")[0], emulated=self.emulated)
+
     @contextmanager
     def _built(self, subject: Subject) -> Iterator[LiveStage]:
         from fastdiff.measure.live import LiveStage, Reference
 
-        subject.stage.recipe.on(self.device.partition(":")[0], emulated=self.emulated)
+        self._check(subject)
         with self.progress.doing(f"{subject.id}: loading and building"):
             injected = self.settings.inject
             cooked = faults.stage_to_build(injected, subject.stage, self.ladders[subject.model.name])

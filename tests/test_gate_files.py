@@ -50,6 +50,9 @@ def test_a_project_that_cannot_be_written_still_measures(project: Path, tmp_path
     result = session(copy, "--fastdiff-stage=fp32")
     assert result.returncode == 0, result.stdout
     assert "cannot be written" in result.stdout
+    assert "run file: " not in result.stdout
+    strict = session(copy, "--fastdiff-stage=fp32", "--fastdiff-strict", "-k", "applied")
+    assert strict.returncode == 1, "whoever is strict wants the run, too"
 
 
 def test_strict_fails_on_what_is_new(project: Path, tmp_path: Path) -> None:
@@ -58,6 +61,7 @@ def test_strict_fails_on_what_is_new(project: Path, tmp_path: Path) -> None:
     result = session(copy, "--benchmark-compare", "--fastdiff-strict", "--fastdiff-stage=fp32")
     assert result.returncode == 1
     assert "latency is NEW" in result.stdout
+    assert "No benchmark files" not in result.stdout, "pytest-benchmark's own storage is nobody's"
 
 
 def test_strict_notices_a_test_that_was_taken_away(project: Path, accepted: subprocess.CompletedProcess[str]) -> None:

@@ -276,6 +276,14 @@ def test_a_cpu_without_instructions_skips_what_needs_them(project: Path, tmp_pat
     assert sdpa.recipe["dtype"] == "float32"
 
 
+def test_no_reference_is_drawn_for_what_is_skipped(project: Path, tmp_path: Path) -> None:
+    old = with_conftest(project, tmp_path, OLD_PROCESSOR)
+    result = run(old, "--fastdiff-device=cpu", "--fastdiff-stage=int8")
+    assert result.returncode == 0, result.stdout
+    assert "4 skipped" in result.stdout
+    assert "built in" not in result.stdout
+
+
 def test_emulation_that_is_asked_for_is_measured(project: Path, tmp_path: Path) -> None:
     old = with_conftest(project, tmp_path, OLD_PROCESSOR)
     asked = ("--fastdiff-device=cpu", "--fastdiff-stage=bf16", "--fastdiff-steps=1", "--fastdiff-emulate")

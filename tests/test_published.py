@@ -267,7 +267,7 @@ def test_what_is_only_emulated_is_said_before_it_is_measured(monkeypatch: pytest
 def test_what_cannot_be_measured_is_one_sentence(arguments: str, sentence: str, tmp_path: Path) -> None:
     out = tmp_path / "results"
     done = fastdiff("run", *arguments.split(), "--out", out)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not out.exists()
@@ -275,7 +275,7 @@ def test_what_cannot_be_measured_is_one_sentence(arguments: str, sentence: str, 
 
 def failed(done: Result, out: Path) -> str:
     """The last line of a command that failed and left nothing."""
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert done.stdout == ""
     assert list(out.iterdir()) == []
     assert "--fastdiff" not in done.stderr
@@ -317,7 +317,7 @@ def test_what_was_there_survives_a_failure(tiny: Model, measured: Path, monkeypa
     before = {path: path.read_bytes() for path in measured.iterdir()}
     monkeypatch.setattr(published, "timed_call", broken)
     done = run(tiny, measured, *MEASURED)
-    assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "the machine went away.")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (2, "the machine went away.")
     assert {path: path.read_bytes() for path in measured.iterdir()} == before
 
 
@@ -658,7 +658,7 @@ def test_every_half_written_file_is_refused(ladder: Path) -> None:
 def test_a_strange_file_is_refused_by_its_name(ladder: Path, content: Any, sentence: str) -> None:
     (ladder / "strange.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     done = fastdiff("collate", ladder, "--out", ladder / "all.csv", "--chart", ladder / "all.png")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "strange.csv" in done.stderr
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -699,7 +699,7 @@ def test_nothing_to_collate(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = fastdiff("collate", *arguments)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert sentence in done.stderr
     assert list(tmp_path.iterdir()) == []
 

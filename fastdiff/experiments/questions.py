@@ -101,7 +101,10 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
     if asked.size is not None and asked.size % SIDE:
         raise RecipeError(f"--size is {asked.size}; give a multiple of {SIDE}.")
     for stage in (*stages, *([ladder[asked.old_stage]] if asked.old_stage else [])):
-        stage.recipe.on(kind, emulated=lacking)
+        try:
+            stage.recipe.on(kind, emulated=lacking)
+        except RecipeError as error:
+            raise type(error)(f"{stage.name}: {error}") from None
     return [
         Question(
             old=work(old, model, ladder[asked.old_stage] if asked.old_stage else stage, asked, project),

@@ -142,10 +142,15 @@ def _missing(id_: str, record: StageRecord | None, baseline: Baseline | None, *,
         if alike:
             return None
         # Beside an accepted run it is one more stage; the first acceptance takes the whole run, if that measured any.
-        first = ACCEPT if acceptable else ""
-        return Verdict(MISSING, told, next=mend_or_accept(id_) if baseline else first)
-    command += f" --fastdiff-model {record.model} --fastdiff-stage {record.stage}"
-    return Verdict(MISSING, told, next=f"{command} --fastdiff-emulate" if record.reason == EMULATED_HERE else command)
+        if baseline or acceptable:
+            return Verdict(MISSING, told, next=mend_or_accept(id_) if baseline else ACCEPT)
+        return Verdict(MISSING, told, next=_measured_here(record) if record.reason == EMULATED_HERE else "")
+    return Verdict(MISSING, told, next=_measured_here(record))
+
+
+def _measured_here(record: StageRecord) -> str:
+    """The command that measures what was not."""
+    return look_again(record.model, record.stage) + (" --fastdiff-emulate" if record.reason == EMULATED_HERE else "")
 
 
 def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:

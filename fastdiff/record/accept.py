@@ -61,7 +61,9 @@ def accept(
             ids = tuple(stage.id for stage in run.stages)
         for line in changes(old.run if old else None, run, ids):
             say(line)
-        forced = _allowed(trials, asked_for, old.run if old else None, force)
+        forced = _allowed(
+            trials, asked_for, old.run if old else None, force, _leaving(old.run, run) if old and not ids else ()
+        )
         benchmarks, noise = read_benchmarks(path), _noise(list(trials.values()), old, ids, say)
         if ids and old:
             run = merged(old.run, run, ids, path.name)
@@ -80,13 +82,28 @@ def accept(
     return target
 
 
-def _allowed(trials: dict[Path, Run], ids: Sequence[str], old: Run | None, force: bool) -> tuple[str, ...]:
+def _leaving(old: Run, new: Run) -> list[str]:
+    """Nobody drops what was measured before because a session was asked for less."""
+    there = [stage.id for stage in new.stages]
+    keeping = " ".join(f"--only {id_}" for id_ in there)
+    gone = [stage.id for stage in old.stages if stage.id not in there]
+    return (
+        [f"{', '.join(gone)} would leave the baseline, because this run has no such stage; {keeping} keeps it"]
+        if gone
+        else []
+    )
+
+
+def _allowed(
+    trials: dict[Path, Run], ids: Sequence[str], old: Run | None, force: bool, leaving: Sequence[str]
+) -> tuple[str, ...]:
     """What spoke against it and was forced."""
     never = [f"{path.name}: {sentence}" for path, run in trials.items() for sentence in injected(run, ids)]
     if never:
         more = "; leave such files out of --noise-of" if len(trials) > 1 else ""
         raise RecordError(f"an injected fault is never accepted, not by force either{more}:\n{_listed(never)}")
     against = [f"{path.name}: {sentence}" for path, run in trials.items() for sentence in objections(run, ids, old)]
+    against += leaving
     if against and not force:
         raise RecordError(f"not accepted (--force would do it, and keep these reasons):\n{_listed(against)}")
     return tuple(against)

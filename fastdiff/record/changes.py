@@ -60,7 +60,7 @@ def changes(old: Run | None, new: Run, only: Sequence[str] = ()) -> list[str]:
                 differing = differences(getattr(before, kind), getattr(after, kind))
                 notes += [f"{id_}: {kind}: {line}" for line in _short(differing)]
         elif before:
-            notes.append(f"{id_}: leaves the baseline, because this run has no such stage; --only STAGE keeps it")
+            notes.append(f"{id_}: leaves the baseline, because this run has no such stage")
     notes += [f"version: {line}" for line in differences(_versions(old), _versions(new))] if old else []
     return [*aligned(rows), *notes]
 

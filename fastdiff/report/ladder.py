@@ -27,6 +27,10 @@ class Rung:
     """At the peak, weights included."""
     peak_in: str = ""
     remark: str = ""
+    disturbed: bool = False
+    """The machine left too few rounds alone: the time is shown, and compared with nothing."""
+    canary_s: float | None = None
+    """What the canary took beside it, on a CPU."""
 
     @property
     def median_s(self) -> float | None:
@@ -34,7 +38,12 @@ class Rung:
 
     @property
     def picture_s(self) -> float | None:
-        return self.median_s / self.pictures if self.median_s is not None else None
+        """What ratios are made of; none where it tells nothing of the stage."""
+        return self.median_s / self.pictures if self.median_s is not None and not self.disturbed else None
+
+    @property
+    def said(self) -> str:
+        return self.remark or ("disturbed" if self.disturbed else "")
 
     @property
     def spread(self) -> float | None:
@@ -44,6 +53,9 @@ class Rung:
         low, middle, high = quantiles(self.samples_s, n=4, method="inclusive")
         return (high - low) / 2 / middle
 
+
+MOVED = 1.15
+"""By how much canaries beside two stages differ before that is said: the band within which latencies are the same."""
 
 HEADINGS = ("stage", "latency", "spread", "to previous", "to first", "first call", "SSIM", "worst tile", "remark")
 
@@ -62,7 +74,7 @@ def rows(rungs: list[Rung]) -> list[tuple[str, ...]]:
             _first_call(rung),
             f"{rung.ssim:.4f}" if rung.ssim is not None else "-",
             f"{rung.worst_tile:.4f}" if rung.worst_tile is not None else "-",
-            rung.remark or _slower(medians.get(rung.follows or ""), rung),
+            rung.said or _slower(medians.get(rung.follows or ""), rung),
         )
         for rung in rungs
     ]
@@ -74,6 +86,20 @@ def text(rungs: list[Rung]) -> list[str]:
 
 def markdown(rungs: list[Rung]) -> list[str]:
     return tables.markdown(HEADINGS, rows(rungs))
+
+
+def moved(rungs: list[Rung]) -> str:
+    """Where the machine's speed changed between two stages, a sentence about it: the ratios do not know."""
+    canaries = {rung.stage: rung.canary_s for rung in rungs if rung.canary_s and rung.picture_s}
+    if not canaries:
+        return ""
+    quick, slow = min(canaries, key=canaries.__getitem__), max(canaries, key=canaries.__getitem__)
+    if canaries[slow] < MOVED * canaries[quick]:
+        return ""
+    return (
+        f"the machine changed its speed meanwhile: its canary took {_duration(canaries[quick])} beside {quick} and "
+        f"{_duration(canaries[slow])} beside {slow}; these ratios do not know that, verdicts do"
+    )
 
 
 def _slower(previous: float | None, rung: Rung) -> str:

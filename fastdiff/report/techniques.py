@@ -49,10 +49,10 @@ def rows(rungs: list[Rung]) -> list[tuple[str, ...]]:
             _gigabytes(rung.memory_bytes),
             f"{rung.median_s * 1000:.1f}" if rung.median_s is not None else "-",
             ratio(rung.memory_bytes, default.memory_bytes if default else None),
-            ratio(rung.median_s, default.median_s if default else None),
+            ratio(rung.picture_s, default.picture_s if default else None),
             rung.peak_in or "-",
             f"{rung.ssim:.4f}" if rung.ssim is not None else "-",
-            rung.remark,
+            rung.said,
         )
         for rung in rungs
     ]

@@ -25,6 +25,8 @@ TRIALS = re.compile(r" --fastdiff-trials (\d+)")
 
 def text(judgements: Sequence[Judgement], run_file: str) -> list[str]:
     """`run_file` is named in the commands that accept this run."""
+    if not judgements:
+        return ["nothing was judged: no stage of this session was measured, and that is how it was accepted"]
     return [*_table(judgements), *_sentences(judgements, run_file)]
 
 
