@@ -206,7 +206,7 @@ def test_a_run_with_faults_is_never_accepted(project: Path, faulty: subprocess.C
     run = run_files(project)[-1]
     for force in ((), ("--force",)):
         done = fastdiff(project, "accept", run, "--reason", "it looks fine", *force)
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "put in on purpose" in done.stderr or "injected" in done.stderr
         assert "Traceback" not in done.stderr
 
