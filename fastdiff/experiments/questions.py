@@ -18,7 +18,7 @@ from fastdiff.models import CATALOGUE, SIDE
 from fastdiff.recipes import LADDERS, RecipeError, unknown, without_instructions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from fastdiff.experiments.environments import Environment
@@ -82,9 +82,8 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
             raise RecipeError(f"--inject {fault}: only a session of pytest notices {fault.name}; inject it there.")
     model = _model(asked, project)
     names = _named(asked)
-    kind = _kind(asked)
-    lacking = () if asked.emulate else emulated(kind)
-    ladder = _climbed(asked, project, lacking)
+    kind, lacking = _kind(asked), _lacking(asked)
+    ladder = _climbed(asked, project)
     for name in names:
         if name not in ladder.names:
             raise RecipeError(unknown("stage", name, list(ladder.names)))
@@ -121,8 +120,8 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
 
 def told(asked: Asked, project: Path) -> str:
     """What the CPU's lack of instructions does to this comparison, in one sentence; empty where it does nothing."""
-    lacking = () if asked.emulate else emulated(_kind(asked))
-    refused = () if asked.stages else _climbed(asked, project, lacking).refused(lacking)
+    lacking = _lacking(asked)
+    refused = () if asked.stages else _climbed(asked, project).refused(lacking)
     return without_instructions(lacking, refused, "--emulate")
 
 
@@ -149,8 +148,13 @@ def _named(asked: Asked) -> tuple[str, ...]:
     return (*asked.stages, *([asked.old_stage] if asked.old_stage else []))
 
 
-def _climbed(asked: Asked, project: Path, lacking: Collection[str]) -> Ladder:
-    return whole(LADDERS["published"], _named(asked), tables(project)["stages"]).native(lacking)
+def _lacking(asked: Asked) -> tuple[str, ...]:
+    """The arithmetic that the CPU has no instructions for and is not asked for."""
+    return () if asked.emulate else emulated(_kind(asked))
+
+
+def _climbed(asked: Asked, project: Path) -> Ladder:
+    return whole(LADDERS["published"], _named(asked), tables(project)["stages"]).native(_lacking(asked))
 
 
 def _kind(asked: Asked) -> str:

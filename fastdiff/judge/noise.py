@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from fastdiff.judge.estimates import SECONDS, centre, logarithm, machines_unit
 from fastdiff.recipes import unknown
-from fastdiff.record.run import MEASURED, Noise
+from fastdiff.record.run import HARDWARE, MEASURED, Noise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -154,10 +154,7 @@ def _require_alike(runs: Sequence[Run]) -> None:
             ("device", run.device.slug, runs[0].device.slug),
             ("canary", run.canary, runs[0].canary),
             # Another start of the same virtual machine makes the noise wider, as it should.
-            *(
-                (name, run.environment.get(name), runs[0].environment.get(name))
-                for name in ("machine", "processor", "instructions", "allocator")
-            ),
+            *((name, run.environment.get(name), runs[0].environment.get(name)) for name in (*HARDWARE, "allocator")),
             ("versions", run.environment.get("versions"), runs[0].environment.get("versions")),
             ("stages", sorted(run.expected), sorted(runs[0].expected)),
         ):

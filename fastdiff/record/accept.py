@@ -20,7 +20,7 @@ from fastdiff.record.checks import RecordError
 from fastdiff.record.eligibility import injected, objections
 from fastdiff.record.files import read, read_benchmarks, write_baseline
 from fastdiff.record.parts import chosen, merged, merged_benchmarks, merged_noise, without_centres
-from fastdiff.record.run import Acceptance, Baseline, Noise, Run
+from fastdiff.record.run import HARDWARE, Acceptance, Baseline, Noise, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,9 +61,8 @@ def accept(
             ids = tuple(stage.id for stage in run.stages)
         for line in changes(old.run if old else None, run, ids):
             say(line)
-        forced = _allowed(
-            trials, asked_for, old.run if old else None, force, _leaving(old.run, run) if old and not ids else ()
-        )
+        leaving = _leaving(old.run, run) if old and not ids else []
+        forced = _allowed(trials, asked_for, old.run if old else None, force, leaving)
         benchmarks, noise = read_benchmarks(path), _noise(list(trials.values()), old, ids, say)
         if ids and old:
             run = merged(old.run, run, ids, path.name)
@@ -85,13 +84,11 @@ def accept(
 def _leaving(old: Run, new: Run) -> list[str]:
     """Nobody drops what was measured before because a session was asked for less."""
     there = [stage.id for stage in new.stages]
-    keeping = " ".join(f"--only {id_}" for id_ in there)
     gone = [stage.id for stage in old.stages if stage.id not in there]
-    return (
-        [f"{', '.join(gone)} would leave the baseline, because this run has no such stage; {keeping} keeps it"]
-        if gone
-        else []
-    )
+    if not gone:
+        return []
+    keeping = " ".join(f"--only {id_}" for id_ in there)
+    return [f"{', '.join(gone)} would leave the baseline, because this run has no such stage; {keeping} keeps it"]
 
 
 def _allowed(
@@ -135,9 +132,7 @@ def _noise(trials: list[Run], old: Baseline | None, ids: Sequence[str], say: Cal
     if old.run.canary != run.canary:
         say("noise: the declared one, because the measured one belongs to another canary; --noise-of RUN measures it")
         return None
-    facts = [
-        (old.run.environment.get(name), run.environment.get(name)) for name in ("machine", "processor", "instructions")
-    ]
+    facts = [(old.run.environment.get(name), run.environment.get(name)) for name in HARDWARE]
     if any(before and now and before != now for before, now in facts):
         say("noise: the declared one, because the measured one is of another machine; --noise-of RUN measures it")
         return None

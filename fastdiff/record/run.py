@@ -30,7 +30,9 @@ class Device:
     name: str
 
 
-MACHINE = ("machine", "processor", "instructions", "boot", "allocator")
+HARDWARE = ("machine", "processor", "instructions")
+"""Facts of a run's environment that stay until somebody changes the machine."""
+MACHINE = (*HARDWARE, "boot", "allocator")
 """Facts of a run's environment that tell two machines of one model apart, or the same one set up in two ways."""
 
 
