@@ -1,6 +1,7 @@
 # Two commands: `make bench` measures the embedded model, `make test` tests fastdiff itself.
 # A third for a machine with a GPU: `make bench-gpu` measures every full-size model, without downloading any.
 # `make bench TORCH=2.15.0` measures with another torch, in an environment of its own.
+# `make gpu-check PART=1` and `PART=2`: what the first minutes with a GPU are for (docs/gpu-check.md).
 
 PYTHON ?= python3
 TORCH ?=
@@ -13,7 +14,13 @@ VENV := .venv$(if $(TORCH),-torch-$(TORCH))
 BIN := $(VENV)/bin
 PINS := $(VENV)/constraints.txt
 
-.PHONY: bench bench-gpu test install clean
+# Of gpu-check: one of its two parts, where results are copied to, and small sizes on a CPU. It installs nothing.
+PART ?= all
+OUT ?=
+REHEARSE ?=
+CHECK_PYTHON := $(firstword $(wildcard $(BIN)/python) $(PYTHON))
+
+.PHONY: bench bench-gpu gpu-check test install clean
 
 bench: $(VENV)/.bench-installed
 	$(BIN)/pytest perf_tests --benchmark-compare $(ARGS)
@@ -28,6 +35,9 @@ bench-gpu: $(VENV)/.bench-installed
 		[ $$model != sdxl ] || measure --fastdiff-model sdxl --fastdiff-ladder techniques --fastdiff-batch 4 \
 			--fastdiff-rounds 3 --fastdiff-markdown runs/sdxl-techniques.md; \
 	done; exit $$failed
+
+gpu-check:
+	$(CHECK_PYTHON) -m tools.gpu_check --part $(PART) $(if $(OUT),--copy-to $(OUT)) $(if $(REHEARSE),--rehearse)
 
 test: $(VENV)/.test-installed
 	$(BIN)/ruff format --check .

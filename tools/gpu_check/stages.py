@@ -1,0 +1,32 @@
+"""Stages that only this check measures: compiled without tuning, so that they fit into its minutes.
+
+A pytest plugin; a session loads it with `-p tools.gpu_check.stages`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastdiff.recipes import Compile
+
+if TYPE_CHECKING:
+    from fastdiff.models import Model
+    from fastdiff.recipes import Ladder
+
+UNTUNED = "denoiser-untuned"
+UNTUNED_GRAPHS = "denoiser-untuned-graphs"
+UNTUNED_INT8 = "int8-untuned"
+
+DENOISER = Compile(mode="default", decoder=False, flags=())
+GRAPHS = Compile(mode="reduce-overhead", decoder=False, flags=())
+
+
+def pytest_fastdiff_ladder(ladder: Ladder, model: Model) -> Ladder | None:
+    del model
+    if "sdpa" not in ladder.names:
+        return None
+    ladder = ladder.extend(UNTUNED, "the denoiser compiled without tuning", follows="sdpa", compile=DENOISER)
+    ladder = ladder.extend(UNTUNED_GRAPHS, "the same in CUDA graphs", follows=UNTUNED, compile=GRAPHS)
+    return ladder.extend(
+        UNTUNED_INT8, "dynamic int8 in the denoiser", follows=UNTUNED, compile=DENOISER, quantize="int8-dynamic"
+    )

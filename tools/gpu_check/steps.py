@@ -1,0 +1,193 @@
+"""The steps of the check, the important ones first: what each runs, for how long at most, and on what it depends."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tools.gpu_check import reading
+from tools.gpu_check.stages import UNTUNED, UNTUNED_GRAPHS, UNTUNED_INT8
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PART_S = 420.0
+"""A part with all its steps; a lent GPU is lent for minutes."""
+PAIRS_MINUTES = 0.4
+"""After which no pair is started: each takes 15 to 30 s, most of it for two processes to start."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the measurements are."""
+
+    device: str
+    weights: str
+    size: int
+    steps: int
+    rounds: int
+    side: int
+    """Of the matrix products that show the ceiling."""
+    copied_bytes: int
+    calls: int
+    """Of each side in a pair."""
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.startswith("cuda")
+
+
+GPU = Scale("cuda", "dummy", size=1024, steps=30, rounds=3, side=8192, copied_bytes=4 * 2**30, calls=12)
+REHEARSAL = Scale("cpu", "twin", size=128, steps=2, rounds=2, side=1024, copied_bytes=2**28, calls=4)
+"""The same steps on a CPU, small enough for minutes."""
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    part: int
+    limit_s: float
+    title: str
+    command: Callable[[Scale, Path], list[str]]
+    """`Path` is where a probe writes its JSON; a session writes a run file instead."""
+    read: Callable[[Scale, reading.Outcome], reading.Found]
+    needs_gpu: str = ""
+    """Why a CPU cannot do it; empty where it can."""
+    needs: str = ""
+    """A package that must load."""
+
+
+def probe(name: str) -> Callable[[Scale, Path], list[str]]:
+    def command(scale: Scale, file: Path) -> list[str]:
+        sizes = [scale.device, str(scale.side), str(scale.copied_bytes)]
+        return [sys.executable, "-m", "tools.gpu_check.probes", name, str(file), *sizes]
+
+    return command
+
+
+def session(
+    *options: str, tests: tuple[str, ...] = ("applied", "latency", "memory", "parity"), full_size: bool = False
+) -> Callable[[Scale, Path], list[str]]:
+    """A pytest session as users start it; `full_size` measures SDXL at the scale's size instead of the embedded model.
+
+    It works without an installation of fastdiff: then the plugin is named.
+    """
+
+    def command(scale: Scale, _: Path) -> list[str]:
+        installed = any(one.value == "fastdiff.plugin" for one in importlib.metadata.entry_points(group="pytest11"))
+        plugins = [*([] if installed else ["-p", "fastdiff.plugin"]), "-p", "tools.gpu_check.stages"]
+        files = [f"perf_tests/test_{name}.py" for name in tests]
+        said = [f"--fastdiff-device={scale.device}", f"--fastdiff-rounds={scale.rounds}", *options]
+        if full_size:
+            said += ["--fastdiff-model=sdxl", f"--fastdiff-weights={scale.weights}", f"--fastdiff-size={scale.size}"]
+            steps = [] if any(one.startswith("--fastdiff-steps") for one in options) else [f"{scale.steps}"]
+            said += [f"--fastdiff-steps={one}" for one in steps]
+        return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugins, *files, *said]
+
+    return command
+
+
+def untuned(scale: Scale, file: Path) -> list[str]:
+    """A CPU has no CUDA graphs, and would compile the same twice."""
+    stages = ",".join([UNTUNED, UNTUNED_GRAPHS] if scale.on_gpu else [UNTUNED])
+    return session(f"--fastdiff-stage={stages}", tests=("applied", "latency"), full_size=True)(scale, file)
+
+
+def pairs(scale: Scale, _: Path) -> list[str]:
+    """An A/A: both sides are this environment, so the true difference is zero."""
+    asked = ["--stage", "sdpa", "--device", scale.device, "--steps", "2", "--calls", str(scale.calls)]
+    most = ["--max-pairs", "3", "--max-time", str(PAIRS_MINUTES), "--fresh"]
+    return [sys.executable, "-c", "from fastdiff.cli import app; app()", "ab", *asked, *most]
+
+
+STEPS = (
+    Step(
+        "telemetry",
+        1,
+        40,
+        "NVML at 50 Hz: idle, bf16 products, idle",
+        probe("telemetry"),
+        reading.telemetry,
+        needs_gpu="there is no NVIDIA driver to ask",
+    ),
+    Step("ceilings", 1, 40, "rates of matrix products and copies", probe("ceilings"), reading.ceilings),
+    Step(
+        "shapes-eager",
+        1,
+        90,
+        "the embedded model's eager stages",
+        session("--fastdiff-stage=fp32,bf16,sdpa"),
+        reading.eager,
+    ),
+    Step(
+        "sdxl-eager",
+        1,
+        150,
+        "SDXL with random weights, eager stages",
+        session("--fastdiff-stage=fp32,bf16,sdpa", full_size=True),
+        reading.full_size,
+    ),
+    Step(
+        "techniques",
+        1,
+        90,
+        "peak memory of four techniques, batch 4",
+        session(
+            "--fastdiff-ladder=techniques",
+            "--fastdiff-stage=unoptimized,default,default+vae-slicing,default+model-offload",
+            "--fastdiff-batch=4",
+            "--fastdiff-steps=2",
+            tests=("memory",),
+            full_size=True,
+        ),
+        reading.techniques,
+    ),
+    Step(
+        "sdxl-compile",
+        2,
+        180,
+        "SDXL's denoiser compiled without tuning, without and with CUDA graphs",
+        untuned,
+        reading.compiled,
+    ),
+    Step(
+        "int8",
+        2,
+        60,
+        "the embedded model in dynamic int8, compiled without tuning",
+        session(f"--fastdiff-stage={UNTUNED_INT8}", tests=("applied", "latency")),
+        reading.applied,
+        needs="torchao",
+    ),
+    Step(
+        "shapes-compile",
+        2,
+        90,
+        "the embedded model compiled with the published flags",
+        session("--fastdiff-stage=compile", tests=("applied", "latency")),
+        reading.applied,
+    ),
+    Step("pairs", 2, 60, "pairs of this environment with itself, in turns", pairs, reading.pairs),
+    Step(
+        "sync",
+        2,
+        20,
+        "an injected wait for the GPU in every denoising step",
+        session("--fastdiff-stage=sdpa", "--fastdiff-inject=sync@sdpa", tests=("latency",)),
+        reading.sync,
+        needs_gpu="there is no GPU to wait for",
+    ),
+)
+
+
+def missing(step: Step, scale: Scale) -> str:
+    """Why the step cannot be measured here; empty where it can."""
+    if step.needs_gpu and not scale.on_gpu:
+        return f"{step.needs_gpu} on {scale.device}"
+    if step.needs and importlib.util.find_spec(step.needs) is None:
+        return f"{step.needs} is not installed"
+    return ""
