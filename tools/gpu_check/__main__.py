@@ -37,6 +37,8 @@ TRAVELLING = (RESULTS, REPORT, TELEMETRY, RUNS, LOG)
 """What is copied for the way home, the important files first."""
 GRACE_S = 8.0
 """Between the interrupt and the end of a step: a session keeps its finished stages in that time."""
+TROUBLE, INTERRUPTED = 2, 130
+"""Exit codes, beside 1 for a claim that did not hold."""
 LEAST_S = 5.0
 """With less left of a part no step is begun: Python and torch alone take as long to start."""
 
@@ -64,7 +66,7 @@ class Check:
             if self.results[key] != fresh[key]:
                 raise SystemExit(
                     f"{self.folder} holds the results of another {key} ({self.results[key]}); "
-                    f"name another folder: --results FOLDER."
+                    "name another folder: --results FOLDER."
                 )
 
     def run(self, steps: Sequence[Step], seconds: float = PART_S) -> int:
@@ -75,12 +77,9 @@ class Check:
                 self.say(f"{step.name}: there is a result already")
                 continue
             left = until - time.monotonic()
-            try:
-                result = self._measure(step, min(step.limit_s, left))
-            except KeyboardInterrupt:
-                raise SystemExit(f"stopped in {step.name}; the same command goes on there.") from None
+            result, run = self._measure(step, min(step.limit_s, left))
             self.results["steps"][step.name] = result
-            self._keep()
+            self._keep(run)
             self.say(f"{step.name}: {result['state']} in {result['seconds']:.0f} s {result['reason']}".rstrip())
         done = [self.results["steps"][step.name] for step in steps]
         wrong = [claim for one in done for claim in one["claims"] if not claim["held"]]
@@ -89,12 +88,13 @@ class Check:
         self.say(f"report: {self.folder / REPORT}")
         return 1 if wrong or any(one["state"] in (FAILED, STOPPED) for one in done) else 0
 
-    def _measure(self, step: Step, limit_s: float) -> dict[str, Any]:
+    def _measure(self, step: Step, limit_s: float) -> tuple[dict[str, Any], Path | None]:
+        """The result of a step, and the run file of its session."""
         blank = {"seconds": 0.0, "command": [], "numbers": {}, "claims": [], "unmeasured": [], "run": None}
         if why := missing(step, self.scale):
-            return {"state": NOT_MEASURED, "reason": why, **blank}
+            return {**blank, "state": NOT_MEASURED, "reason": why}, None
         if limit_s < LEAST_S:
-            return {"state": NOT_MEASURED, "reason": "the time of this part was over", **blank}
+            return {**blank, "state": NOT_MEASURED, "reason": "the time of this part was over"}, None
         probed = Path(os.path.relpath(self.folder / f"{step.name}.json", ROOT))
         command = step.command(self.scale, probed)
         self.say(f"{step.name}: {step.title} (at most {limit_s:.0f} s)")
@@ -111,9 +111,7 @@ class Check:
             reason = f"{str(error).strip() or type(error).__name__}; its output is in {LOG}."
         if code is None:
             state, reason = STOPPED, f"it took longer than {limit_s:.0f} s; {reason or 'what was finished is kept.'}"
-        if run is not None:
-            self._keep_run(run)
-        return {
+        result = {
             **blank,
             "state": state,
             "reason": reason,
@@ -124,6 +122,7 @@ class Check:
             "unmeasured": list(found.unmeasured),
             "run": run.name if run else None,
         }
+        return result, run
 
     def _execute(self, step: Step, command: list[str], limit_s: float) -> int | None:
         """The exit code; None where the limit ended it. Nothing of a step is left running."""
@@ -153,16 +152,17 @@ class Check:
 
     def _keep_run(self, run: Path) -> None:
         """The run and its pictures, in the layout of the project, so that they can be unpacked and accepted there."""
-        kept = self.folder / run.relative_to(ROOT)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(run, kept)
-        if run.with_suffix("").is_dir():
-            shutil.copytree(run.with_suffix(""), kept.with_suffix(""), dirs_exist_ok=True)
+        for path in (run, *run.with_suffix("").glob("*")):
+            kept = self.folder / path.relative_to(ROOT)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, kept)
 
-    def _keep(self) -> None:
+    def _keep(self, run: Path | None) -> None:
+        """The numbers first: they are small, and the rest can be lost to a full disk."""
         write_text(self.folder / RESULTS, json.dumps(self.results, indent=1) + "\n")
         write_text(self.folder / REPORT, report.markdown(self.results))
-        if (self.folder / "runs").is_dir():
+        if run is not None:
+            self._keep_run(run)
             packed = self.folder / f".{RUNS}"
             with tarfile.open(packed, "w:gz") as tar:
                 tar.add(self.folder / "runs", "runs")
@@ -211,10 +211,19 @@ def main() -> None:
             raise SystemExit(
                 f"{name} is not installed; do: make install, or without a network as docs/gpu-check.md says"
             )
-    check = Check(asked.results, REHEARSAL if asked.rehearse else GPU, asked.copy_to)
     parts = (1, 2) if asked.part == "all" else (int(asked.part),)
-    codes = [check.run([step for step in STEPS if step.part == part]) for part in parts]
-    sys.exit(max(codes))
+    try:
+        check = Check(asked.results, REHEARSAL if asked.rehearse else GPU, asked.copy_to)
+        sys.exit(max(check.run([step for step in STEPS if step.part == part]) for part in parts))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on with the step that was running.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        place = error.filename2 or error.filename or asked.results
+        print(
+            f"{place} cannot be written ({error.strerror}); make room there, or name another folder.", file=sys.stderr
+        )
+        sys.exit(TROUBLE)
 
 
 if __name__ == "__main__":

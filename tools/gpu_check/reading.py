@@ -153,16 +153,17 @@ def techniques(_: Scale, outcome: Outcome) -> Found:
     return Found({"peak_bytes": peaks}, (*_proven(run), *claims), tuple(_skipped(run)))
 
 
-def applied(_: Scale, outcome: Outcome) -> Found:
+def applied(scale: Scale, outcome: Outcome) -> Found:
     run = _run(outcome)
     stages = {one.stage: _numbers(one) for one in run.stages if one.state == MEASURED}
-    return Found({"stages": stages}, (*_proven(run), *_undisturbed(run)), tuple(_skipped(run)))
+    rehearsed = () if scale.on_gpu else ("the denoiser: a rehearsal compiles the decoder of a small SDXL alone",)
+    return Found({"stages": stages}, (*_proven(run), *_undisturbed(run)), (*_skipped(run), *rehearsed))
 
 
 def compiled(scale: Scale, outcome: Outcome) -> Found:
     found = applied(scale, outcome)
     if not scale.on_gpu:
-        return Found(found.numbers, found.claims, (*found.unmeasured, f"there are no CUDA graphs on {scale.device}"))
+        return Found(found.numbers, found.claims, (*found.unmeasured, f"CUDA graphs: there are none on {scale.device}"))
     graphs = {name: one["facts"].get("cuda_graphs") for name, one in found.numbers["stages"].items()}
     claims = []
     for stage, wanted in ((UNTUNED, False), (UNTUNED_GRAPHS, True)):
