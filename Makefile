@@ -1,5 +1,6 @@
 # Two commands: `make bench` measures the embedded model, `make test` tests fastdiff itself.
 # A third for a machine with a GPU: `make bench-gpu` measures every full-size model, without downloading any.
+# `make bench-full`: the ladder of SDXL's real size on a CPU.
 # `make bench TORCH=2.15.0` measures with another torch, in an environment of its own.
 # `make gpu-check PART=1` and `PART=2`: what the first minutes with a GPU are for (docs/gpu-check.md).
 
@@ -20,10 +21,15 @@ OUT ?=
 REHEARSE ?=
 CHECK_PYTHON := $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 
-.PHONY: bench bench-gpu gpu-check test install clean
+.PHONY: bench bench-full bench-gpu gpu-check test install clean
 
 bench: $(VENV)/.bench-installed
 	$(BIN)/pytest perf_tests --benchmark-compare $(ARGS)
+
+bench-full: $(VENV)/.bench-installed
+	@# SDXL's real size, with random weights: about 12 minutes and 16 GB on two cores.
+	$(BIN)/pytest perf_tests --fastdiff-model sdxl --fastdiff-weights dummy --fastdiff-size 256 --fastdiff-steps 2 \
+		--fastdiff-device cpu --fastdiff-rounds 3 --fastdiff-markdown runs/bench-full.md $(ARGS)
 
 # A process for each, so that one model's crash or leak is not the next one's; the first failure does not stop the rest.
 bench-gpu: $(VENV)/.bench-installed

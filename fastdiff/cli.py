@@ -41,7 +41,7 @@ def _one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
     from fastdiff.experiments.errors import ExperimentError
     from fastdiff.experiments.published import RunError
     from fastdiff.faults import FaultError
-    from fastdiff.models import WeightsError
+    from fastdiff.models import MemoryShortError, WeightsError
     from fastdiff.recipes import RecipeError
     from fastdiff.record.checks import RecordError
 
@@ -49,7 +49,7 @@ def _one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
         yield
     except RecordError as error:
         said = str(error)
-    except (ExperimentError, FaultError, RecipeError, RunError, WeightsError) as error:
+    except (ExperimentError, FaultError, MemoryShortError, RecipeError, RunError, WeightsError) as error:
         # These sentences are told to pytest as well, where every option has a prefix.
         said = str(error).replace("--fastdiff-", "--")
     except KeyboardInterrupt as stop:

@@ -142,8 +142,7 @@ def _impossible(fault: Fault, live: LiveStage) -> str | None:
 
 
 def _spend(seconds: float) -> None:
-    """Busy, as what is slow is. A process that slept lost its shared cores to neighbours: after 0.35 s of it the canary
-    took 10 to 19 % longer, and 30 % of slowness read as 10 to 19 % in its unit."""
+    """Busy, as slow code is: a process that sleeps loses shared cores to neighbours, and its next call takes longer."""
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         pass

@@ -9,7 +9,6 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +27,7 @@ from fastdiff.report.ladder import Rung
 from fastdiff.settings import OF_PAIRS, configured_policy, given_options, project_folder, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from fastdiff.experiments.ab import Answer
@@ -59,8 +58,6 @@ class Ledger:
     judgements: dict[tuple[str, str], Judgement] = field(default_factory=dict)
     """By stage and metric; empty in a session that compares with nothing."""
     baseline: Baseline | None = None
-    elsewhere: Sequence[Baseline] = ()
-    """The newest baseline of every other device of the same kind, for the ladder where this device has none."""
     deselected: dict[str, list[str]] = field(default_factory=dict)
     """By stage, the names of its tests that were collected and taken away again."""
     outcome: str = ""
@@ -92,8 +89,6 @@ class Ledger:
                 self.baseline = baselines.newest(baselines.folder_of(root, device_slug(self.device)))
         elif self.comparing:
             self.baseline = compared_with(self.config, self.device)
-            if self.baseline is None:
-                self.elsewhere = baselines.of_kind(root, self.kind, but=device_slug(self.device))
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
@@ -134,7 +129,6 @@ class Ledger:
 
     def rung(self, record: StageRecord) -> Rung:
         undisturbed = [one for one in record.rounds if not one.void]
-        canaries = [one.canary_s for one in undisturbed if one.canary_s]
         return Rung(
             record.model,
             record.stage,
@@ -151,7 +145,6 @@ class Ledger:
             peak_in=record.memory.where if record.memory else "",
             remark=self.remarks.get(record.id, ""),
             disturbed=len(undisturbed) < (1 - VOID_SHARE) * len(record.rounds),
-            canary_s=median(canaries) if canaries else None,
         )
 
     # -- the run file -------------------------------------------------------------------------------------------------
@@ -200,8 +193,6 @@ class Ledger:
         return files.as_json(self.run())
 
     def run(self) -> Run:
-        from fastdiff.measure.canary import identity
-
         if "torch" in sys.modules and not self._environment:
             # Only now, because torch itself says from which commit it was built.
             self._environment = environment(self.device, project_folder(self.config))
@@ -209,7 +200,6 @@ class Ledger:
             device=Device(device_slug(self.device), self.kind, device_name(self.device)),
             started=self.started.isoformat(timespec="seconds"),
             environment=self._environment,
-            canary=identity() if self.kind == "cpu" else "",
             expected=self.expected,
             stages=tuple(self.records.values()),
             complete=self.complete,
@@ -252,13 +242,7 @@ class Ledger:
             return False
         found = [one.verdict for one in self._judged(id_) if one.metric == "latency"]
         band = self.policy_of(self.records[id_].model, self.records[id_].stage).latency
-        return any(self.looks.wanted(one, band, self._mood) for one in found)
-
-    @property
-    def _mood(self) -> float:
-        """Of this hour, as the second looks so far have found it: what it explains is not worth another one."""
-        found = [one.verdict for one in self.judgements.values() if one.metric == "latency"]
-        return max((abs(one.mood) for one in found if one.estimate and one.estimate.candidates > 1), default=0.0)
+        return any(self.looks.wanted(one, band) for one in found)
 
     def look_again(self, id_: str, measured: StageRecord) -> None:
         """Keeps what a fresh process measured of a stage beside what this one did."""
@@ -289,9 +273,7 @@ class Ledger:
             self.policy_of(record.model, record.stage),
             gate.comparisons_of(len(run.expected), self.looks),
             run.device,
-            run.canary,
             run.environment,
-            elsewhere=self.elsewhere,
             looks=self.looks,
         )
 
@@ -301,13 +283,7 @@ class Ledger:
 
         failing = []
         if self.comparing and not interrupted:
-            judged = gate.judge_run(
-                self.run(),
-                self.baseline,
-                self.policy_of,
-                elsewhere=self.elsewhere,
-                looks=self.looks,
-            )
+            judged = gate.judge_run(self.run(), self.baseline, self.policy_of, looks=self.looks)
             for judgement in judged:
                 record = self.records.get(judgement.stage)
                 if self.against and judgement.verdict.word != MISSING:

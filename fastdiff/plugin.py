@@ -13,7 +13,6 @@ from fastdiff import hooks
 from fastdiff.measure.environment import device_slug
 from fastdiff.record import baselines
 from fastdiff.record.files import write_text
-from fastdiff.report.ladder import moved
 from fastdiff.settings import add_options, check, device_asked, is_asked, project_folder, settings
 
 if TYPE_CHECKING:
@@ -258,8 +257,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line("")
             for line in suite.report.text(rungs):
                 terminalreporter.write_line(line)
-            if remark := moved(rungs):
-                terminalreporter.write_line(remark)
             terminalreporter.write_line("")
     if suite.comparing:
         show_verdicts(terminalreporter, suite)
@@ -272,8 +269,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for model in suite.models:
             if rungs := suite.ladder_of(model):
                 above = [suite.without_instructions, ""] if suite.without_instructions else []
-                below = [moved(rungs), ""] if moved(rungs) else []
-                lines += [f"### {suite.title(model)}", "", *above, *suite.report.markdown(rungs), "", *below]
+                lines += [f"### {suite.title(model)}", "", *above, *suite.report.markdown(rungs), ""]
         try:
             write_text(config.invocation_params.dir / suite.settings.markdown, "\n".join(lines) + "\n")
         except OSError as error:

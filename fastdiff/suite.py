@@ -20,7 +20,7 @@ from fastdiff.host.processor import emulated
 from fastdiff.judge.policy import check as check_policy
 from fastdiff.ledger import Ledger
 from fastdiff.measure.environment import device_name, device_slug
-from fastdiff.models import CATALOGUE, WEIGHTS, WeightsError
+from fastdiff.models import CATALOGUE, WEIGHTS, MemoryShortError, WeightsError
 from fastdiff.recipes import (
     BEYOND,
     EVERY_STAGE,
@@ -33,6 +33,8 @@ from fastdiff.recipes import (
 )
 from fastdiff.record.checks import NAME, RecordError
 from fastdiff.record.run import EMULATED_HERE, FAILED, IMPOSSIBLE_HERE, SKIPPED, StageRecord
+from fastdiff.report import remaining
+from fastdiff.report.remaining import Seen
 from fastdiff.settings import (
     configured_models,
     configured_policy,
@@ -95,6 +97,8 @@ class Suite:
     references: dict[str, Reference] = field(default_factory=dict)
     unreferenced: dict[str, str] = field(default_factory=dict)
     """Why a model has no reference; it is tried once."""
+    seen: list[Seen] = field(default_factory=list)
+    """What the stages so far took, for an estimate of what is left."""
 
     def __post_init__(self) -> None:
         self.settings = settings(self.config)
@@ -261,10 +265,20 @@ class Suite:
             compiled = f", compile cache {cache}" if cache != "none" else ""
             self.progress.say(
                 f"{subject.id}: built in {stage.load_s:.1f} s, first call {stage.first_call_s:.1f} s{compiled}"
+                f"{self._time_left(subject, stage)}"
             )
             yield stage
         finally:
             stage.close()
+
+    def _time_left(self, subject: Subject, stage: LiveStage) -> str:
+        compiling = stage.first_call_s - stage.drawing_s if stage.recipe.compile else None
+        self.seen.append(Seen(stage.drawing_s, compiling))
+        wanted = [one for one in self.subjects if one.id in self.ledger.expected]
+        coming = wanted[wanted.index(subject) + 1 :] if subject in wanted else wanted
+        possible = [one.stage.recipe for one in coming if not one.stage.recipe.arithmetic & set(self.emulated)]
+        compiled = [recipe.compile is not None for recipe in possible]
+        return remaining.shown(remaining.seconds_left(self.seen, compiled, stage.rounds))
 
     @contextmanager
     def _reasons(self, subject: Subject) -> Iterator[None]:
@@ -280,6 +294,8 @@ class Suite:
             raise pytest.skip.Exception(self._give_up(subject, remark, f"{subject.id}: {error}", SKIPPED)) from None
         except WeightsError as error:
             raise self._failure(subject, "weights missing", f"{subject.id}: {error}") from None
+        except MemoryShortError as error:
+            raise self._failure(subject, "too little memory", f"{subject.id}: {error}") from None
         except (DeviceError, FaultError, NotCompiledError, UnknownSwitch) as error:
             raise self._failure(subject, "not built", f"{subject.id}: {error}") from None
         except Exception as error:

@@ -32,14 +32,13 @@ from fastdiff.recipes import ladder, stage
 
 def pytest_configure():
     # Whatever else runs on the machine of these tests is no neighbour here.
-    from fastdiff.measure import canary, telemetry
-    canary.TURNS = 1  # a call is as short
+    from fastdiff.measure import telemetry
     if not os.environ.get("NEIGHBOURS_COUNT"):
         telemetry.OTHERS_LIMIT = telemetry.STEAL_LIMIT = 2.0
     # Calls of a tenth of a second scatter more than those that the declared budget was measured on.
     from dataclasses import replace
     from fastdiff.judge import noise
-    wide = replace(noise.DECLARED["cpu"], latency_sd=0.15, latency_raw_sd=0.15, ladder_sd=0.15, first_call_sd=0.45)
+    wide = replace(noise.DECLARED["cpu"], latency_sd=0.15, ladder_sd=0.15, first_call_sd=0.45)
     noise.DECLARED["cpu"] = wide
 
 def pytest_fastdiff_models():

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fastdiff.judge import noise, policy, verdicts
-from fastdiff.judge.estimates import CANARY, SECONDS, Estimate, centre, estimate, exact
+from fastdiff.judge.estimates import Estimate, centre, estimate, exact
 from fastdiff.judge.gate import comparisons_of
 from fastdiff.judge.looks import TRIALS as LOOKS
 from fastdiff.judge.looks import Looks, seems_slow
@@ -30,8 +30,8 @@ unhurried = settings(deadline=None)
 """A busy machine is no failure."""
 
 
-def rounds(*walls: float, canary_s: float | None = None) -> tuple[Round, ...]:
-    return tuple(Round(wall, canary_s) for wall in walls)
+def rounds(*walls: float) -> tuple[Round, ...]:
+    return tuple(map(Round, walls))
 
 
 # -- a trial's centre -------------------------------------------------------------------------------------------------
@@ -41,43 +41,23 @@ def rounds(*walls: float, canary_s: float | None = None) -> tuple[Round, ...]:
 @given(WALLS, st.floats(1e-2, 1e2))
 def test_a_slower_machine_moves_the_centre_by_its_factor(walls: list[float], factor: float) -> None:
     slower = rounds(*(factor * wall for wall in walls))
-    assert centre(slower, SECONDS) == pytest.approx(centre(rounds(*walls), SECONDS) + math.log(factor), abs=1e-9)
-
-
-@unhurried
-@given(WALLS, SECONDS_OF_A_CALL, st.floats(1e-2, 1e2))
-def test_in_the_canarys_unit_the_machines_speed_is_gone(walls: list[float], canary: float, factor: float) -> None:
-    slower = rounds(*(factor * wall for wall in walls), canary_s=factor * canary)
-    assert centre(slower, CANARY) == pytest.approx(centre(rounds(*walls, canary_s=canary), CANARY), abs=1e-9)
-
-
-def test_each_round_is_divided_by_the_canary_beside_it() -> None:
-    taken = (Round(1.0, 0.1), Round(2.0, 0.2), Round(9.0, 0.9))
-    assert centre(taken, CANARY) == pytest.approx(math.log(10))
+    assert centre(slower) == pytest.approx(centre(rounds(*walls)) + math.log(factor), abs=1e-9)
 
 
 def test_disturbed_rounds_do_not_count() -> None:
     taken = (*rounds(1.0, 2.0, 4.0), Round(99.0, void="steal"), Round(0.0, void="steal"))
-    assert centre(taken, SECONDS) == pytest.approx(math.log(2))
+    assert centre(taken) == pytest.approx(math.log(2))
 
 
 @pytest.mark.parametrize("wall", [0.0, -1.0, math.nan, math.inf])
 def test_what_is_no_time_is_refused(wall: float) -> None:
     with pytest.raises(ValueError, match=r"the time of a round is .*; it must be a finite number above zero"):
-        centre(rounds(1.0, wall, 1.0), SECONDS)
-
-
-@pytest.mark.parametrize("canary", [None, 0.0, math.nan])
-def test_a_missing_canary_is_refused_in_its_unit(canary: float | None) -> None:
-    with pytest.raises(ValueError, match="the canary's time beside a round is"):
-        centre(rounds(1.0, canary_s=canary), CANARY)
+        centre(rounds(1.0, wall, 1.0))
 
 
 def test_nothing_to_take_a_centre_of_is_refused() -> None:
     with pytest.raises(ValueError, match="no undisturbed round"):
-        centre((Round(1.0, void="steal"),), SECONDS)
-    with pytest.raises(ValueError, match="the unit is 'ms'"):
-        centre(rounds(1.0), "ms")
+        centre((Round(1.0, void="steal"),))
 
 
 # -- the interval -----------------------------------------------------------------------------------------------------
@@ -124,18 +104,6 @@ def test_the_interval_is_the_textbooks() -> None:
     assert math.log(found.high) == pytest.approx(1.6449 * 0.028 * math.sqrt(1.1), rel=1e-4)
     together = estimate(0.0, [0.0] * 10, 0.028, comparisons=18, freedom=9)
     assert math.log(together.alarm_high) == pytest.approx(3.6050 * 0.028 * math.sqrt(1.1), rel=1e-3)
-
-
-def test_what_machines_differ_by_is_known_and_never_averaged_away() -> None:
-    """The processes' own part is known from few trials, and small beside the other: the quantile is nearly normal."""
-    found = estimate(0.0, [0.0] * 10, 0.05, apart_sd=0.15, freedom=9)
-    assert math.log(found.high) == pytest.approx(1.6449 * math.hypot(0.05 * math.sqrt(1.1), 0.15), rel=5e-3)
-    many = estimate(0.0, [0.0] * 100, 0.05, apart_sd=0.15, candidates=100, freedom=9)
-    assert math.log(many.high) == pytest.approx(1.6449 * 0.15, rel=0.01)
-    assert estimate(0.0, [0.0], 0.05, apart_sd=1e-9, freedom=9).high == pytest.approx(
-        estimate(0.0, [0.0], 0.05, freedom=9).high
-    )
-    assert estimate(0.0, [0.0], 0.0, apart_sd=0.15, freedom=9).high == pytest.approx(math.exp(1.6449 * 0.15), rel=1e-4)
 
 
 def test_who_may_look_twice_pays_for_saying_same_as_well() -> None:
@@ -185,24 +153,6 @@ def test_swapping_the_sides_swaps_slow_and_fast(one: float, other: float, sd: fl
     assert verdicts.decide(back, band).word == swapped.get(word, word)
 
 
-@unhurried
-@given(st.floats(-0.6, 0.6), st.integers(1, 12), st.floats(0.005, 0.1), BANDS, COMPARISONS)
-def test_the_trials_that_are_asked_for_would_settle_it(
-    middle: float, count: int, sd: float, band: float, looks: int
-) -> None:
-    found = estimate(middle, [0.0] * count, sd, comparisons=looks)
-    verdict = verdicts.decide(found, band)
-    assume(verdict.word == "AMBIGUOUS")
-    needed = verdicts.trials_needed(found, band)
-    # The mean of n + 1 candidates against m + n trials, as one comparison with the deviation that they have.
-    for further in range(1, verdicts.MOST_TRIALS + 1):
-        shrunk = sd * math.sqrt((1 / (1 + further) + 1 / (count + further)) / 2)
-        settled = verdicts.decide(estimate(middle, [0.0], shrunk, comparisons=looks), band).word != "AMBIGUOUS"
-        assert settled == (needed is not None and further >= needed)
-    told = "more than 20 further" if needed is None else f"{needed} further fresh process"
-    assert told in verdict.reason
-
-
 def test_torch_and_pytest_stay_outside() -> None:
     loaded = "import sys, fastdiff.judge.gate, fastdiff.judge.policy; print({'torch', 'pytest'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
@@ -214,8 +164,8 @@ def test_torch_and_pytest_stay_outside() -> None:
 STAGES, BASELINE_TRIALS, ROUNDS = 6, 10, 7
 SUITES = 400
 SHIPPED = Looks(LOOKS)
-BETWEEN, WITHIN = 0.027, 0.015
-"""So that medians of seven rounds differ by 2.8 % between processes, as measured in the canary's unit."""
+BETWEEN, WITHIN = 0.08, 0.015
+"""So that medians of seven rounds differ by 8 % between processes, as measured on two shared cores."""
 
 
 def median_centres(random: np.random.Generator, trials: int, shared: float = 0.0) -> np.ndarray:
@@ -233,10 +183,8 @@ def budget(centres: np.ndarray) -> Noise:
         Run(
             device,
             f"night {night}",
-            canary="c",
             stages=tuple(
-                StageRecord("m", f"s{i}", None, state="measured", rounds=rounds(math.exp(c), canary_s=1.0))
-                for i, c in enumerate(row)
+                StageRecord("m", f"s{i}", None, state="measured", rounds=rounds(math.exp(c))) for i, c in enumerate(row)
             ),
         )
         for night, row in enumerate(centres)
@@ -279,7 +227,7 @@ def random() -> np.random.Generator:
 
 
 def test_the_noise_of_the_simulation_is_the_measured_one(random: np.random.Generator) -> None:
-    assert budget(median_centres(random, 500)).latency_sd == pytest.approx(0.028, abs=0.001)
+    assert budget(median_centres(random, 500)).latency_sd == pytest.approx(0.08, abs=0.003)
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.5])
@@ -298,7 +246,7 @@ def test_the_promise_holds_even_where_every_stage_lies_on_the_edge(random: np.ra
 
 def test_a_second_look_acquits_few_that_the_first_did_not(random: np.random.Generator) -> None:
     """Of stages at the edge of the band, which of right are the same in one of twenty cases."""
-    sd, count, edge = 0.028, 100_000, math.log1p(policy.CPU.latency)
+    sd, count, edge = 0.08, 100_000, math.log1p(policy.CPU.latency)
     first = edge + random.normal(0, sd, count)
     further = edge + random.normal(0, sd, (count, SHIPPED.trials))
     accepted = random.normal(0, sd / math.sqrt(BASELINE_TRIALS), count)
@@ -326,11 +274,10 @@ def test_what_seems_slow(ratio: float, sd: float, slow: bool) -> None:
 def test_what_is_found(random: np.random.Generator) -> None:
     found = {
         change: float(np.mean([word == "SLOW" for _ in range(SUITES // 4) for word in words(random, change)]))
-        for change in (0.10, 0.20, 0.30, 0.50)
+        for change in (0.30, 0.50, 1.00, 2.00)
     }
     print({f"+{change:.0%}": f"{power:.1%}" for change, power in found.items()})
-    # Without the second look it was 71 % at +30 %.
-    assert found[0.10] <= 0.01
-    assert found[0.30] >= 0.97
-    assert found[0.50] >= 0.999
-    assert found[0.10] < found[0.20] < found[0.30] <= found[0.50]
+    assert found[0.30] <= 0.001, "inside the band"
+    assert found[1.00] >= 0.60
+    assert found[2.00] >= 0.999
+    assert found[0.30] <= found[0.50] < found[1.00] < found[2.00]

@@ -6,7 +6,6 @@ import json
 import math
 import random
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,20 +14,20 @@ from fastdiff.judge import noise, policy
 from fastdiff.judge.gate import Judgement, comparisons_of, judge_run
 from fastdiff.judge.looks import Looks
 from fastdiff.judge.verdicts import Verdict, fails
-from fastdiff.record import files
 from fastdiff.record.run import Acceptance, Baseline, Components, Device, Memory, Round, Run, StageRecord
 
+POLICY = replace(policy.CPU, latency=0.15, ladder=0.15)
+"""Narrower than the shipped one, so that small numbers show what it does."""
 BOX, OTHER = Device("box", "cpu", "a box"), Device("other", "cpu", "another box")
 ENVIRONMENT = {"versions": {"torch": "2.13.0", "diffusers": "0.42.1", "numpy": "2.4"}}
 FACTS = {"flops": 1000, "breaks": 0, "recompiles": 0, "kernels": ["flash x 32", "gemm x 4"]}
 ACCEPT = 'fastdiff accept {run} --reason "..."'
 LOOK = "pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage "
-CANARY_S = 0.1
 
 
-def timed(seconds: float, *, canary: float | None = CANARY_S, void: int = 0) -> tuple[Round, ...]:
+def timed(seconds: float, *, void: int = 0) -> tuple[Round, ...]:
     wobbles = (0.98, 0.99, 1.0, 1.0, 1.0, 1.01, 1.02)
-    return tuple(Round(seconds * w, canary, void="steal 30 %" if n < void else "") for n, w in enumerate(wobbles))
+    return tuple(Round(seconds * w, void="steal 30 %" if n < void else "") for n, w in enumerate(wobbles))
 
 
 def stage(name: str, follows: str | None, seconds: float) -> StageRecord:
@@ -49,21 +48,21 @@ def stage(name: str, follows: str | None, seconds: float) -> StageRecord:
 
 
 BF16, SDPA = stage("bf16", None, 1.4), stage("sdpa", "bf16", 1.0)
-RUN = Run(BOX, "tonight", ENVIRONMENT, "product", ("m-bf16", "m-sdpa"), (BF16, SDPA), complete=True)
+RUN = Run(BOX, "tonight", ENVIRONMENT, ("m-bf16", "m-sdpa"), (BF16, SDPA), complete=True)
 
 
 def nights(run: Run, count: int = 10) -> list[Run]:
-    """Runs that differ by 2.8 % in seconds, by 2 % beside the canary."""
+    """Runs that differ by 2.2 %: 2 % of each stage's own, and 1 % of the whole machine."""
     scatter = random.Random(7)
 
     def again(record: StageRecord, machine: float) -> StageRecord:
         own = math.exp(scatter.gauss(0, 0.02))
-        rounds = tuple(replace(r, wall_s=r.wall_s * own * machine, canary_s=CANARY_S * machine) for r in record.rounds)
+        rounds = tuple(replace(r, wall_s=r.wall_s * own * machine) for r in record.rounds)
         return replace(record, rounds=rounds, first_call_s=2.0 * own)
 
     found = []
     for night in range(count):
-        machine = math.exp(scatter.gauss(0, 0.02))
+        machine = math.exp(scatter.gauss(0, 0.01))
         found.append(replace(run, started=f"{night}", stages=tuple(again(one, machine) for one in run.stages)))
     return found
 
@@ -78,7 +77,7 @@ def tonight(run: Run = RUN, **changes: Any) -> Run:
 
 def judge(run: Run, baseline: Baseline | None = ACCEPTED, **more: Any) -> dict[str, Verdict]:
     """Verdicts by `stage metric`."""
-    judged = judge_run(run, baseline, lambda model, stage: policy.CPU, **more)
+    judged = judge_run(run, baseline, lambda model, stage: POLICY, **more)
     found = {f"{one.stage.removeprefix('m-')} {one.metric}": one.verdict for one in judged}
     assert len(found) == len(judged)
     return found
@@ -103,15 +102,14 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
     "slower by 50 %": (
         {"rounds": timed(1.5)},
         {"latency": "SLOW", "ladder": "SLOW"},
-        "is beyond the band of ±15 % (in the canary's unit; +49.9 % in seconds)",
+        "is beyond the band of ±15 % (the accepted seconds are of another hour, and pairs would tell more)",
         LOOK + "sdpa --fastdiff-trials 4",
     ),
-    "slower by 50 % with the machine": ({"rounds": timed(1.5, canary=1.5 * CANARY_S)}, {}, "", ""),
     "faster": ({"rounds": timed(0.6)}, {"latency": "FAST", "ladder": "FAST"}, "accept it, or explain it", ACCEPT),
     "at the edge of the band": (
         {"rounds": timed(1.15)},
         {"latency": "AMBIGUOUS", "ladder": "AMBIGUOUS"},
-        "neither surely inside nor surely beyond the band of ±15 %; more than 20 further fresh processes on each side",
+        "is inconclusive: the interval crosses the limit of ±15 %; the accepted seconds are of another hour, and pairs",
         LOOK + "sdpa --fastdiff-trials 4",
     ),
     "four of seven rounds disturbed": (
@@ -130,7 +128,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
     "first call": (
         {"first_call_s": 12.0},
         {"first_call": "SLOW"},
-        "is beyond the band of a factor of 2.5 (2 s -> 12 s, compile cache cold)",
+        "is beyond the band of a factor of 2.5 (2 s -> 12 s, compile cache cold; the accepted seconds are of another",
         "pytest perf_tests --benchmark-compare --fastdiff-model m",
     ),
     "memory": (
@@ -232,82 +230,32 @@ def test_a_file_of_json_changes_nothing() -> None:
 # -- latency ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("canary", "of_round"), [("another product", CANARY_S), ("", CANARY_S), ("product", None)], ids=str
-)
-def test_without_the_same_canary_seconds_are_compared(canary: str, of_round: float | None) -> None:
-    run = replace(tonight(rounds=timed(3.0, canary=of_round)), canary=canary)
-    verdict = judge(run)["sdpa latency"]
-    assert verdict.word == "SLOW"
-    assert "(in seconds)" in verdict.reason
-    # The canary says that the machine is slower as well, and nobody listens to it.
-    along = replace(tonight(rounds=timed(3.0, canary=3 * CANARY_S)), canary=canary)
-    assert (judge(along)["sdpa latency"].word == "SLOW") == (canary != "product")
-
-
-def clocked(seconds: float, mhz: float) -> tuple[Round, ...]:
-    return tuple(replace(one, canary_s=None, telemetry={"sm_clock_mhz": mhz}) for one in timed(seconds))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "mhz", "word"),
-    [
-        (1.0, 1980.0, "SAME"),
-        (1.5, 1320.0, "SAME"),  # the clock fell by a third, and nothing else did
-        (1.5, 1980.0, "SLOW"),
-        (1.0, 1320.0, "FAST"),  # the same time at a lower clock is less work
-    ],
-)
-def test_on_a_gpu_the_clock_that_each_round_had_is_the_unit(seconds: float, mhz: float, word: str) -> None:
-    """What the canary is on a CPU."""
-    gpu = Device("gpu", "cuda", "GPU")
-    known = replace(RUN, device=gpu, canary="", stages=(replace(SDPA, follows=None, rounds=clocked(1.0, 1980.0)),))
-    accepted = Baseline(known, ACCEPTED.acceptance)
-    run = replace(known, stages=(replace(known.stages[0], rounds=clocked(seconds, mhz)),), expected=("m-sdpa",))
-    verdict = judge(run, accepted)["sdpa latency"]
-    assert verdict.word == word, verdict.reason
-    assert f"(in cycles of the GPU's clock; {100 * (seconds - 1):+.1f} % in seconds)" in verdict.reason
-
-
-def test_a_round_without_its_clock_makes_it_seconds() -> None:
-    gpu = Device("gpu", "cuda", "GPU")
-    known = replace(RUN, device=gpu, canary="", stages=(replace(SDPA, follows=None, rounds=clocked(1.0, 1980.0)),))
-    unknown = (*clocked(1.5, 1320.0)[:6], Round(1.5))
-    run = replace(known, stages=(replace(known.stages[0], rounds=unknown),), expected=("m-sdpa",))
-    verdict = judge(run, Baseline(known, ACCEPTED.acceptance))["sdpa latency"]
-    assert (verdict.word, "(in seconds)" in verdict.reason) == ("SLOW", True)
-
-
-def test_the_noise_of_a_gpu_is_measured_in_cycles() -> None:
+def test_clocks_explain_and_seconds_decide() -> None:
+    """On a GPU too: a clock that fell makes a call longer, and that is what a user waits for."""
     gpu = Device("gpu", "cuda", "GPU")
 
-    def night(number: int) -> Run:
-        """Clocks that differ by ten per cent, and work that does not."""
-        mhz = 1800.0 + 100 * number
-        return replace(
-            RUN, device=gpu, canary="", started=str(number),
-            stages=(replace(SDPA, follows=None, rounds=clocked(1800.0 / mhz, mhz)),), expected=("m-sdpa",),
-        )  # fmt: skip
+    def clocked(seconds: float, mhz: float) -> StageRecord:
+        rounds = tuple(replace(one, telemetry={"sm_clock_mhz": mhz}) for one in timed(seconds))
+        return replace(SDPA, follows=None, rounds=rounds)
 
-    found = noise.measured([night(number) for number in range(3)])
-    assert found.latency_sd == pytest.approx(0, abs=1e-9)
-    assert found.latency_raw_sd > 0.04
-    assert set(found.centres) == {"m-sdpa"}
+    known = replace(RUN, device=gpu, stages=(clocked(1.0, 1980.0),), expected=("m-sdpa",))
+    for seconds, mhz, word in ((1.0, 1320.0, "SAME"), (1.5, 1320.0, "SLOW"), (1.5, 1980.0, "SLOW")):
+        run = replace(known, stages=(clocked(seconds, mhz),))
+        assert judge(run, Baseline(known, ACCEPTED.acceptance))["sdpa latency"].word == word
+
+
+def test_the_shipped_bands_are_wide() -> None:
+    """Two evenings of one shared machine differed by 44 %."""
+    found = judge_run(tonight(rounds=timed(1.4)), ACCEPTED, lambda model, stage: policy.CPU)
+    assert {one.verdict.word for one in found} == {"SAME"}
 
 
 def test_the_accepted_trials_count_not_the_accepted_run_alone() -> None:
     lucky = replace(ACCEPTED, run=tonight(rounds=timed(0.5)))
     assert judge(RUN, lucky)["sdpa latency"].word == "SAME"
     assert ACCEPTED.noise is not None
-    alone = replace(lucky, noise=replace(ACCEPTED.noise, centres={}, raw_centres={}))
+    alone = replace(lucky, noise=replace(ACCEPTED.noise, centres={}))
     assert judge(RUN, alone)["sdpa latency"].word == "SLOW"
-
-
-def test_declared_noise_is_named_where_it_is_too_wide() -> None:
-    verdict = judge(tonight(rounds=timed(1.12)), replace(ACCEPTED, noise=None))["sdpa latency"]
-    assert verdict.word == "AMBIGUOUS"
-    assert "the noise is declared, not measured on this machine" in verdict.reason
-    assert "declared" not in judge(tonight(rounds=timed(1.15)))["sdpa latency"].reason
 
 
 def test_more_stages_need_a_clearer_case() -> None:
@@ -334,92 +282,19 @@ def test_who_opens_a_process_is_not_compared_with_who_comes_later() -> None:
     assert judged(None, opened) == "SLOW", "an older file does not say it"
 
 
-def test_a_busy_evening_is_no_slow_first_call() -> None:
-    """Really measured: two evenings of one shared machine, the second baseline of this repository and the third."""
-    folder = Path(__file__).parent.parent / "baselines" / "amd-epyc-2-cores-avx512"
-    busy, quiet = (files.read_baseline(folder / f"{number}_shapes.json") for number in ("0002", "0003"))
-    for noise_of in (quiet.noise, None):
-        found = judge_run(busy.run, replace(quiet, noise=noise_of), lambda model, stage: policy.CPU)
-        words = {one.stage: one.verdict.word for one in found if one.metric == "first_call"}
-        assert len(words) == 6
-        assert set(words.values()) <= {"SAME", "AMBIGUOUS"}
-
-
-def beside(*canaries: float, slower: float = 1.3) -> Verdict:
-    """`slower` in the canary's unit, in as many processes, each beside a canary that takes so much longer."""
-    looks = [timed(slower * canary, canary=canary * CANARY_S) for canary in canaries]
-    run = tonight(rounds=looks[0], further_rounds=tuple(looks[1:]))
-    return judge(run, looks=Looks(4))["sdpa latency"]
-
-
-def test_an_alarm_must_be_clear_of_what_a_mood_explains() -> None:
-    same = (1.02, 0.98, 1.0, 1.01, 0.99)
-    busy, quiet = [1.4 * one for one in same], [one / 1.4 for one in same]
-    assert beside(*same, slower=1.2).word == beside(*busy, slower=1.35).word == "SLOW"
-    assert beside(*same, slower=1 / 1.2).word == beside(*quiet, slower=1 / 1.35).word == "FAST"
-    told = beside(*busy, slower=1.2)
-    assert told.word == "AMBIGUOUS"
-    assert (
-        "is beyond the band of ±15 %, but the canary takes 40 % more time than when the run was accepted: the machine "
-        "is in another mood, which may explain +3 %; measure again at another hour" in told.reason
-    )
-    assert told.next.startswith(LOOK + "sdpa --fastdiff-trials 4")
-    assert told.details, "where the time went tells a mood from a cause"
-    doubtful = beside(*busy, slower=1.145)
-    assert doubtful.word == "AMBIGUOUS"
-    assert "would settle it" in doubtful.reason, "whose interval is too wide anyway"
-    for slower in (1.18, 1 / 1.18):
-        between = beside(1.4 ** (-1 if slower > 1 else 1), slower=slower)
-        assert between.word == "AMBIGUOUS"
-        assert "would settle it" not in between.reason, "more processes of this hour end where it is"
-        assert "neither surely inside nor surely beyond the band of ±15 %; the canary takes " in between.reason
-
-
-def test_a_mood_explains_more_where_the_canary_overdoes_it() -> None:
-    """A canary that was slowed down more than the call makes it look faster, and one that recovered more, slower."""
-    same = (1.02, 0.98, 1.0, 1.01, 0.99)
-    busy, quiet = [1.4 * one for one in same], [one / 1.4 for one in same]
-    assert (beside(*quiet, slower=1.27).word, beside(*busy, slower=1.33).word) == ("AMBIGUOUS", "SLOW")
-    assert (beside(*busy, slower=1 / 1.27).word, beside(*quiet, slower=1 / 1.33).word) == ("AMBIGUOUS", "FAST")
-    assert "accept it, or explain it" not in beside(*busy, slower=1 / 1.27).reason
-    low, high = noise.explained(-0.1)
-    assert (low, high) == pytest.approx((-0.01, 0.03))
-    assert noise.explained(0.0) == (0.0, 0.0)
-
-
-def test_another_mood_takes_no_evidence_away_that_all_is_well() -> None:
-    assert beside(*[1.2] * 5, slower=1.0).word == "SAME"
-
-
-def test_a_mood_is_none_that_chance_explains() -> None:
-    accepted = [0.1 * math.sin(n) for n in range(20)]
-    assert noise.canary_shift([0.1], accepted) == 0.0
-    assert noise.canary_shift([0.1] * 5, accepted) == pytest.approx(0.1, abs=0.02)
-    assert noise.canary_shift([0.15], [0.0]) == 0.0, "one accepted process says little of how canaries scatter"
-    assert noise.canary_shift([0.4], [0.0]) == pytest.approx(0.4)
-
-
 # -- the ladder -------------------------------------------------------------------------------------------------------
 
 
 def test_a_lost_gain_is_told_as_one() -> None:
     verdict = judge(tonight(rounds=timed(1.37)))["sdpa ladder"]
     assert verdict.word == "SLOW"
-    assert verdict.reason.startswith("sdpa used to pay 1.40x over bf16 and now pays 1.02x (in the canary's unit): +37.")
+    assert verdict.reason.startswith("speedup of sdpa over bf16: 1.40x -> 1.02x: +37.")
     assert verdict.next == LOOK + "bf16,sdpa", "a second look is one at latencies"
 
 
-def test_the_ladder_needs_no_canary_and_no_equal_speed() -> None:
-    slower = tuple(replace(one, rounds=timed(3 * one.rounds[3].wall_s, canary=None)) for one in RUN.stages)
+def test_the_ladder_needs_no_equal_speed() -> None:
+    slower = tuple(replace(one, rounds=timed(3 * one.rounds[3].wall_s)) for one in RUN.stages)
     assert judge(replace(RUN, stages=slower))["sdpa ladder"].word == "SAME"
-
-
-def test_a_ladder_in_seconds_compares_with_one_of_canaries() -> None:
-    """A ratio has no unit."""
-    bare = tuple(replace(one, rounds=tuple(replace(r, canary_s=None) for r in one.rounds)) for one in RUN.stages)
-    verdict = judge(replace(RUN, stages=bare))["sdpa ladder"]
-    assert verdict.word == "SAME"
-    assert "now pays 1.40x: " in verdict.reason
 
 
 def test_without_the_stage_before_there_is_no_ladder() -> None:
@@ -435,24 +310,6 @@ def test_parts_of_different_runs_have_no_accepted_gain() -> None:
 
 
 ELSEWHERE = replace(ACCEPTED, run=replace(RUN, device=OTHER))
-
-
-def test_another_machines_ladder_raises_a_question_at_most() -> None:
-    verdict = judge(tonight(rounds=timed(9.0)), None, elsewhere=[ELSEWHERE])["sdpa ladder"]
-    assert verdict.word == "AMBIGUOUS"
-    assert "used to pay 1.40x over bf16 on another box and pays 0.16x here" in verdict.reason
-    assert not fails(verdict, strict=False)
-    assert judge(tonight(rounds=timed(1.37)), None, elsewhere=[ELSEWHERE])["sdpa ladder"].word == "NEW"
-    assert judge(tonight(rounds=timed(9.0)), ACCEPTED, elsewhere=[ELSEWHERE])["sdpa ladder"].word == "SLOW"
-
-
-def test_of_other_machines_the_first_that_climbed_the_same_ladder_is_asked() -> None:
-    """The newest may be one without bfloat16, which climbed in float32."""
-    others = tuple(replace(one, recipe=one.recipe | {"dtype": "float32"}) for one in RUN.stages)
-    elsehow = replace(ELSEWHERE, run=replace(ELSEWHERE.run, stages=others, device=Device("a third", "cpu", "third")))
-    verdict = judge(tonight(rounds=timed(9.0)), None, elsewhere=[elsehow, ELSEWHERE])["sdpa ladder"]
-    assert "over bf16 on another box" in verdict.reason
-    assert "sdpa ladder" not in judge(tonight(rounds=timed(9.0)), None, elsewhere=[elsehow])
 
 
 # -- without a baseline -----------------------------------------------------------------------------------------------
@@ -473,63 +330,38 @@ def test_a_broken_stage_needs_no_baseline_to_fail() -> None:
     assert fails(verdict, strict=False)
 
 
-def test_another_machine_of_the_model_needs_a_clearer_case() -> None:
-    """Its folder is the same one, and 40 % is nothing that two machines could not differ by."""
-    slow = tonight(rounds=timed(1.4))
-    assert judge(slow)["sdpa latency"].word == "SLOW"
-    here = replace(slow, environment=ENVIRONMENT | {"machine": "b"})
-    there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {"machine": "a"}))
-    verdict = judge(here, there)["sdpa latency"]
-    assert verdict.word == "AMBIGUOUS"
-    assert "another machine of this model" in verdict.reason
-    same = replace(there, run=replace(RUN, environment=ENVIRONMENT | {"machine": "b"}))
-    assert judge(here, same)["sdpa latency"].word == "SLOW"
-    assert judge(here)["sdpa latency"].word == "SLOW", "where nobody knows, it is the same one"
-
-
 @pytest.mark.parametrize(
     ("what", "told"),
     [
-        ("machine", "another machine"),
-        ("processor", "another machine"),
-        ("instructions", "other instructions"),
-        ("boot", "perhaps on another host"),
-        ("allocator", "something else with freed memory"),
+        ("machine", "of another machine of this model"),
+        ("processor", "of another machine of this model"),
+        ("instructions", "of a machine of this model with other instructions"),
+        ("boot", "from before this virtual machine's last start, perhaps on another host"),
+        ("allocator", "of a process with another allocator setting"),
     ],
 )
-def test_two_machines_that_share_a_name(what: str, told: str) -> None:
-    """Two processors of one brand; a virtual machine that was started anew; the same one with another allocator."""
+def test_a_machine_that_differs_is_named_and_changes_no_number(what: str, told: str) -> None:
     slow = replace(tonight(rounds=timed(1.4)), environment=ENVIRONMENT | {what: "26/2/1"})
     there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {what: "25/17/1"}))
-    verdict = judge(slow, there)["sdpa latency"]
-    assert verdict.word == "AMBIGUOUS"
-    assert told in verdict.reason
-    assert verdict.next == ACCEPT
+    same = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {what: "26/2/1"}))
+    here, elsewhere = judge(slow, same)["sdpa latency"], judge(slow, there)["sdpa latency"]
+    assert (here.word, here.estimate) == (elsewhere.word, elsewhere.estimate)
+    assert told not in here.reason
+    assert f"the accepted run is {told}" in elsewhere.reason
+    assert told not in judge(replace(slow, stages=RUN.stages), there)["sdpa latency"].reason, "SAME needs no excuse"
 
 
 def test_a_part_is_compared_with_the_machine_of_its_own_acceptance() -> None:
     here = replace(tonight(rounds=timed(1.4)), environment=ENVIRONMENT | {"boot": "tuesday"})
     parts = (BF16, replace(SDPA, origin="b.json", where={"boot": "tuesday"}))
     there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {"boot": "monday"}, stages=parts))
-    found = judge(here, there)
-    assert found["sdpa latency"].word == "SLOW"
-    assert judge(here, replace(there, run=replace(there.run, stages=RUN.stages)))["sdpa latency"].word == "AMBIGUOUS"
-
-
-def test_seconds_beside_another_canary_need_a_clearer_case() -> None:
-    """Who changes NumPy loses the yardstick; the machine may be in another mood than when it was accepted."""
-    slow = replace(tonight(rounds=timed(1.4)), canary="another product")
-    verdict = judge(slow)["sdpa latency"]
-    assert verdict.word == "AMBIGUOUS"
-    assert "in seconds" in verdict.reason
-    assert "says little, because the accepted run was timed beside another canary: accept a new one" in verdict.reason
-    assert judge(replace(slow, stages=tonight(rounds=timed(3.0)).stages))["sdpa latency"].word == "SLOW"
-    lost = replace(tonight(rounds=timed(1.37)), canary="another product")
-    assert judge(lost)["sdpa ladder"].word == "SLOW", "two stages of one process need no canary"
+    assert "last start" not in judge(here, there)["sdpa latency"].reason
+    whole = replace(there, run=replace(there.run, stages=RUN.stages))
+    assert "last start" in judge(here, whole)["sdpa latency"].reason
 
 
 def test_another_device_is_never_compared() -> None:
-    found = judge(tonight(rounds=timed(9.0)), ELSEWHERE)
+    found = judge(tonight(rounds=timed(9.0)), replace(ACCEPTED, run=replace(RUN, device=OTHER)))
     assert set(words(found).values()) == {"NEW"}
     assert found["sdpa latency"].reason == "the accepted run is of another box, this one of a box"
 
@@ -647,7 +479,7 @@ def test_what_a_second_look_confirmed_is_for_a_person_to_decide() -> None:
 def test_disturbed_processes_of_a_second_look_do_not_count() -> None:
     further = (timed(1.5), timed(9.0, void=4), timed(1.5), timed(9.0, void=7))
     reason = judge(tonight(rounds=timed(1.5), further_rounds=further))["sdpa latency"].reason
-    assert "mean of 3 fresh processes: +50.1 %, +50.1 %, +50.1 %; 2 more were disturbed" in reason
+    assert "mean of 3 fresh processes: +50.0 %, +50.0 %, +50.0 %; 2 more were disturbed" in reason
 
 
 def test_only_what_may_have_a_second_look_pays_for_it() -> None:
@@ -710,7 +542,7 @@ def test_the_median_step_stands_for_all_steps() -> None:
 
 def test_a_gpus_verdict_tells_host_from_device() -> None:
     def on_gpu(wall: float) -> tuple[Round, ...]:
-        return tuple(replace(one, device_s=0.8) for one in timed(wall, canary=None))
+        return tuple(replace(one, device_s=0.8) for one in timed(wall))
 
     accepted = replace(ACCEPTED, run=tonight(rounds=on_gpu(1.0)), noise=None)
     verdict = judge(tonight(rounds=on_gpu(1.9)), accepted)["sdpa latency"]
@@ -719,7 +551,7 @@ def test_a_gpus_verdict_tells_host_from_device() -> None:
 
 def test_a_judgement_is_ready_for_json() -> None:
     slow = tonight(rounds=timed(1.5))
-    for one in judge_run(slow, ACCEPTED, lambda model, stage: policy.CPU):
+    for one in judge_run(slow, ACCEPTED, lambda model, stage: POLICY):
         written = one.as_dict()
         assert json.loads(json.dumps(written, allow_nan=False)) == written
         assert (written["stage"], written["metric"], written["word"]) == (one.stage, one.metric, one.verdict.word)

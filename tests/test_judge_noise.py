@@ -14,11 +14,10 @@ from fastdiff.record.run import Device, Round, Run, StageRecord
 
 BOX = Device("box", "cpu", "a box")
 SECONDS = {"fp32": (2.0, 2.2, 2.1, 1.9), "bf16": (1.0, 1.2, 1.0, 1.1)}
-CANARIES = (0.10, 0.11, 0.10, 0.09)
 
 
 def stage(name: str, night: int, **changes: Any) -> StageRecord:
-    taken = tuple(Round(wall_s=SECONDS[name][night] * wobble, canary_s=CANARIES[night]) for wobble in (0.9, 1, 1.1))
+    taken = tuple(Round(wall_s=SECONDS[name][night] * wobble) for wobble in (0.9, 1, 1.1))
     follows = {"fp32": None, "bf16": "fp32"}[name]
     record = StageRecord("m", name, follows, request={"steps": 8}, state="measured", rounds=taken, first_call_s=3.0)
     return replace(record, **changes)
@@ -27,7 +26,7 @@ def stage(name: str, night: int, **changes: Any) -> StageRecord:
 def run(night: int, **changes: Any) -> Run:
     stages = tuple(stage(name, night) for name in SECONDS)
     environment = {"versions": {"torch": "2.13.0"}}
-    known = Run(BOX, f"night {night}", environment, "product", ("m-fp32", "m-bf16"), stages, complete=True)
+    known = Run(BOX, f"night {night}", environment, ("m-fp32", "m-bf16"), stages, complete=True)
     return replace(known, **changes)
 
 
@@ -50,29 +49,11 @@ def logs(name: str) -> list[float]:
 def test_standard_deviations_are_pooled_over_stages() -> None:
     found = noise.measured(RUNS)
     assert found.trials == 4
-    assert found.latency_raw_sd == pytest.approx(pooled(logs("fp32"), logs("bf16")))
-    in_canaries = [[one - math.log(c) for one, c in zip(logs(name), CANARIES, strict=True)] for name in SECONDS]
-    assert found.latency_sd == pytest.approx(pooled(*in_canaries))
-    assert found.centres["m-bf16"] == pytest.approx(in_canaries[1])
-    assert found.raw_centres["m-fp32"] == pytest.approx(logs("fp32"))
+    assert found.latency_sd == pytest.approx(pooled(logs("fp32"), logs("bf16")))
+    assert found.centres["m-fp32"] == pytest.approx(logs("fp32"))
     gains = [old - new for old, new in zip(logs("fp32"), logs("bf16"), strict=True)]
     assert found.ladder_sd == pytest.approx(stdev(gains))
     assert noise.freedom(found) == 6
-
-
-def test_gains_are_those_of_canaries_where_the_machine_changed_between_two_stages() -> None:
-    moods = (0.5, 0.8, 1.0, 2.0)
-    runs = [
-        with_stage(
-            night,
-            rounds=tuple(
-                replace(r, wall_s=r.wall_s * mood, canary_s=(r.canary_s or 0) * mood)
-                for r in stage("bf16", night).rounds
-            ),
-        )
-        for night, mood in enumerate(moods)
-    ]
-    assert noise.measured(runs).ladder_sd == pytest.approx(noise.measured(RUNS).ladder_sd)
 
 
 @pytest.mark.parametrize("fact", [{"cache": "cold"}, {"opening": ("compile",)}])
@@ -87,14 +68,11 @@ def test_first_calls_count_with_those_that_began_alike(fact: dict[str, Any]) -> 
 
 
 def test_what_no_stage_tells_comes_from_the_declared_budget() -> None:
-    bare = [replace(one, wall_s=0.5 + 0.1 * n, canary_s=None) for n, one in enumerate(RUNS[0].stages[0].rounds)]
-    runs = [run(n, canary="", stages=(stage("fp32", n, rounds=(bare[n],), first_call_s=None),)) for n in range(3)]
+    runs = [run(n, stages=(stage("fp32", n, first_call_s=None),)) for n in range(3)]
     found, wide = noise.measured(runs), noise.declared("cpu")
-    assert found.centres == {}
-    assert found.latency_sd == wide.latency_sd
     assert found.ladder_sd == wide.ladder_sd
     assert found.first_call_sd == wide.first_call_sd
-    assert found.latency_raw_sd != wide.latency_raw_sd
+    assert found.latency_sd != wide.latency_sd
 
 
 @pytest.mark.parametrize(
@@ -102,20 +80,20 @@ def test_what_no_stage_tells_comes_from_the_declared_budget() -> None:
     [
         {"state": "failed"},
         {"state": "incomplete"},
-        {"rounds": (Round(1.0, 0.1, void="steal"),)},
+        {"rounds": (Round(1.0, void="steal"),)},
         {"rounds": ()},
         {"injected": "slow:30%"},
     ],
 )
 def test_a_stage_that_one_run_did_not_measure_is_left_out(spoiled: dict[str, Any]) -> None:
     found = noise.measured([*RUNS[:3], with_stage(3, **spoiled)])
-    assert set(found.raw_centres) == {"m-fp32"}
-    assert found.latency_raw_sd == pytest.approx(stdev(logs("fp32")))
+    assert set(found.centres) == {"m-fp32"}
+    assert found.latency_sd == pytest.approx(stdev(logs("fp32")))
 
 
 def test_a_stage_that_is_absent_from_one_run_is_left_out() -> None:
     for order in ([run(0, stages=(stage("fp32", 0),)), *RUNS[1:]], [*RUNS[:3], run(3, stages=(stage("fp32", 3),))]):
-        assert set(noise.measured(order).raw_centres) == {"m-fp32"}
+        assert set(noise.measured(order).centres) == {"m-fp32"}
 
 
 REFUSED = [
@@ -123,7 +101,6 @@ REFUSED = [
     ([RUNS[0], RUNS[1], RUNS[0]], "the run of night 0 is given twice"),
     ([*RUNS[:3], run(3, device=replace(BOX, slug="other"))], "device of the run of night 3: other, of the first one"),
     ([run(n, environment={"machine": "ab"[n == 2]}) for n in range(3)], "machine of the run of night 2: b, of the"),
-    ([*RUNS[:3], run(3, canary="other")], "canary of the run of night 3: other"),
     ([*RUNS[:3], run(3, environment={"versions": {"torch": "2.14.0"}})], "versions of the run of night 3"),
     ([*RUNS[:3], run(3, expected=("m-fp32",))], "stages of the run of night 3"),
     ([*RUNS[:3], with_stage(3, request={"steps": 9})], "m-bf16 has another request or recipe"),
@@ -140,8 +117,7 @@ def test_runs_that_are_not_alike_are_refused(runs: list[Run], sentence: str) -> 
 
 def test_the_declared_budget_is_wider_than_what_was_measured() -> None:
     cpu = noise.declared("cpu")
-    assert cpu.latency_sd > 0.028
-    assert cpu.latency_raw_sd > 0.10
+    assert cpu.latency_sd > 0.10
     assert noise.freedom(cpu) == math.inf
     with pytest.raises(ValueError, match="no kind of device is called 'cud'; did you mean 'cuda'"):
         noise.declared("cud")
@@ -150,9 +126,9 @@ def test_the_declared_budget_is_wider_than_what_was_measured() -> None:
 def test_the_degrees_of_freedom_are_those_of_the_measurement() -> None:
     """An accepted part brings its deviations, and not the trials of the stages that stayed."""
     found = noise.measured(RUNS)
-    assert noise.freedom(replace(found, raw_centres={})) == noise.freedom(found) == 6
-    assert noise.freedom(replace(found, raw_centres={f"m-{n}": (0.0,) * 10 for n in range(6)})) == 6
-    assert noise.freedom(replace(found, raw_centres={}, freedom=0)) == 3, "in older files the trials say it"
+    assert noise.freedom(replace(found, centres={})) == noise.freedom(found) == 6
+    assert noise.freedom(replace(found, centres={f"m-{n}": (0.0,) * 10 for n in range(6)})) == 6
+    assert noise.freedom(replace(found, centres={}, freedom=0)) == 3, "where nothing says it, the trials do"
 
 
 def test_a_stage_is_judged_by_its_own_trials() -> None:

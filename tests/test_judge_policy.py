@@ -21,7 +21,7 @@ def test_the_nearest_table_wins() -> None:
     def latency(model: str, stage: str) -> float:
         return policy.CPU.configured(TABLE, model, stage).latency
 
-    assert policy.CPU.latency == 0.15
+    assert policy.CPU.latency == 0.50
     assert (latency("shapes", "int8"), latency("sdxl", "sdpa"), latency("sdxl", "int8")) == (0.10, 0.05, 0.08)
     found = policy.CPU.configured(TABLE, "sdxl", "int8")
     assert found == replace(policy.CPU, latency=0.08, first_call=0.4, minimum_rounds=5)

@@ -16,6 +16,7 @@ from fastdiff.judge import verdicts
 from fastdiff.judge.estimates import estimate
 from fastdiff.judge.gate import Judgement
 from fastdiff.judge.looks import TRIALS
+from fastdiff.judge.policy import CPU
 from fastdiff.ledger import Ledger
 from fastdiff.recipes import Compile, Recipe
 from fastdiff.record import baselines, files
@@ -50,18 +51,15 @@ def wanted(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Call
         trials: str | None = None,
         strict: bool = False,
         comparing: bool = True,
-        far: str = "",
         looked: bool = False,
-        mood: float = 0.0,
     ) -> tuple[bool, int]:
         monkeypatch.setattr(pytestconfig.option, "fastdiff_trials", trials)
         monkeypatch.setattr(pytestconfig.option, "fastdiff_strict", "true" if strict else None)
         ledger = Ledger(pytestconfig, "cpu", comparing=comparing)
         further = ((Round(1.0),),) if looked else ()
         ledger.records["m-s"] = StageRecord("m", "s", None, further_rounds=further)
-        verdict = replace(verdicts.decide(estimate(math.log(ratio), [0.0] * 5, sd), 0.15), far=far)
-        before = replace(verdicts.decide(estimate(0.2, [0.0] * 5, DOUBTFUL, candidates=5), 0.15), mood=mood)
-        ledger.judgements["m-before", "latency"] = Judgement("m-before", "latency", before)
+        verdict = verdicts.decide(estimate(math.log(ratio), [0.0] * 5, sd), 0.15)
+        monkeypatch.setattr(ledger, "policy_of", lambda *_: replace(CPU, latency=0.15))
         monkeypatch.setattr(ledger, "_judged", lambda _: [Judgement("m-s", "latency", verdict)])
         return ledger.wants_a_second_look("m-s"), ledger.looks.trials
 
@@ -82,22 +80,9 @@ def test_a_doubt_inside_the_band_is_worth_it_to_whoever_asks(wanted: Callable[..
     assert wanted(1.05, DOUBTFUL, trials="7") == (True, 7)
 
 
-def test_what_the_mood_of_the_hour_explains_is_worth_none(wanted: Callable[..., tuple[bool, int]]) -> None:
-    """As an earlier stage's second look has found it; only what is surely slow must be heard again before it fails."""
-    assert not wanted(1.3, DOUBTFUL, mood=0.2)[0]
-    assert wanted(1.5, DOUBTFUL, mood=0.2)[0]
-    assert wanted(1.3, SURE, mood=0.2)[0]
-    assert wanted(1.3, DOUBTFUL, mood=0.2, strict=True)[0]
-
-
 def test_nobody_is_looked_at_a_third_time(wanted: Callable[..., tuple[bool, int]]) -> None:
     """Whatever repeats a test: nothing is repeated until it is green."""
     assert not wanted(1.5, SURE, looked=True, trials="4", strict=True)[0]
-
-
-def test_what_only_a_new_acceptance_mends_is_not_looked_at(wanted: Callable[..., tuple[bool, int]]) -> None:
-    assert not wanted(1.5, SURE, far="the accepted run is of another machine")[0]
-    assert not wanted(1.3, DOUBTFUL, far="the accepted run is of another machine", strict=True)[0]
 
 
 def test_zero_takes_none(wanted: Callable[..., tuple[bool, int]]) -> None:

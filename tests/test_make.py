@@ -94,6 +94,12 @@ def test_bench_installs_with_the_pins_and_measures(clone: Path) -> None:
     assert last.split() == [".venv/bin/pytest", "perf_tests", "--benchmark-compare"]
 
 
+def test_bench_full_measures_sdxl_with_random_weights(clone: Path) -> None:
+    text = " ".join(said(clone, "-n", "bench-full", "ARGS=--fastdiff-size=512").replace("\\\n", " ").split())
+    assert ".venv/bin/pytest perf_tests --fastdiff-model sdxl --fastdiff-weights dummy --fastdiff-size 256" in text
+    assert text.endswith("--fastdiff-markdown runs/bench-full.md --fastdiff-size=512"), "the last one counts"
+
+
 def test_another_torch_gets_an_environment_of_its_own(clone: Path) -> None:
     text = said(clone, "-n", "bench", "TORCH=2.15.0")
     assert "-m venv .venv-torch-2.15.0" in text

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.models import Request, dummy
+from fastdiff.models import MemoryShortError, Request, dummy
 from fastdiff.models.architectures import ARCHITECTURES, TWINS, Architecture
 from fastdiff.models.libraries import torch
 from fastdiff.models.tokenizers import tokenizer
@@ -231,6 +232,21 @@ def test_nothing_is_allocated_before_it_is_filled_and_nothing_twice() -> None:
     weights = 2 * 123_060_480
     # Beside a spare copy, there would be another 235 MiB, or 470 if it were in fp32.
     assert seen["filled"] < weights + 64 * MIB + 100 * MIB
+
+
+@pytest.mark.parametrize(("free", "refused"), [(10**6, True), (10**12, False), (None, False)])
+def test_weights_that_do_not_fit_are_refused_before_one_is_drawn(
+    free: int | None, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dummy.memory, "available_bytes", lambda: free)
+    drawn: list[str] = []
+    monkeypatch.setattr(dummy, "_draw", lambda weight, name, *_: drawn.append(name))
+    said = (
+        r"weights in float32 and a call need about 0\.0 GB of memory, and 0\.0 GB are free; .* --fastdiff-weights twin"
+    )
+    with pytest.raises(MemoryShortError, match=said) if refused else nullcontext():
+        dummy.assemble(TWINS["sdxl"], "float32", "cpu")
+    assert bool(drawn) is not refused
 
 
 @pytest.mark.skipif(

@@ -493,7 +493,7 @@ World(Path({str(world.root)!r}), Path({str(world.source)!r}), []).ask({{"sleep":
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda ours: ours.update(schema=99), "schema 99, and this fastdiff reads up to"),
+        (lambda ours: ours.update(schema=99), "schema 99, and this fastdiff reads schema"),
         (lambda ours: ours["pairs"][0].update(starts="ox"), "other rounds than its 2 blocks need"),
         (lambda ours: ours["pairs"][0]["old"]["rounds"][0].update(wall_s=0.0), r"wall_s is 0.0"),
         (lambda ours: ours.update(looks="often"), "looks is .often."),

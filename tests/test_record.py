@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdiff.record import files
-from fastdiff.record.baselines import accepted, folder_of, newest, next_path, of_kind
+from fastdiff.record.baselines import accepted, newest, next_path
 from fastdiff.record.checks import RecordError
 from fastdiff.record.files import (
     next_run_path,
@@ -29,6 +29,7 @@ from fastdiff.record.files import (
 from fastdiff.record.listings import baselines_text, runs_text
 from fastdiff.record.run import (
     MEASURED,
+    SCHEMA,
     STATES,
     Acceptance,
     Baseline,
@@ -50,7 +51,7 @@ TIMES = (0.40, 0.41, 0.42, 0.43, 0.44)
 
 def a_stage(name: str = "int8", factor: float = 1.0, **changed: Any) -> StageRecord:
     """A stage that may be accepted, `factor` times as slow as it was."""
-    rounds = tuple(Round(wall_s=time * factor, canary_s=0.01, telemetry={"steal": 0.0}) for time in TIMES)
+    rounds = tuple(Round(wall_s=time * factor, telemetry={"steal": 0.0}) for time in TIMES)
     measured: dict[str, Any] = {
         "follows": None if name == "fp32" else "fp32",
         "recipe": {"dtype": "bfloat16", "compile": None},
@@ -70,7 +71,6 @@ def a_run(*stages: StageRecord, **changed: Any) -> Run:
     stages = stages or (a_stage("fp32", 2.0), a_stage())
     known: dict[str, Any] = {
         "environment": {"versions": {"torch": "2.13.0"}},
-        "canary": "numpy 2.3, OpenBLAS, 512",
         "expected": tuple(stage.id for stage in stages),
         "stages": stages,
         "complete": True,
@@ -146,9 +146,7 @@ def tuples(entries: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]
     return st.lists(entries, max_size=3).map(tuple)
 
 
-ROUNDS = st.builds(
-    Round, WORK_S, st.none() | WORK_S, st.none() | TIMES_S, TEXTS, st.dictionaries(TEXTS, NUMBERS, max_size=2)
-)
+ROUNDS = st.builds(Round, WORK_S, st.none() | TIMES_S, TEXTS, st.dictionaries(TEXTS, NUMBERS, max_size=2))
 STAGES = st.builds(
     StageRecord,
     model=NAMES,
@@ -179,14 +177,13 @@ RUNS = st.builds(
     device=st.builds(Device, NAMES, TEXTS, TEXTS),
     started=TEXTS,
     environment=TABLES,
-    canary=TEXTS,
     expected=tuples(TEXTS),
     stages=st.lists(STAGES, max_size=3, unique_by=lambda stage: stage.id).map(tuple),
     complete=st.booleans(),
     outcome=TEXTS,
     judgements=tuples(TABLES),
     made_by=TEXTS,
-    schema=st.just(1),
+    schema=st.just(SCHEMA),
 )
 
 
@@ -200,7 +197,7 @@ def test_every_run_comes_back_as_it_was(run: Run, tmp_path_factory: pytest.TempP
 
 def test_a_baseline_comes_back_as_it_was(tmp_path: Path) -> None:
     acceptance = Acceptance("A <a@b>", "2026-11-20T16:00:00+00:00", "first", "r.json", ("shapes-int8",), ("a leak",))
-    noise = Noise(10, 0.028, 0.1, 0.03, 0.1, {"shapes-int8": (1.0, 1.1)}, {"shapes-int8": (-0.9, -0.8)})
+    noise = Noise(10, 0.028, 0.03, 0.1, {"shapes-int8": (-0.9, -0.8)}, 9)
     for found in (noise, None):
         baseline = Baseline(a_run(), acceptance, found, f"{found is None}.json")
         write_baseline(tmp_path / baseline.name, benchmarks_of(a_run()), baseline)
@@ -309,7 +306,6 @@ BROKEN = [
     (("stages", 1, "rounds", 0, "wall_s"), 10**400, "expected a finite number"),
     (("stages", 1, "rounds", 0, "wall_s"), 0.0, "rounds[0].wall_s is 0.0; expected a number above zero"),
     (("stages", 1, "rounds", 0, "wall_s"), -0.4, "rounds[0].wall_s is -0.4; expected a number above zero"),
-    (("stages", 1, "rounds", 0, "canary_s"), 0, "canary_s is 0.0; expected a number above zero"),
     (("stages", 1, "rounds", 0, "telemetry", "steal"), None, "telemetry.steal is null; expected a finite number"),
     (("stages", 1, "first_call_s"), 0, "first_call_s is 0.0; expected a number above zero"),
     (("stages", 1, "load_s"), -1, "load_s is -1.0; expected a number that is not negative"),
@@ -332,7 +328,8 @@ BROKEN = [
     (("stages", 1, "model"), "x" * 101, "expected a name of letters"),
     (("stages",), {"a": 1}, "fastdiff.stages is {"),
     (("stages",), "x" * 1000, 'fastdiff.stages is "xxxxx'),
-    (("schema",), 2, "schema 2, and this one reads up to 1; upgrade fastdiff"),
+    (("schema",), SCHEMA + 1, f"schema {SCHEMA + 1}, and this fastdiff reads schema {SCHEMA}; upgrade fastdiff"),
+    (("schema",), 1, f"schema 1, and this fastdiff reads schema {SCHEMA}, because earlier latencies were too long"),
     (("schema",), "new", 'fastdiff.schema is "new"; expected a whole number'),
 ]
 
@@ -432,21 +429,17 @@ def test_the_highest_number_is_the_newest(tmp_path: Path) -> None:
     assert next_path(tmp_path, "d").name == "20001_d.json"
 
 
+def test_a_baseline_of_the_old_kind_is_to_be_removed_not_restored(tmp_path: Path) -> None:
+    keep(tmp_path, "0001_a.json", run=replace(a_run(), schema=1))
+    with pytest.raises(RecordError, match=r"0001_a\.json: made with schema 1, .* remove the file and measure again\.$"):
+        newest(tmp_path)
+
+
 def test_no_older_baseline_stands_in_for_a_broken_one(tmp_path: Path) -> None:
     keep(tmp_path, "0001_a.json")
     (tmp_path / "0002_b.json").write_text("{")
     with pytest.raises(RecordError, match=r"0002_b\.json: this is not whole JSON"):
         newest(tmp_path)
-
-
-def test_another_device_of_the_kind(tmp_path: Path) -> None:
-    assert of_kind(tmp_path, "cpu", "mine") == []
-    for slug, kind, when in (("mine", "cpu", "4"), ("old", "cpu", "1"), ("new", "cpu", "2"), ("gpu", "cuda", "3")):
-        keep(folder_of(tmp_path, slug), "0001_a.json", when, replace(a_run(), device=Device(slug, kind, slug)))
-    (folder_of(tmp_path, "broken")).mkdir()
-    (folder_of(tmp_path, "broken") / "0001_a.json").write_text("{")
-    found = of_kind(tmp_path, "cpu", but="mine")
-    assert [baseline.run.device.slug for baseline in found] == ["new", "old"]
 
 
 # -- lists ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from fastdiff.judge.gate import Judgement
 from fastdiff.judge.verdicts import Verdict
 from fastdiff.report import progress, verdicts
-from fastdiff.report.ladder import HEADINGS, Rung, markdown, moved, rows, text
+from fastdiff.report.ladder import HEADINGS, Rung, markdown, rows, text
 from fastdiff.report.progress import Progress
 
 LADDER = [
@@ -76,15 +76,6 @@ def test_what_the_machine_disturbed_is_compared_with_nothing() -> None:
     assert column(rungs, "to previous") == ["-", "2.00x", "-", "-"]
     assert column(rungs, "to first") == ["-", "2.00x", "-", "3.20x"]
     assert column(rungs, "remark") == ["", "", "disturbed", ""]
-
-
-def test_a_machine_that_changed_its_speed_is_said() -> None:
-    assert moved(LADDER) == "", "nobody knows"
-    rungs = [replace(rung, canary_s=canary) for rung, canary in zip(LADDER, (0.15, 0.16, 0.2, 0.151), strict=True)]
-    assert moved(rungs).startswith(
-        "the machine changed its speed meanwhile: its canary took 150 ms beside fp32 and 200 ms beside compile; "
-    )
-    assert moved([replace(rung, disturbed=rung.stage == "compile") for rung in rungs]) == ""
 
 
 def test_slower_than_the_stage_it_follows_is_said() -> None:

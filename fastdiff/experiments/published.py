@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from fastdiff.experiments.trial import timed_call
 from fastdiff.measure.environment import device_kind, device_name, versions
-from fastdiff.models import CATALOGUE, SIDE, Model, Request, WeightsError
+from fastdiff.models import CATALOGUE, SIDE, MemoryShortError, Model, Request, WeightsError
 from fastdiff.recipes import PUBLISHED_FLAGS, Compile, Recipe, RecipeError, Stage, unknown
 
 if TYPE_CHECKING:
@@ -254,6 +253,18 @@ def _require_applied(live: LiveStage) -> None:
         raise RunError("\n".join(live.unapplied))
 
 
+def timed_call(live: LiveStage) -> float:
+    """Seconds of one call of the steady state, with a look at the machine before and after it."""
+    from fastdiff.measure.latency import synchronised_clock
+
+    live.before_round()
+    began = synchronised_clock()
+    live.generate()
+    seconds = synchronised_clock() - began
+    live.after_round()
+    return seconds
+
+
 def _time(live: LiveStage, samples: list[float], say: Callable[[str], None]) -> None:
     """Puts each round's seconds into `samples` as soon as it is over, so that an interrupt takes none of them."""
     live.settle()
@@ -309,7 +320,7 @@ def _reasons() -> Iterator[None]:
 
     try:
         yield
-    except (RunError, RecipeError, WeightsError):
+    except (RunError, RecipeError, WeightsError, MemoryShortError):
         raise
     except (DeviceError, NotCompiledError, UnknownSwitch) as error:
         raise RunError(str(error)) from None

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.judge.estimates import CANARY, SECONDS, estimate, machines_unit
+from fastdiff.judge.estimates import estimate
 from fastdiff.judge.facts import differences, listed
 from fastdiff.judge.looks import NO_SECOND_LOOK, Looks
-from fastdiff.judge.noise import MACHINES_SD, declared, explained, spread
-from fastdiff.judge.verdicts import ACCEPT, AMBIGUOUS, FAST, SLOW, VOID, Verdict, decide
+from fastdiff.judge.noise import declared, spread
+from fastdiff.judge.verdicts import VOID, Verdict
 from fastdiff.recipes import Compile, Recipe
 from fastdiff.record.run import MACHINE, SKIPPED
 
@@ -28,8 +27,8 @@ DIFFERING = {
     "machine": "of another machine of this model",
     "processor": "of another machine of this model",
     "instructions": "of a machine of this model with other instructions",
-    "boot": "from before this virtual machine was started anew, perhaps on another host",
-    "allocator": "of a process whose allocator did something else with freed memory",
+    "boot": "from before this virtual machine's last start, perhaps on another host",
+    "allocator": "of a process with another allocator setting",
 }
 """How an accepted run differs in words, by the fact that tells."""
 
@@ -45,11 +44,9 @@ class Case:
     new: str
     """Why there is none."""
     baseline: Baseline | None
-    elsewhere: Sequence[Baseline]
     policy: Policy
     comparisons: int
     kind: str
-    canary: str
     environment: Mapping[str, Any]
     looks: Looks = NO_SECOND_LOOK
 
@@ -57,23 +54,16 @@ class Case:
     def noise(self) -> Noise:
         return (self.baseline.noise if self.baseline else None) or declared(self.kind)
 
-    def unit(self, base: StageRecord) -> str:
-        """In which the two latencies compare: the machine's own where both sides have the same, else seconds."""
-        unit = machines_unit((*self.record.rounds, *base.rounds))
-        alike = self.baseline is not None and self.canary and self.canary == self.baseline.run.canary
-        return SECONDS if unit == CANARY and not alike else unit
-
     @property
     def base_environment(self) -> Mapping[str, Any]:
         return self.baseline.run.environment if self.baseline else {}
 
     @property
-    def apart(self) -> str:
-        """Why the accepted run is farther away than another process of this machine; empty where it is not.
+    def differs(self) -> str:
+        """How the machine differs from that of the accepted run; empty where it does not, or where nobody knows.
 
-        Of the same model, or there would be no `base`; where nobody knows, it is the same one. Clones of one image
-        call themselves the same, generations of a processor share a brand name, and a virtual machine that was started
-        anew may lie on another host: one that did was 20 % slower, in the canary's unit too.
+        It is named and changes no number. Clones of one image call themselves the same, generations of a processor
+        share a brand name, and a virtual machine that was started again may lie on another host.
         """
         accepted_in_part = self.base is not None and self.base.origin
         accepted = self.base.where if self.base and accepted_in_part else self.base_environment
@@ -83,57 +73,19 @@ class Case:
                 return f"the accepted run is {DIFFERING[what]}"
         return ""
 
-    def far(self, unit: str) -> str:
-        """The same of times in that unit: seconds of a CPU whose canary was another one may be of another mood."""
-        accepted = self.baseline.run.canary if self.baseline else ""
-        other = unit == SECONDS and self.canary and accepted and self.canary != accepted
-        return self.apart or ("the accepted run was timed beside another canary" if other else "")
-
-    def estimate(
-        self, candidates: Sequence[float], accepted: Sequence[float], sd: float, far: str = "", chances: int = 1
-    ) -> Estimate:
-        """Two machines of one model differ by more than two processes of one machine, and so do two moods of one.
-
-        `chances` is how often this comparison may be found the same.
-        """
+    def estimate(self, candidates: Sequence[float], accepted: Sequence[float], sd: float, chances: int = 1) -> Estimate:
+        """`chances` is how often this comparison may be found the same."""
         sd, freedom = spread(accepted, sd, self.noise)
         return estimate(
             fmean(candidates),
             accepted,
             sd,
             candidates=len(candidates),
-            apart_sd=MACHINES_SD if far else 0.0,
             freedom=freedom,
             confidence=self.policy.confidence,
             comparisons=self.comparisons,
             chances=chances,
         )
-
-    def decide(self, found: Estimate, band: float, far: str = "", shift: float = 0.0) -> Verdict:
-        """An alarm must also be clear of what a mood explains, whose canary differs by `shift` (its logarithm)."""
-        low, high = explained(shift)
-        mood = high if found.ratio > 1 else low
-        change = f"{abs(100 * math.expm1(shift)):.0f} % {'more' if shift > 0 else 'less'} time"
-        excuse = (
-            f"the canary takes {change} than when the run was accepted: the machine is in another mood, which may "
-            f"explain {100 * math.expm1(mood):+.0f} %; measure again at another hour"
-        )
-        # Between the band and what a mood moves it to, more processes of this hour end where they are now.
-        between = math.log1p(band) < abs(math.log(found.ratio)) < math.log1p(band) + abs(mood)
-        verdict = replace(decide(found, band, settling=excuse if between else ""), far=far)
-        clear = found.alarm_low > (1 + band) * math.exp(high) or found.alarm_high < math.exp(low) / (1 + band)
-        if verdict.word in (SLOW, FAST) and not clear:
-            told = f"{decide(found, band, advice='').reason}, but {excuse}"
-            verdict = replace(verdict, word=AMBIGUOUS, reason=told, mood=mood)
-        if verdict.word == AMBIGUOUS and far:
-            return replace(verdict, reason=f"{found} says little, because {far}: accept a new one", next=ACCEPT)
-        if verdict.word == AMBIGUOUS and not verdict.mood and not self.noise.trials:
-            return replace(
-                verdict,
-                reason=f"{verdict.reason}; the noise is declared, not measured on this machine: "
-                "`fastdiff accept RUN --noise-of 'runs/*.json'` narrows it",
-            )
-        return verdict
 
 
 def comparable(record: StageRecord, baseline: Baseline | None, device: Device) -> tuple[StageRecord | None, str]:

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 
     from fastdiff.record.run import Round
 
-SECONDS, CANARY, CYCLES = "seconds", "canary", "cycles"
-"""Units of a latency: seconds, how often the canary fits into it, or cycles of the clock that a GPU really had."""
-CLOCK = "sm_clock_mhz"
-"""Among a round's telemetry."""
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -39,11 +34,6 @@ class Estimate:
     candidates: int = 1
     """Trials of the candidate: more than one after a second look."""
 
-    def narrowed(self, further: int) -> float:
-        """What is left of the intervals' width after so many more trials of each side."""
-        sides = (self.candidates, self.trials)
-        return math.sqrt(sum(1 / (side + further) for side in sides) / sum(1 / side for side in sides))
-
     @property
     def with_suite(self) -> str:
         """With the bounds of an alarm."""
@@ -56,32 +46,12 @@ class Estimate:
         return f"{_change(self.ratio)} ({_change(self.low)} .. {_change(self.high)})"
 
 
-def centre(rounds: Sequence[Round], unit: str) -> float:
-    """Where a trial lies: the median logarithm of its undisturbed rounds."""
-    if unit not in (SECONDS, CANARY, CYCLES):
-        raise ValueError(f"the unit is {unit!r}; give {SECONDS!r}, {CANARY!r} or {CYCLES!r}.")
-    logarithms = []
-    for round_ in rounds:
-        if not round_.void:
-            latency = logarithm(round_.wall_s, "the time of a round")
-            if unit == CANARY:
-                latency -= logarithm(round_.canary_s, "the canary's time beside a round")
-            if unit == CYCLES:
-                latency += logarithm(round_.telemetry.get(CLOCK), "the GPU's clock beside a round")
-            logarithms.append(latency)
+def centre(rounds: Sequence[Round]) -> float:
+    """Where a trial lies: the median logarithm of the seconds of its undisturbed rounds."""
+    logarithms = [logarithm(one.wall_s, "the time of a round") for one in rounds if not one.void]
     if not logarithms:
         raise ValueError("there is no undisturbed round; measure the stage again.")
     return median(logarithms)
-
-
-def machines_unit(rounds: Sequence[Round]) -> str:
-    """The one that follows the machine's speed, where every undisturbed round knows it; else seconds."""
-    valid = [one for one in rounds if not one.void]
-    if valid and all(one.telemetry.get(CLOCK) for one in valid):
-        return CYCLES
-    if valid and all(one.canary_s is not None for one in valid):
-        return CANARY
-    return SECONDS
 
 
 def logarithm(value: float | None, what: str) -> float:
@@ -97,7 +67,6 @@ def estimate(
     sd: float,
     *,
     candidates: int = 1,
-    apart_sd: float = 0.0,
     freedom: float = math.inf,
     confidence: float = 0.95,
     comparisons: int = 1,
@@ -105,8 +74,7 @@ def estimate(
 ) -> Estimate:
     """One trial against the baseline's trials, all given by their centres; `sd` is that of fresh processes.
 
-    After a second look `candidate` is the mean of `candidates` trials. `apart_sd` is of what the two sides differ by
-    besides, as two machines do; it is declared, and so taken as known. No number of trials makes it smaller.
+    After a second look `candidate` is the mean of `candidates` trials.
 
     The scatter of the rounds has no term of its own: the centres from which `sd` was computed contain it already.
 
@@ -119,10 +87,7 @@ def estimate(
     if not (math.isfinite(sd) and sd >= 0):
         raise ValueError(f"the noise between processes is {sd}; it must be a finite number, zero or above.")
     middle = candidate - fmean(baseline)
-    own = sd**2 * (1 / candidates + 1 / len(baseline))
-    error = math.sqrt(own + apart_sd**2)
-    if apart_sd:  # Welch and Satterthwaite: only the sides' own part is known badly
-        freedom = freedom * (1 + apart_sd**2 / own) ** 2 if own else math.inf
+    error = sd * math.sqrt(1 / candidates + 1 / len(baseline))
     alone = float(stdtrit(freedom, 1 - (1 - confidence) / chances)) * error
     together = float(stdtrit(freedom, confidence ** (1 / comparisons))) * error
     return Estimate(

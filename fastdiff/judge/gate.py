@@ -26,7 +26,7 @@ from fastdiff.judge.verdicts import (
 from fastdiff.record.run import EMULATED_HERE, MEASURED, SKIPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from fastdiff.judge.policy import Policy
     from fastdiff.record.run import Baseline, Device, Run, StageRecord
@@ -59,7 +59,6 @@ def judge_run(
     baseline: Baseline | None,
     policy_of: Callable[[str, str], Policy],
     *,
-    elsewhere: Sequence[Baseline] = (),
     looks: Looks = NO_SECOND_LOOK,
 ) -> list[Judgement]:
     """Everything that was measured, and MISSING for what was asked for and was not. `policy_of(model, stage)`."""
@@ -75,9 +74,7 @@ def judge_run(
             policy,
             comparisons,
             run.device,
-            run.canary,
             run.environment,
-            elsewhere=elsewhere,
             looks=looks,
         )
     acceptable = any(record.rounds for record in run.stages)
@@ -94,16 +91,13 @@ def judge_stage(
     policy: Policy,
     comparisons: int,
     run_device: Device,
-    run_canary: str,
     run_environment: Mapping[str, Any],
     *,
-    elsewhere: Sequence[Baseline] = (),
     looks: Looks = NO_SECOND_LOOK,
 ) -> list[Judgement]:
     """Judges every metric of which `record` holds numbers, so it can be asked again when there are more of them.
 
-    `previous` is the stage that this one follows, of the same run. `elsewhere` are baselines of other devices
-    of the same kind; where this device has none, the ladder is compared with the first that has the same two stages.
+    `previous` is the stage that this one follows, of the same run.
     """
     base, new = comparable(record, baseline, run_device)
     case = Case(
@@ -112,11 +106,9 @@ def judge_stage(
         base=base,
         new=new,
         baseline=baseline,
-        elsewhere=elsewhere,
         policy=policy,
         comparisons=comparisons,
         kind=run_device.kind,
-        canary=run_canary,
         environment=run_environment,
         looks=looks,
     )
@@ -172,13 +164,13 @@ def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
 
 
 def _after_latency(case: Case, verdict: Verdict) -> str:
-    """Other libraries are told from another mood of the machine by pairs, where there is a suspicion at all."""
+    """Pairs tell other libraries from another hour of the machine, where there is a suspicion at all."""
     record, looked = case.record, len(case.record.further_rounds)
     suspicion = verdict.word == SLOW or (verdict.word == AMBIGUOUS and looked)
     # A stage that was accepted alone has other libraries than the rest, and does not say which.
     in_part = case.base is not None and case.base.origin
     if suspicion and not in_part and (requirements := former(case.base_environment, case.environment)):
         return take_turns(record.model, record.stage, requirements)
-    if verdict.word == SLOW and (looked or verdict.far) and not record.injected:
+    if verdict.word == SLOW and looked and not record.injected:
         return mend_or_accept(record.id)
-    return look_again(record.model, record.stage, trials=TRIALS if verdict.mood else max(TRIALS, 2 * looked))
+    return look_again(record.model, record.stage, trials=max(TRIALS, 2 * looked))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,12 +31,11 @@ class Looks:
         """
         return 2 if self.trials and self.at_doubts else 1
 
-    def wanted(self, verdict: Verdict, band: float, mood: float = 0.0) -> bool:
-        """After a first look with this verdict, in an hour whose `mood` another second look has found already."""
-        if not self.trials or verdict.far:
+    def wanted(self, verdict: Verdict, band: float) -> bool:
+        """After a first look with this verdict."""
+        if not self.trials:
             return False
-        edge = (1 + band) * math.exp(abs(mood)) - 1
-        return verdict.word == SLOW or seems_slow(verdict, edge) or (self.at_doubts and verdict.word == AMBIGUOUS)
+        return verdict.word == SLOW or seems_slow(verdict, band) or (self.at_doubts and verdict.word == AMBIGUOUS)
 
 
 NO_SECOND_LOOK = Looks()

@@ -8,13 +8,12 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from fastdiff.judge.case import comparable, disturbance, undisturbed
-from fastdiff.judge.estimates import CANARY, CYCLES, SECONDS, centre, estimate, exact, logarithm, machines_unit
+from fastdiff.judge.estimates import centre, exact, logarithm
 from fastdiff.judge.explanation import causes, explain
 from fastdiff.judge.facts import STRUCTURAL, breakages, changed_versions, differences, listed
-from fastdiff.judge.noise import MACHINES_SD, canary_shift, declared, gains_of, spread
+from fastdiff.judge.noise import gains_of
 from fastdiff.judge.verdicts import (
     ACCEPT,
-    AMBIGUOUS,
     CHANGED,
     LESS,
     MORE,
@@ -26,13 +25,13 @@ from fastdiff.judge.verdicts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from fastdiff.judge.case import Case
-    from fastdiff.record.run import Baseline, Round, StageRecord
+    from fastdiff.judge.estimates import Estimate
+    from fastdiff.record.run import Baseline, StageRecord
 
-
-UNITS = {SECONDS: "in seconds", CANARY: "in the canary's unit", CYCLES: "in cycles of the GPU's clock"}
+PAIRS_TELL_MORE = "the accepted seconds are of another hour, and pairs would tell more"
 
 
 def fingerprint(case: Case) -> Verdict | None:
@@ -61,43 +60,29 @@ def latency(case: Case) -> Verdict | None:
         return Verdict(NEW, case.new)
     if not undisturbed(base):
         return Verdict(NEW, "the accepted run has no undisturbed round of it")
-    noise, unit = case.noise, case.unit(base)
-    sd = noise.latency_raw_sd if unit == SECONDS else noise.latency_sd
-    raw = noise.raw_centres.get(record.id) or (centre(base.rounds, SECONDS),)
-    accepted = raw if unit == SECONDS else noise.centres.get(record.id) or (centre(base.rounds, unit),)
+    accepted = case.noise.centres.get(record.id) or (centre(base.rounds),)
     looks = [record.rounds]
-    for rounds in record.further_rounds:
-        if not disturbance(replace(record, rounds=rounds), case.policy) and unit in (SECONDS, machines_unit(rounds)):
-            looks.append(rounds)
-    candidates = [centre(rounds, unit) for rounds in looks]
-    far = case.far(unit)
-    found = case.estimate(candidates, accepted, sd, far, case.looks.chances)
-    shift = _canary_shift(case, looks, base) if unit == CANARY else 0.0
-    verdict = case.decide(found, case.policy.latency, far, shift)
-    told = UNITS[unit]
-    if unit != SECONDS:
-        seconds = fmean([centre(rounds, SECONDS) for rounds in looks]) - fmean(raw)
-        told = f"{told}; {100 * math.expm1(seconds):+.1f} % in seconds"
+    looks += [one for one in record.further_rounds if not disturbance(replace(record, rounds=one), case.policy)]
+    candidates = [centre(rounds) for rounds in looks]
+    found = case.estimate(candidates, accepted, case.noise.latency_sd, case.looks.chances)
+    told = []
     if len(candidates) > 1:
         each = ", ".join(f"{100 * math.expm1(one - fmean(accepted)):+.1f} %" for one in candidates)
-        told = f"{told}, mean of {len(candidates)} fresh processes: {each}"
+        told.append(f"mean of {len(candidates)} fresh processes: {each}")
     if disturbed := 1 + len(record.further_rounds) - len(looks):
-        told = f"{told}; {disturbed} more were disturbed"
-    slower = verdict.word == SLOW or verdict.mood > 0
-    details = tuple(explain(record, base, case.environment, case.base_environment)) if slower else ()
-    return replace(verdict, reason="; ".join([f"{verdict.reason} ({told})", *details[:1]]), details=details)
+        told.append(f"{disturbed} more were disturbed")
+    verdict = _decided(case, found, case.policy.latency, told)
+    details = tuple(explain(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
+    return replace(verdict, reason="; ".join([verdict.reason, *details[:1]]), details=details)
 
 
-def _canary_shift(case: Case, looks: Sequence[Sequence[Round]], base: StageRecord) -> float:
-    whole, own = (of.get(base.id, ()) for of in (case.noise.raw_centres, case.noise.centres))
-    alike = whole and len(whole) == len(own)
-    accepted = [one - other for one, other in zip(whole, own, strict=True)] if alike else [_canary(base.rounds)]
-    return canary_shift([_canary(rounds) for rounds in looks], accepted)
-
-
-def _canary(rounds: Sequence[Round]) -> float:
-    """Its time as a logarithm, from what is kept of a trial: seconds less canaries."""
-    return centre(rounds, SECONDS) - centre(rounds, CANARY)
+def _decided(case: Case, found: Estimate, band: float, told: list[str]) -> Verdict:
+    """By the stored seconds; `told` is said besides. What limits the answer is named, not modelled."""
+    verdict = decide(found, band, settling=PAIRS_TELL_MORE)
+    if verdict.word != SAME:
+        told = [*told, case.differs] if case.differs else told
+        told = [*told, PAIRS_TELL_MORE] if PAIRS_TELL_MORE not in verdict.reason else told
+    return replace(verdict, reason=f"{verdict.reason} ({'; '.join(told)})") if told else verdict
 
 
 def first_call(case: Case) -> Verdict | None:
@@ -112,11 +97,11 @@ def first_call(case: Case) -> Verdict | None:
         return None  # other work: neither is slower than the other
     accepted = logarithm(base.first_call_s, f"the accepted first call of {record.id}")
     candidate = logarithm(record.first_call_s, f"the first call of {record.id}")
-    found = case.estimate([candidate], [accepted], case.noise.first_call_sd, case.apart)
-    verdict = case.decide(found, case.policy.first_call, case.apart)
-    told = f"{verdict.reason} ({base.first_call_s:.3g} s -> {record.first_call_s:.3g} s, compile cache {record.cache})"
+    found = case.estimate([candidate], [accepted], case.noise.first_call_sd)
+    told = [f"{base.first_call_s:.3g} s -> {record.first_call_s:.3g} s, compile cache {record.cache}"]
+    verdict = _decided(case, found, case.policy.first_call, told)
     why = tuple(causes(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
-    return replace(verdict, reason=told, details=why)
+    return replace(verdict, details=why)
 
 
 def memory(case: Case) -> Verdict | None:
@@ -141,56 +126,24 @@ def memory(case: Case) -> Verdict | None:
 
 
 def ladder(case: Case) -> Verdict | None:
-    """What the stage gains on the one before, in one process, against the accepted gain. A loss is SLOW.
-
-    In the machine's own unit where all rounds have one: minutes lie between two stages, and between two moods of the
-    machine. Between processes of two shared cores gains scattered by 6 to 22 % in seconds, mostly by 3 to 7 % in it.
-    """
+    """What the stage gains on the one before, in one process, against the accepted gain. A loss is SLOW."""
     record, previous = case.record, case.previous
     if previous is None or not record.rounds or not previous.rounds:
         return None
     if void := disturbance(record, case.policy) or disturbance(previous, case.policy):
         return void
-    if case.baseline is None:
-        return next((v for other in case.elsewhere if (v := _ladder_elsewhere(case, previous, other))), None)
-    if case.base is None:
+    if case.baseline is None or case.base is None:
         return None  # latency says that it is new
     accepted = _accepted_gains(case.baseline, previous, record)
     if isinstance(accepted, str):
         return Verdict(NEW, accepted)
     gain = _gain(previous, record)
-    found = case.estimate([-gain], [-one for one in accepted], case.noise.ladder_sd, case.apart)
-    verdict = case.decide(found, case.policy.ladder, case.apart)
-    unit = machines_unit((*previous.rounds, *record.rounds))
-    now = f"now pays {math.exp(gain):.2f}x" + (f" ({UNITS[unit]})" if unit != SECONDS else "")
-    told = f"{_paid(record, previous, fmean(accepted))} and {now}: {verdict.reason}"
+    found = case.estimate([-gain], [-one for one in accepted], case.noise.ladder_sd)
+    verdict = _decided(case, found, case.policy.ladder, [])
+    speedup = f"speedup of {record.stage} over {previous.stage}"
+    told = f"{speedup}: {math.exp(fmean(accepted)):.2f}x -> {math.exp(gain):.2f}x: {verdict.reason}"
     why = tuple(explain(record, case.base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
     return replace(verdict, reason=told, details=why)
-
-
-def _ladder_elsewhere(case: Case, previous: StageRecord, elsewhere: Baseline) -> Verdict | None:
-    """Another machine proves neither a loss nor that all is well; it can only raise a question."""
-    record, device = case.record, elsewhere.run.device
-    base, _ = comparable(record, elsewhere, device)
-    accepted = _accepted_gains(elsewhere, previous, record) if base else ""
-    if isinstance(accepted, str):
-        return None
-    gain, mean = _gain(previous, record), fmean(accepted)
-    noise = elsewhere.noise or declared(device.kind)
-    sd, freedom = spread(accepted, noise.ladder_sd, noise)
-    found = estimate(
-        -gain,
-        [-one for one in accepted],
-        sd,
-        apart_sd=MACHINES_SD,
-        freedom=freedom,
-        confidence=case.policy.confidence,
-        comparisons=case.comparisons,
-    )
-    told = f"{_paid(record, previous, mean)} on {device.name} and pays {math.exp(gain):.2f}x here"
-    if found.alarm_low > 1 or found.alarm_high < 1:
-        return Verdict(AMBIGUOUS, f"{told}; machines rarely differ by so much", found)
-    return Verdict(NEW, f"{told}, which machines may differ by; {case.new}", found)
 
 
 def _accepted_gains(baseline: Baseline, previous: StageRecord, record: StageRecord) -> list[float] | str:
@@ -204,22 +157,17 @@ def _accepted_gains(baseline: Baseline, previous: StageRecord, record: StageReco
     if not (undisturbed(before) and undisturbed(base)):
         return f"the accepted run has no undisturbed rounds of {previous.stage} and {record.stage}"
     noise = baseline.noise
-    measured = gains_of(previous.id, record.id, noise.centres, noise.raw_centres) if noise else []
+    measured = gains_of(previous.id, record.id, noise.centres) if noise else []
     return [gain + _pictures(before, base) for gain in measured] or [_gain(before, base)]
 
 
 def _gain(previous: StageRecord, record: StageRecord) -> float:
-    """Of a picture, not of a call. A ratio has no unit, so one of canaries compares with one of seconds."""
-    unit = machines_unit((*previous.rounds, *record.rounds))
-    return centre(previous.rounds, unit) - centre(record.rounds, unit) + _pictures(previous, record)
+    """Of a picture, not of a call."""
+    return centre(previous.rounds) - centre(record.rounds) + _pictures(previous, record)
 
 
 def _pictures(previous: StageRecord, record: StageRecord) -> float:
     return math.log(record.request.get("batch", 1) / previous.request.get("batch", 1))
-
-
-def _paid(record: StageRecord, previous: StageRecord, gain: float) -> str:
-    return f"{record.stage} used to pay {math.exp(gain):.2f}x over {previous.stage}"
 
 
 METRICS: dict[str, Callable[[Case], Verdict | None]] = {

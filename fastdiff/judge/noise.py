@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from statistics import fmean, variance
+from statistics import variance
 from typing import TYPE_CHECKING
 
-from scipy.special import stdtrit
-
-from fastdiff.judge.estimates import SECONDS, centre, logarithm, machines_unit
+from fastdiff.judge.estimates import centre, logarithm
 from fastdiff.recipes import unknown
 from fastdiff.record.run import HARDWARE, MEASURED, Noise
 
@@ -20,39 +18,19 @@ if TYPE_CHECKING:
 FEWEST_RUNS = 3
 """Two runs give a standard deviation that is off by a factor of two as often as not."""
 
-CANARY_SD = 0.10
-"""How much the canary's own time differs between processes of one hour, as the standard deviation of its logarithm:
-measured over twenty of them on two shared cores (0.12 to 0.15 over eight of a noisy night) and nowhere else. Taken
-where the accepted run has too few trials."""
-
-MOOD_CONFIDENCE = 0.95
-"""That the machine is in another mood than when the run was accepted, before that excuses anything."""
-
-MOOD_SLOPES = (-0.3, 0.1)
-"""How a call's time in the canary's unit may move with the canary's own time, as slopes of logarithms: measured over
-sixteen sets of 8 to 30 processes, on two hosts in two nights in which the canary took up to twice as long. They lay
-between -0.28 and +0.08 (one set of ten aside, which says little), and were -0.11 together: the canary overdoes it a
-little. A canary of products alone, without Python, was off by as much as it moved."""
-
 FEWEST_OWN_TRIALS = 5
 """Student's t of four degrees of freedom is already twice as wide as that of many."""
-
-MACHINES_SD = 0.15
-"""How much a stage's times, or its gain on the one before, differ between machines of one kind: declared, not measured.
-Wide enough that other caches, cores or clocks, which favour one stage more than another, are no news."""
 
 DECLARED = {
     "cpu": Noise(
         trials=0,
-        latency_sd=0.04,  # measured: 0.027 to 0.053 between processes of a noisy night on two shared cores
-        latency_raw_sd=0.12,  # measured there: 0.07 to 0.10, once 0.13
-        ladder_sd=0.06,  # measured: 0.033 to 0.068 in the canary's unit, in two nights of three (else up to 0.15)
+        latency_sd=0.12,  # measured on two shared cores: 0.07 to 0.13 between processes of one night
+        ladder_sd=0.15,  # measured there: 0.06 to 0.22, stage by stage
         first_call_sd=0.15,  # not measured: compilation reads the disk and starts processes, so wider than a call
     ),
     "cuda": Noise(
         trials=0,
-        latency_sd=0.015,  # a GPU has no canary; the same as in seconds
-        latency_raw_sd=0.015,  # not measured here: clocks differ by a percent or two between processes
+        latency_sd=0.015,  # not measured here: clocks differ by a percent or two between processes
         ladder_sd=0.015,  # not measured here: both stages ran on the same warm GPU, which is no worse than the above
         first_call_sd=0.15,  # not measured here: compilation happens on the CPU
     ),
@@ -75,7 +53,7 @@ def freedom(noise: Noise) -> float:
     if not noise.trials:
         return math.inf
     # What was accepted stage by stage has trials that its deviations were not measured over.
-    return noise.freedom or max(noise.trials - 1, sum(len(trials) - 1 for trials in noise.raw_centres.values()))
+    return noise.freedom or max(noise.trials - 1, sum(len(trials) - 1 for trials in noise.centres.values()))
 
 
 def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[float, float]:
@@ -89,28 +67,11 @@ def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[flo
     return math.sqrt(variance(trials)), len(trials) - 1
 
 
-def canary_shift(now: Sequence[float], accepted: Sequence[float]) -> float:
-    """By how much the canary's time, as a logarithm, differs from the accepted one; 0 where chance explains it."""
-    sd, degrees = CANARY_SD, math.inf
-    if len(accepted) >= FEWEST_OWN_TRIALS:
-        sd, degrees = math.sqrt(variance(accepted)), len(accepted) - 1
-    shift = fmean(now) - fmean(accepted)
-    limit = float(stdtrit(degrees, (1 + MOOD_CONFIDENCE) / 2)) * sd * math.sqrt(1 / len(now) + 1 / len(accepted))
-    return shift if abs(shift) > limit else 0.0
-
-
-def explained(shift: float) -> tuple[float, float]:
-    """Between which logarithms a call in the canary's unit may differ by the machine's mood alone, where the canary
-    differs by `shift`. No number of processes of one hour makes this smaller."""
-    ends = [slope * shift for slope in MOOD_SLOPES]
-    return min(0.0, *ends), max(0.0, *ends)
-
-
 def measured(runs: Sequence[Run]) -> Noise:
     """The noise of at least three runs, each a fresh process, of the same code on the same machine.
 
-    A stage counts if every run measured it. What no stage can tell (first calls where no two began
-    alike, the canary on a GPU) is taken from the declared budget.
+    A stage counts if every run measured it. What no stage can tell, such as first calls where no two began alike, is
+    taken from the declared budget.
     """
     _require_alike(runs)
     trials = {record.id: [run.stage(record.id) for run in runs] for record in runs[0].stages}
@@ -122,25 +83,15 @@ def measured(runs: Sequence[Run]) -> Noise:
         if any((one.request, one.recipe) != (records[0].request, records[0].recipe) for one in records):
             raise ValueError(f"{id_} has another request or recipe in some of these runs; give runs of the same work.")
 
-    raw = {id_: tuple(centre(one.rounds, SECONDS) for one in records) for id_, records in stages.items()}
-    units = {
-        id_: machines_unit([one for record in records for one in record.rounds]) for id_, records in stages.items()
-    }
-    centres = {
-        id_: tuple(centre(one.rounds, units[id_]) for one in records)
-        for id_, records in stages.items()
-        if units[id_] != SECONDS
-    }
+    centres = {id_: tuple(centre(one.rounds) for one in records) for id_, records in stages.items()}
     wide = declared(runs[0].device.kind)
     return Noise(
         trials=len(runs),
         latency_sd=_pooled(centres.values(), wide.latency_sd),
-        latency_raw_sd=_pooled(raw.values(), wide.latency_raw_sd),
-        ladder_sd=_pooled(_gains(stages, centres, raw), wide.ladder_sd),
+        ladder_sd=_pooled(_gains(stages, centres), wide.ladder_sd),
         first_call_sd=_pooled(_first_calls(stages), wide.first_call_sd),
         centres=centres,
-        raw_centres=raw,
-        freedom=max(len(runs) - 1, sum(len(trials) - 1 for trials in raw.values())),
+        freedom=max(len(runs) - 1, sum(len(trials) - 1 for trials in centres.values())),
     )
 
 
@@ -152,7 +103,6 @@ def _require_alike(runs: Sequence[Run]) -> None:
             raise ValueError(f"the run of {run.started} is given twice; give runs of fresh processes.")
         for what, value, first in (
             ("device", run.device.slug, runs[0].device.slug),
-            ("canary", run.canary, runs[0].canary),
             # Another start of the same virtual machine makes the noise wider, as it should.
             *((name, run.environment.get(name), runs[0].environment.get(name)) for name in (*HARDWARE, "allocator")),
             ("versions", run.environment.get("versions"), runs[0].environment.get("versions")),
@@ -169,22 +119,17 @@ def _usable(record: StageRecord) -> bool:
     return record.state == MEASURED and not record.injected and any(not one.void for one in record.rounds)
 
 
-def _gains(
-    stages: dict[str, list[StageRecord]], centres: dict[str, tuple[float, ...]], raw: dict[str, tuple[float, ...]]
-) -> Iterable[list[float]]:
+def _gains(stages: dict[str, list[StageRecord]], centres: dict[str, tuple[float, ...]]) -> Iterable[list[float]]:
     """Of each stage on the one that it follows, run by run."""
     for id_, records in stages.items():
-        if gains := gains_of(f"{records[0].model}-{records[0].follows}", id_, centres, raw):
+        if gains := gains_of(f"{records[0].model}-{records[0].follows}", id_, centres):
             yield gains
 
 
-def gains_of(before: str, id_: str, *told: Mapping[str, tuple[float, ...]]) -> list[float]:
-    """Of one stage on another, trial by trial, from the first of the tables of centres that holds both."""
-    for centres in told:
-        old, new = centres.get(before, ()), centres.get(id_, ())
-        if old and len(old) == len(new):
-            return [one - other for one, other in zip(old, new, strict=True)]
-    return []
+def gains_of(before: str, id_: str, centres: Mapping[str, tuple[float, ...]]) -> list[float]:
+    """Of one stage on another, trial by trial; none where the trials of the two are not the same ones."""
+    old, new = centres.get(before, ()), centres.get(id_, ())
+    return [one - other for one, other in zip(old, new, strict=True)] if len(old) == len(new) else []
 
 
 def _first_calls(stages: dict[str, list[StageRecord]]) -> Iterable[list[float]]:

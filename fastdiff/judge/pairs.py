@@ -355,10 +355,8 @@ def _case(experiment: Experiment, old: StageRecord, new: StageRecord, policy: Po
         base=old,
         new="",
         baseline=Baseline(run, Acceptance("", "", "", "")),
-        elsewhere=(),
         policy=policy,
         comparisons=comparisons,
         kind=experiment.device.kind,
-        canary="",
         environment=experiment.new.environment,
     )

@@ -111,15 +111,15 @@ def _require(name: str, value: object, *, above: float, up_to: float, example: s
 
 
 CPU = Policy(
-    latency=0.15,  # a choice: fresh processes of the embedded model differ by 2.5 to 14 %, stage by stage
-    ladder=0.15,  # as latency: a rung of the ladder is two latencies of one process
-    first_call=1.50,  # two evenings of one shared machine: 1.5 to 2.2 times as long, and no canary follows compilation
+    latency=0.50,  # two evenings of one shared machine differed by 44 %; what is smaller only pairs can see
+    ladder=0.50,  # as latency: minutes lie between two stages of a ladder
+    first_call=1.50,  # two evenings of one shared machine: 1.5 to 2.2 times as long
     paired_first_call=0.50,  # neighbours come and go between two turns as well
     memory=0.01,  # live tensors are exact; 1 % lets a small buffer pass
 )
 CUDA = Policy(
-    latency=0.05,  # three times the declared noise; what is smaller only paired runs can see
-    ladder=0.05,  # as latency
+    latency=0.10,  # not measured: wide, because what is smaller only pairs can see
+    ladder=0.10,  # as latency
     first_call=0.30,  # not measured: a GPU's host is mostly less crowded than a shared CPU
     paired_first_call=0.30,  # as above
     memory=0.02,  # the caching allocator rounds block sizes

@@ -3,7 +3,7 @@
 SAME       the whole interval lies inside the band: positive evidence, not the lack of an alarm
 SLOW, FAST the interval lies beyond the band, even with the confidence of the whole suite
 MORE, LESS the same of memory
-AMBIGUOUS  neither: more trials would tell
+AMBIGUOUS  neither
 VOID       the machine disturbed the measurement
 MISSING    asked for and not measured
 NEW        measured, and nothing accepted is comparable
@@ -12,7 +12,6 @@ CHANGED    the countable facts differ, or the stage is broken
 
 from __future__ import annotations
 
-import math
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ AMBIGUOUS, VOID, MISSING, NEW, CHANGED = "AMBIGUOUS", "VOID", "MISSING", "NEW", 
 
 FAILING = frozenset({SLOW, MORE, CHANGED})
 MOST_TRIALS = 20
-"""Whoever needs more trials than this should measure pairs that take turns instead: they differ far less."""
+"""Fresh processes of a second look, at most; with more of them pairs that take turns are the better question."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,6 @@ class Verdict:
     """The command to type; `{run}` in it stands for the path of the run's file."""
     details: tuple[str, ...] = ()
     """Where the difference comes from, one sentence each, the most important first."""
-    far: str = ""
-    """Why the accepted run is far away, as of another machine: no further process of this one tells more."""
-    mood: float = 0.0
-    """What another mood of the machine may explain of a difference, as a logarithm, where this kept it from being an
-    alarm: only another hour tells more."""
     excused: bool = False
     """A change that other versions of the libraries explain; it fails in strict mode only."""
 
@@ -66,7 +60,7 @@ def decide(
 ) -> Verdict:
     """The band is [1 / (1 + band), 1 + band], so that swapping baseline and candidate swaps SLOW and FAST.
 
-    `settling` says what would end an AMBIGUOUS, where it is not further trials of a baseline and a candidate.
+    `settling` says what would end an AMBIGUOUS.
     """
     lower, upper = 1 / (1 + band), 1 + band
     told = f"±{100 * band:g} %" if band < 1 else f"a factor of {upper:g}"
@@ -80,27 +74,9 @@ def decide(
     shown = str(estimate)
     if estimate.low > upper or estimate.high < lower:  # beyond it alone, and not with the confidence of the suite
         shown = estimate.with_suite
-    settling = settling or _settling(estimate, band)
     return Verdict(
-        AMBIGUOUS, f"{shown} is neither surely inside nor surely beyond the band of {told}; {settling}", estimate
+        AMBIGUOUS, f"{shown} is inconclusive: the interval crosses the limit of {told}; {settling}", estimate
     )
-
-
-def _settling(estimate: Estimate, band: float) -> str:
-    needed = trials_needed(estimate, band)
-    count = f"more than {MOST_TRIALS}" if needed is None else str(needed)
-    return f"{count} further fresh {'process' if needed == 1 else 'processes'} on each side would settle it"
-
-
-def trials_needed(estimate: Estimate, band: float) -> int | None:
-    """Further trials of each side until the interval fits, if the ratio stays; None where it is more than the cap."""
-    edge, at = math.log1p(band), abs(math.log(estimate.ratio))
-    reach = estimate.high if at <= edge else estimate.alarm_high
-    now = math.log(reach / estimate.ratio)
-    for further in range(1, MOST_TRIALS + 1):
-        if now * estimate.narrowed(further) <= abs(edge - at):
-            return further
-    return None
 
 
 # -- the next command -------------------------------------------------------------------------------------------------

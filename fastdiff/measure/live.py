@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.measure import components, counts, fingerprint, memory, proof
 from fastdiff.measure.boundaries import boundaries
-from fastdiff.measure.canary import time_canary
 from fastdiff.measure.fingerprint import Fingerprint
 from fastdiff.measure.latency import DeviceTimer, settle, synchronised_clock
 from fastdiff.measure.telemetry import Watch
@@ -97,11 +96,11 @@ class LiveStage:
         self.memory_found: Memory | None = None
         self.drawn: np.ndarray | None = None
         self._first_call_peak: int | None = None
-        self._drawing_s = math.inf
+        self.drawing_s = math.inf
+        """Of the first call of the steady state."""
         self._counts: dict[str, Any] | None = None
         self._readings: list[Round] = []
         self._watch = Watch(device)
-        self._canary_s: float | None = None
         self._device_s: float | None = None
 
     @property
@@ -160,26 +159,19 @@ class LiveStage:
 
     def settle(self) -> None:
         """Calls until samples agree, so that the timed ones are of the steady state."""
-        self.warm_up = settle(self.generate, fastest=self._drawing_s)
+        self.warm_up = settle(self.generate, fastest=self.drawing_s)
 
     def before_round(self) -> None:
-        if self._canary_s is None:
-            self._canary_s = self._time_canary()
+        """Reads counters and no more: what computes between two calls takes the cores or caches of the next one."""
         self._watch.before()
 
     def after_round(self) -> None:
-        """The canary after this round is also the one before the next."""
         reading = self._watch.after()
-        before, self._canary_s = self._canary_s, self._time_canary()
-        canary = (before + self._canary_s) / 2 if before and self._canary_s else None
-        self._readings.append(Round(1.0, canary, self._device_s, reading.void, reading.telemetry))
-
-    def _time_canary(self) -> float | None:
-        return time_canary() if self.device == "cpu" else None
+        self._readings.append(Round(1.0, self._device_s, reading.void, reading.telemetry))
 
     def forget_rounds(self) -> None:
         """What was seen around the calls of another test is not this one's."""
-        self._readings, self._canary_s = [], None
+        self._readings = []
 
     def _rounds(self, samples_s: tuple[float, ...]) -> tuple[Round, ...]:
         """The timed calls with what was seen around each; what a suite did not look at has its time alone."""
@@ -260,7 +252,7 @@ class LiveStage:
         if self.drawn is None:
             began = synchronised_clock()
             self.drawn = self.call(output="np")
-            self._drawing_s = synchronised_clock() - began
+            self.drawing_s = synchronised_clock() - began
         return self.drawn
 
     @property

@@ -48,6 +48,10 @@ class WeightsError(RuntimeError):
     """The weights are not to be had; the message says in one sentence why and what to do."""
 
 
+class MemoryShortError(RuntimeError):
+    """The weights do not fit into the memory that is free; the message says how much is missing."""
+
+
 @dataclass(frozen=True)
 class Model:
     """An entry of the catalogue. `source` is a folder in diffusers' layout or a name on the hub."""

@@ -129,9 +129,6 @@ def _noise(trials: list[Run], old: Baseline | None, ids: Sequence[str], say: Cal
     if old is None or before is None:
         say("noise: the declared one, because it was not measured on this device; --noise-of RUN measures it")
         return None
-    if old.run.canary != run.canary:
-        say("noise: the declared one, because the measured one belongs to another canary; --noise-of RUN measures it")
-        return None
     facts = [(old.run.environment.get(name), run.environment.get(name)) for name in HARDWARE]
     if any(before and now and before != now for before, now in facts):
         say("noise: the declared one, because the measured one is of another machine; --noise-of RUN measures it")

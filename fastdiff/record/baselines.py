@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fastdiff.record.checks import RecordError
 from fastdiff.record.files import read_baseline
 
 if TYPE_CHECKING:
@@ -38,21 +36,6 @@ def newest(folder: Path) -> Baseline | None:
     """What a run of this device is compared with. A broken file is an error; an older one would stand in silently."""
     paths = accepted(folder)
     return read_baseline(paths[-1]) if paths else None
-
-
-def of_kind(root: Path, kind: str, but: str) -> list[Baseline]:
-    """What was accepted last on every other device of this kind than `but`, the newest of them first.
-
-    Ratios of stages survive a change of machine, where both climbed the same ladder.
-    """
-    found = []
-    for folder in devices(root):
-        # It is an extra: a broken file of a foreign device does not stop the work on this one.
-        with suppress(RecordError):
-            baseline = newest(folder)
-            if baseline and baseline.run.device.kind == kind and folder.name != but:
-                found.append(baseline)
-    return sorted(found, key=lambda baseline: baseline.acceptance.when, reverse=True)
 
 
 def next_path(folder: Path, name: str) -> Path:

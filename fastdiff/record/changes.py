@@ -31,13 +31,9 @@ class Spread:
     high: float
 
 
-def latency(stage: StageRecord | None, *, in_canaries: bool = False) -> Spread | None:
+def latency(stage: StageRecord | None) -> Spread | None:
     """Over the rounds that the machine did not disturb; None where there are none."""
-    rounds = [r for r in stage.rounds if not r.void] if stage else []
-    if in_canaries:
-        values = [r.wall_s / r.canary_s for r in rounds if r.canary_s is not None]
-    else:
-        values = [r.wall_s for r in rounds]
+    values = [r.wall_s for r in stage.rounds if not r.void] if stage else []
     if len(values) < 2:
         return Spread(values[0], values[0], values[0]) if values else None
     low, _, high = quantiles(values, n=4, method="inclusive")
@@ -47,14 +43,13 @@ def latency(stage: StageRecord | None, *, in_canaries: bool = False) -> Spread |
 def changes(old: Run | None, new: Run, only: Sequence[str] = ()) -> list[str]:
     """Lines for a terminal: a table of the numbers, then what else differs. `only` are the ids that are accepted."""
     ids = only or dict.fromkeys(stage.id for run in (old, new) if run for stage in run.stages)
-    same_canary = old is not None and old.canary == new.canary
     rows: list[Row] = [("stage", "", "old", "new", "ratio")]
     notes = []
     for id_ in ids:
         before, after = old.stage(id_) if old else None, new.stage(id_)
         if after and after.state == SKIPPED:
             notes.append(f"{id_}: skipped: {after.reason}")
-        rows += _rows(id_, before, after, same_canary)
+        rows += _rows(id_, before, after)
         if before and after:
             for kind in ("recipe", "request", "fingerprint"):
                 differing = differences(getattr(before, kind), getattr(after, kind))
@@ -71,11 +66,10 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [f"{name}: {_value(old.get(name))} -> {_value(new.get(name))}" for name in names]
 
 
-def _rows(id_: str, before: StageRecord | None, after: StageRecord | None, same_canary: bool) -> list[Row]:
+def _rows(id_: str, before: StageRecord | None, after: StageRecord | None) -> list[Row]:
     same_start = before is not None and after is not None and before.begins_like(after)
     table = [
         ("latency", *_cells(_latency(before), _latency(after))),
-        ("in canaries", *_cells(_in_canaries(before), _in_canaries(after), comparable=same_canary)),
         ("first call", *_cells(_first_call(before), _first_call(after), comparable=same_start)),
         ("memory", *_cells(_memory(before), _memory(after))),
     ]
@@ -89,17 +83,10 @@ def _cells(old: Cell | None, new: Cell | None, *, comparable: bool = True) -> tu
 
 
 def _latency(stage: StageRecord | None) -> Cell | None:
-    return _cell(latency(stage), " s")
-
-
-def _in_canaries(stage: StageRecord | None) -> Cell | None:
-    return _cell(latency(stage, in_canaries=True), "")
-
-
-def _cell(spread: Spread | None, unit: str) -> Cell | None:
+    spread = latency(stage)
     if spread is None:
         return None
-    return spread.median, f"{_digits(spread.median)}{unit} ({_digits(spread.low)} .. {_digits(spread.high)})"
+    return spread.median, f"{_digits(spread.median)} s ({_digits(spread.low)} .. {_digits(spread.high)})"
 
 
 def _first_call(stage: StageRecord | None) -> Cell | None:

@@ -19,7 +19,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 100 characters, so that two of them and an ending fit into the 255 that file systems allow."""
 
 NAMED = ("slug", "model", "stage", "follows", "reference")
-ABOVE_ZERO = ("wall_s", "canary_s", "first_call_s")
+ABOVE_ZERO = ("wall_s", "first_call_s")
 """Work was done in that time. A baseline of 0.0 would never fail a comparison."""
 
 

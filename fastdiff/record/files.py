@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.record.checks import RecordError, list_, object_, require_finite, shaped
-from fastdiff.record.run import SCHEMA, Acceptance, Baseline, Noise, Run
+from fastdiff.record.run import Acceptance, Baseline, Noise, Run
+from fastdiff.record.schema import SchemaError, require_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,6 +134,8 @@ def read(path: Path) -> Run:
 def read_baseline(path: Path) -> Baseline:
     try:
         run, whole = _read(path)
+    except SchemaError:
+        raise
     except RecordError as error:
         raise RecordError(f"{error} Restore it (git checkout -- {path}), or remove it and accept a run.") from None
     ours = whole[KEY]
@@ -164,12 +167,7 @@ def _read(path: Path) -> tuple[Run, dict[str, Any]]:
 
 def _run(value: object) -> Run:
     ours = object_(value, KEY)
-    schema = shaped(int, ours.get("schema", SCHEMA), f"{KEY}.schema")
-    if schema > SCHEMA:
-        raise RecordError(
-            f"made by fastdiff {ours.get('made_by', '?')} with schema {schema}, and this one reads up to {SCHEMA}; "
-            "upgrade fastdiff."
-        )
+    require_schema(ours, KEY)
     run: Run = shaped(Run, ours, KEY)
     twice = [id_ for id_, count in Counter(stage.id for stage in run.stages).items() if count > 1]
     if twice:
@@ -208,7 +206,7 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except RecordError as error:
-        raise RecordError(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None
     except RecursionError:
         raise RecordError(f"{path}: this is nested too deeply for a run; expected a file of {RUNS}/.") from None
 

@@ -49,9 +49,9 @@ def entries(folder: Path) -> list[dict[str, Any]]:
 
 
 def _times(run: Run | None, id_: str) -> dict[str, Any] | None:
-    """Latency in seconds and in the canary's unit, each with its quartiles; None where there was no such stage."""
+    """Latency in seconds with its quartiles; None where there was no such stage."""
     stage = run.stage(id_) if run else None
     if stage is None:
         return None
-    spreads = {"s": latency(stage), "canaries": latency(stage, in_canaries=True)}
-    return {unit: asdict(spread) if spread else None for unit, spread in spreads.items()}
+    spread = latency(stage)
+    return {"s": asdict(spread) if spread else None}

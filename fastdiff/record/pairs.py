@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.record.checks import RecordError, object_, shaped
 from fastdiff.record.files import load, named, write_text
 from fastdiff.record.run import SCHEMA, Device, StageRecord
+from fastdiff.record.schema import require_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,9 +119,7 @@ def read(path: Path) -> Experiment:
         raise RecordError(f"{path} is no paired experiment; `fastdiff ab` writes them into {FOLDER}/.")
     with named(path):
         ours = object_(whole[KEY], KEY)
-        schema = shaped(int, ours.get("schema", SCHEMA), f"{KEY}.schema")
-        if schema > SCHEMA:
-            raise RecordError(f"made with schema {schema}, and this fastdiff reads up to {SCHEMA}; upgrade fastdiff.")
+        require_schema(ours, KEY)
         found: Experiment = shaped(Experiment, ours, KEY)
         for place, pair in enumerate(found.pairs):
             rounds, letters = CALLS_OF_BLOCK * len(pair.starts), set(pair.starts)

@@ -26,11 +26,6 @@ def chosen(run: Run, names: Sequence[str]) -> tuple[str, ...]:
 
 def merged(old: Run, new: Run, ids: Sequence[str], source: str) -> Run:
     """Everything but the stages stays the old run's."""
-    if old.canary != new.canary:
-        raise RecordError(
-            f"the canary is {new.canary!r} and the baseline's is {old.canary!r}, so its stages would be told in two "
-            "units; accept a run of all its models and stages, without --only."
-        )
     where = {name: new.environment[name] for name in MACHINE if name in new.environment}
     replaced = {stage.id: replace(stage, origin=source, where=where) for stage in new.stages if stage.id in ids}
     stages = {stage.id: stage for stage in old.stages} | replaced
@@ -45,15 +40,11 @@ def merged_benchmarks(old: dict[str, Any], new: dict[str, Any], ids: Sequence[st
 
 def merged_noise(old: Noise | None, new: Noise, ids: Collection[str]) -> Noise:
     """The new deviations; the trials of each stage are those of the run from which it comes."""
-    return replace(
-        new,
-        centres=_without(old.centres if old else {}, ids) | _of(new.centres, ids),
-        raw_centres=_without(old.raw_centres if old else {}, ids) | _of(new.raw_centres, ids),
-    )
+    return replace(new, centres=_without(old.centres if old else {}, ids) | _of(new.centres, ids))
 
 
 def without_centres(noise: Noise, ids: Collection[str]) -> Noise:
-    return replace(noise, centres=_without(noise.centres, ids), raw_centres=_without(noise.raw_centres, ids))
+    return replace(noise, centres=_without(noise.centres, ids))
 
 
 def _of(centres: Mapping[str, tuple[float, ...]], ids: Collection[str]) -> dict[str, tuple[float, ...]]:

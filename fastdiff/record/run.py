@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 1
-"""Rises when an older fastdiff would misread a file; a new field with a default is no such change."""
+SCHEMA = 2
+"""Rises when an older fastdiff would misread a file; a new field with a default is no such change. Latencies of schema
+1 are too long: what was timed between the calls kept the cores busy."""
 
 MEASURED, INCOMPLETE, FAILED, SKIPPED = "measured", "incomplete", "failed", "skipped"
 STATES = (MEASURED, INCOMPLETE, FAILED, SKIPPED)
@@ -41,8 +42,6 @@ class Round:
     """One timed call, and the machine beside it."""
 
     wall_s: float
-    canary_s: float | None = None
-    """Mean of the canary just before and just after the call; None where there is none, as on a GPU."""
     device_s: float | None = None
     """From the first to the last work of the GPU; wall time minus this is what the host does alone at both ends."""
     void: str = ""
@@ -164,8 +163,6 @@ class Run:
     """ISO 8601, UTC."""
     environment: dict[str, Any] = field(default_factory=dict)
     """Versions, variables and commit: what may change from one night to the next on the same device."""
-    canary: str = ""
-    """Identity of the canary (NumPy, BLAS, Python, sizes); latencies in its unit compare only where it is the same."""
     expected: tuple[str, ...] = ()
     """Ids of the stages that were asked for."""
     stages: tuple[StageRecord, ...] = ()
@@ -188,19 +185,13 @@ class Noise:
     trials: int
     """How many processes it was measured over."""
     latency_sd: float
-    """Of a stage's latency in the canary's unit."""
-    latency_raw_sd: float
-    """Of a stage's latency in seconds."""
     ladder_sd: float
-    """Of the ratio of a stage's latency to that of the stage it follows, in one process: of canaries, where it has them
-    (in older files of seconds, which scatter more)."""
+    """Of the ratio of a stage's latency to that of the stage it follows, in one process."""
     first_call_sd: float
     centres: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """By stage id: each trial's logarithm of the latency in the canary's unit."""
-    raw_centres: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """The same in seconds."""
+    """By stage id: the logarithm of each trial's latency."""
     freedom: int = 0
-    """Degrees of freedom of the deviations; 0 in older files, where the trials above say it."""
+    """Degrees of freedom of the deviations; 0 where they were declared."""
 
 
 @dataclass(frozen=True)

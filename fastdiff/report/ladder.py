@@ -29,8 +29,6 @@ class Rung:
     remark: str = ""
     disturbed: bool = False
     """The machine left too few rounds alone: the time is shown, and compared with nothing."""
-    canary_s: float | None = None
-    """What the canary took beside it, on a CPU."""
 
     @property
     def median_s(self) -> float | None:
@@ -53,9 +51,6 @@ class Rung:
         low, middle, high = quantiles(self.samples_s, n=4, method="inclusive")
         return (high - low) / 2 / middle
 
-
-MOVED = 1.15
-"""By how much canaries beside two stages differ before that is said: the band within which latencies are the same."""
 
 HEADINGS = ("stage", "latency", "spread", "to previous", "to first", "first call", "SSIM", "worst tile", "remark")
 
@@ -86,20 +81,6 @@ def text(rungs: list[Rung]) -> list[str]:
 
 def markdown(rungs: list[Rung]) -> list[str]:
     return tables.markdown(HEADINGS, rows(rungs))
-
-
-def moved(rungs: list[Rung]) -> str:
-    """Where the machine's speed changed between two stages, a sentence about it: the ratios do not know."""
-    canaries = {rung.stage: rung.canary_s for rung in rungs if rung.canary_s and rung.picture_s}
-    if not canaries:
-        return ""
-    quick, slow = min(canaries, key=canaries.__getitem__), max(canaries, key=canaries.__getitem__)
-    if canaries[slow] < MOVED * canaries[quick]:
-        return ""
-    return (
-        f"the machine changed its speed meanwhile: its canary took {_duration(canaries[quick])} beside {quick} and "
-        f"{_duration(canaries[slow])} beside {slow}; these ratios do not know that, verdicts do"
-    )
 
 
 def _slower(previous: float | None, rung: Rung) -> str:

@@ -66,7 +66,6 @@ def _cell(judgement: Judgement) -> str:
 def _sentences(judgements: Sequence[Judgement], run_file: str) -> list[str]:
     """Stages that have the same to say, as all of a first run do, say it once; and what mends several stands once."""
     told: dict[tuple[str, str, str], list[str]] = {}
-    moods = sum(bool(judgement.verdict.mood) for judgement in judgements)
     for judgement in judgements:
         verdict = judgement.verdict
         if verdict.word != "SAME":
@@ -85,10 +84,6 @@ def _sentences(judgements: Sequence[Judgement], run_file: str) -> list[str]:
         lines += ["", *(sentence for word, sentence, _ in found if word != AMBIGUOUS or unsure <= MANY)]
         if unsure > MANY:
             lines.append(f"{AMBIGUOUS}  {unsure} times, as the table shows; each with its reason in {run_file}")
-            if moods:
-                lines.append(
-                    f"{moods} of them in another mood of the machine than accepted: measure again at another hour"
-                )
         if command := _together([command for _, _, command in found]):
             lines.append(f"next: {command.replace('{run}', run_file)}")
     return lines

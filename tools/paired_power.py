@@ -1,4 +1,4 @@
-"""How often are pairs right? `python -m fastdiff.experiments.paired_power`, one table of false alarms and detections.
+"""How often are pairs right? `python -m tools.paired_power`, one table of false alarms and detections.
 
 In each pair of fresh processes the same environment takes turns with itself: clean, and then with known amounts of
 slowness put into the new side. Whole experiments of `fastdiff ab`, with their planned looks, are then drawn again and
@@ -18,13 +18,14 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import stdev
+from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
+
+from scipy.stats import mannwhitneyu
 
 from fastdiff.experiments.ab import CALLS, MOST_FAILURES, MOST_PAIRS, Question
 from fastdiff.experiments.environments import Environment, source_path
 from fastdiff.experiments.pairs import NEW, OLD, take_turns
-from fastdiff.experiments.power import OF_TWO_RUNS, times
 from fastdiff.experiments.questions import Asked, questions
 from fastdiff.experiments.sides import SideError
 from fastdiff.judge import pairs as judge
@@ -44,6 +45,20 @@ AMOUNTS = (1, 2, 3, 5, 10)
 """Per cent that are put into every call of the new side."""
 EXPERIMENTS = 1000
 """Drawn for each cell of the table: then the drawing adds little to the chance in the pairs themselves."""
+
+
+def mean_5(now: list[float], before: list[float]) -> str:
+    return SLOW if fmean(now) / fmean(before) > 1.05 else SAME
+
+
+def mann_whitney(now: list[float], before: list[float]) -> str:
+    if mannwhitneyu(now, before).pvalue >= 0.05:
+        return SAME
+    return SLOW if median(now) > median(before) else FAST
+
+
+OF_TWO_RUNS = {"mean:5%": mean_5, "Mann-Whitney": mann_whitney}
+"""Rules that other tools use, given the seconds of one run's calls and of an earlier one's."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +161,8 @@ def table(measured: list[Measured], most: int, stages: int) -> list[str]:
     def of_two_runs(rule: Callable[[list[float], list[float]], str]) -> Callable[[int], str]:
         def of_one_night(amount: int) -> str:
             before, now = chance.sample(measured, 2)
-            return rule(times(now.amounts[amount].new), times(before.amounts[CLEAN].old))
+            sides = (now.amounts[amount].new, before.amounts[CLEAN].old)
+            return rule(*([one.wall_s for one in side.rounds] for side in sides))
 
         return of_one_night
 
@@ -185,7 +201,7 @@ def read(measured: list[Measured]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m fastdiff.experiments.paired_power", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.paired_power", description=__doc__)
     parser.add_argument("--stage", default="sdpa")
     parser.add_argument("--steps", type=int, help="denoising steps of a call (default: the model's own)")
     parser.add_argument("--calls", type=int, default=CALLS, help="of each side, for each amount")

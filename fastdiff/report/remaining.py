@@ -1,0 +1,40 @@
+"""How long a session will still take, from what its stages took so far. An estimate, not a promise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CALLS_BESIDES = 6
+"""Calls of a stage besides the timed ones: the first, the drawing, counting, warming up, components."""
+COMPILING_S = 120.0
+"""A compilation, until one was seen: full-size and embedded models took 40 to 150 s on two cores."""
+WORTH_SAYING_S = 60.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one stage took."""
+
+    call_s: float
+    compiling_s: float | None
+    """Its first call beyond a call of the steady state; None where nothing is compiled."""
+
+
+def seconds_left(seen: Sequence[Seen], coming: Sequence[bool], rounds: int) -> float:
+    """After the last one of `seen` was drawn. `coming` says of each later stage whether it is compiled.
+
+    Later stages of a ladder are faster than earlier ones, so this is rather too long than too short.
+    """
+    compiled = [one.compiling_s for one in seen if one.compiling_s is not None]
+    compiling = compiled[-1] if compiled else COMPILING_S
+    calls = (rounds + CALLS_BESIDES) * (len(coming) + 1) - 2
+    return calls * seen[-1].call_s + compiling * sum(coming)
+
+
+def shown(seconds: float) -> str:
+    """Empty where it is not worth saying."""
+    return f"; about {seconds / 60:.0f} min left" if seconds >= WORTH_SAYING_S else ""

@@ -1,0 +1,73 @@
+"""Fresh processes in turn: a pytest session as users start it, and a script that never imports fastdiff.
+
+Both do the same work in the same environment, with the allocator setting that fastdiff makes by itself: it is the one
+deliberate difference, so the script runs once more without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from fastdiff.host.processor import emulated
+from fastdiff.models.shapes import FOLDER
+from fastdiff.recipes import LADDER
+
+BARE = Path(__file__).with_name("bare.py")
+ROOT = BARE.parents[2]
+CALLS = 12
+WARM = 3
+"""The script's calls before those that count; a session makes as many before its timed ones."""
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**62), "MALLOC_MMAP_MAX_": "0"}
+"""What `fastdiff.host.allocator` sets, in the words of the environment; fastdiff leaves the allocator alone then."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Median seconds of a call in three fresh processes that followed each other."""
+
+    session_s: float
+    script_s: float
+    plain_s: float
+    """The script, with the allocator as the system has it."""
+
+
+def turn(stage: str, steps: int, place: int, *, disturb: bool = False) -> Turn:
+    """Which of the session and the script comes first changes with every turn."""
+    with_setting = {**os.environ, **ALLOCATOR}
+    seconds: dict[str, float] = {}
+    order = ["session", "script"] if place % 2 else ["script", "session"]
+    for who in (*order, "plain"):
+        if who == "session":
+            seconds[who] = _session(stage, steps, with_setting, disturb=disturb)
+        else:
+            seconds[who] = _script(stage, steps, with_setting if who == "script" else dict(os.environ))
+    return Turn(seconds["session"], seconds["script"], seconds["plain"])
+
+
+def _session(stage: str, steps: int, variables: dict[str, str], *, disturb: bool) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = [sys.executable, "-m", "pytest", "perf_tests/test_latency.py", "-q", f"--fastdiff-stage={stage}"]
+        command += [f"--fastdiff-steps={steps}", f"--fastdiff-rounds={CALLS}", f"--benchmark-json={result}"]
+        command += ["-p", "tools.overhead.disturbance"] if disturb else []
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+        if done.returncode or not result.exists():
+            raise SystemExit(f"{stage} was not measured:\n{done.stdout[-2000:]}")
+        (timed,) = json.loads(result.read_text())["benchmarks"]
+    return median(timed["stats"]["data"])
+
+
+def _script(stage: str, steps: int, variables: dict[str, str]) -> float:
+    dtype = LADDER.native(emulated("cpu"))[stage].recipe.dtype
+    command = [sys.executable, str(BARE), str(FOLDER), stage, dtype, str(steps), str(CALLS)]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"the script failed:\n{done.stderr[-2000:]}")
+    return median([float(line) for line in done.stdout.split()][WARM:])

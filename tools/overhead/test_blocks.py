@@ -1,0 +1,56 @@
+"""Blocks of bare calls and of calls as a session makes them, in turn; `tools.overhead.blocks` runs this file."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+    from fastdiff.measure.live import LiveStage
+
+BLOCKS = int(os.environ.get("OVERHEAD_BLOCKS", "0"))
+CALLS = 8
+PAUSE_S = 0.3
+"""Threads that were left spinning by the block before are asleep by then: OpenBLAS's spin for about 0.1 s."""
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_block(stage: LiveStage, benchmark: BenchmarkFixture, block: int) -> None:
+    if block == 0:
+        stage.settle()
+    if block % 2:
+        benchmark.extra_info["bare_s"] = bare(stage)
+    time.sleep(PAUSE_S)
+    pedantic: Any = benchmark.pedantic
+    pedantic(stage.generate, setup=stage.before_round, teardown=stage.after_round, rounds=CALLS)
+    if not block % 2:
+        time.sleep(PAUSE_S)
+        benchmark.extra_info["bare_s"] = bare(stage)
+    time.sleep(PAUSE_S)
+
+
+def bare(stage: LiveStage) -> list[float]:
+    """The pipeline's own call, and nothing between two of them."""
+    import torch
+
+    asked, pipeline, seconds = stage.request, stage.built.pipeline, []
+    for _ in range(CALLS):
+        began = time.perf_counter()
+        pipeline(
+            prompt=asked.prompt,
+            height=asked.size,
+            width=asked.size,
+            num_inference_steps=asked.steps,
+            guidance_scale=asked.guidance,
+            num_images_per_prompt=asked.batch,
+            generator=[torch.Generator("cpu").manual_seed(asked.seed + i) for i in range(asked.batch)],
+        )
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    return seconds
