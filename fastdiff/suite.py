@@ -272,6 +272,9 @@ class Suite:
             stage.close()
 
     def _time_left(self, subject: Subject, stage: LiveStage) -> str:
+        """Empty in a session of pairs, which take longer than everything that was seen so far."""
+        if self.settings.against:
+            return ""
         compiling = stage.first_call_s - stage.drawing_s if stage.recipe.compile else None
         self.seen.append(Seen(stage.drawing_s, compiling))
         wanted = [one for one in self.subjects if one.id in self.ledger.expected]

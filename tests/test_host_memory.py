@@ -32,12 +32,12 @@ def test_what_the_machine_has_free(system: Path) -> None:
     assert memory.available_bytes() == 1_024_000
 
 
-@pytest.mark.parametrize(
-    ("limit", "used"),
-    [("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")],
-)
-def test_a_containers_limit_is_less(system: Path, limit: str, used: str) -> None:
+@pytest.mark.parametrize(("limit", "used", "statistics", "cached"), memory.LIMITS)
+def test_a_containers_limit_is_less_but_cached_files_do_not_count(
+    system: Path, limit: str, used: str, statistics: str, cached: str
+) -> None:
     (system / "meminfo").write_text("MemAvailable:   1000 kB\n")
     (system / "cgroup" / limit).write_text("1000\n")
     (system / "cgroup" / used).write_text("400\n")
-    assert memory.available_bytes() == 600
+    (system / "cgroup" / statistics).write_text(f"anon 300\n{cached} 100\nother_{cached} 7\n")
+    assert memory.available_bytes() == 700

@@ -42,3 +42,12 @@ def test_imports_point_one_way() -> None:
             assert not above, f"{file.relative_to(HOUSE)} imports from {', '.join(sorted(above))}"
             looked_at += 1
     assert looked_at > 40
+
+
+def test_the_package_needs_nothing_of_the_tools() -> None:
+    """They are not installed."""
+    for file in sorted(HOUSE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.partition(".")[0] == "tools"], file

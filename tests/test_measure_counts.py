@@ -17,6 +17,7 @@ from here import HERE, NATIVE
 
 from fastdiff.measure import components, counts, fingerprint, memory
 from fastdiff.measure.live import LiveStage, graph_failed, out_of_memory
+from fastdiff.models import MemoryShortError
 from fastdiff.models.libraries import torch
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def test_trouble_inside_inductor_is_told_by_its_cause() -> None:
 
     full = InductorError(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), None)
     assert out_of_memory(full)
+    assert out_of_memory(MemoryShortError("only 3 GB are free")), "fastdiff's own refusal is one too"
     assert graph_failed(InductorError(ValueError("no lowering"), None))
     assert not graph_failed(ValueError("of our own"))
 

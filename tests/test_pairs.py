@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import os
 import re
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from here import HERE
 
-from fastdiff.experiments import sides
+from fastdiff.experiments import pairs, sides
 from fastdiff.experiments.ab import MOST_FAILURES, Answer, Question, ask
 from fastdiff.experiments.environments import Environment
 from fastdiff.experiments.pairs import Work
@@ -552,3 +553,19 @@ def test_the_real_worker_builds_draws_and_ends(tmp_path: Path, lines: list[str])
     assert "recipe: attention: sdpa -> eager" in details or "attention" in details
     assert answer.experiment.pairs[0].new.fingerprint
     assert answer.experiment.new.packages["torch"]
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["this interpreter", "another one"])
+def test_libraries_of_pythonpath_stay_with_this_environment(
+    ours: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where packages lie in a folder of their own, a worker without it would not find diffusers."""
+    monkeypatch.setenv("PYTHONPATH", "/site")
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(pairs, "SideProcess", lambda _, __, variables: started.append(variables))
+    python = Path(sys.executable) if ours else tmp_path / "bin" / "python"
+    model, stage = CATALOGUE[0], LADDER["sdpa"]
+    work = Work(Environment("x", python, {}, "key"), tmp_path, model, stage, stage, "cpu", model.request)
+    work.start("old", tmp_path / "source")
+    wanted = [str(tmp_path / "source"), *(["/site"] if ours else [])]
+    assert started[0]["PYTHONPATH"] == os.pathsep.join(wanted)

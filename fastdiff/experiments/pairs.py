@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdiff.experiments.errors import ExperimentError
@@ -15,7 +18,6 @@ from fastdiff.record.run import MEASURED, Round, StageRecord
 if TYPE_CHECKING:
     import random
     from collections.abc import Mapping
-    from pathlib import Path
 
     from fastdiff.experiments.environments import Environment
     from fastdiff.models import Model, Request
@@ -50,9 +52,13 @@ class Work:
         return f"{self.model.name}-{self.stage.name}"
 
     def start(self, name: str, source: Path) -> SideProcess:
-        """Both sides run this very fastdiff, whatever is installed beside it."""
+        """Both sides run this very fastdiff, whatever is installed beside it.
+
+        This environment keeps the PYTHONPATH that it was started with: its libraries may lie there.
+        """
+        own = os.environ.get("PYTHONPATH", "") if self.environment.python == Path(sys.executable) else ""
         variables: Mapping[str, str] = {
-            "PYTHONPATH": str(source),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(source), own])),
             CACHE_VARIABLE: str(self.cache),
             **self.environment.variables,
         }

@@ -65,24 +65,24 @@ def latency(case: Case) -> Verdict | None:
     looks += [one for one in record.further_rounds if not disturbance(replace(record, rounds=one), case.policy)]
     candidates = [centre(rounds) for rounds in looks]
     found = case.estimate(candidates, accepted, case.noise.latency_sd, case.looks.chances)
-    told = []
+    notes = []
     if len(candidates) > 1:
         each = ", ".join(f"{100 * math.expm1(one - fmean(accepted)):+.1f} %" for one in candidates)
-        told.append(f"mean of {len(candidates)} fresh processes: {each}")
+        notes.append(f"mean of {len(candidates)} fresh processes: {each}")
     if disturbed := 1 + len(record.further_rounds) - len(looks):
-        told.append(f"{disturbed} more were disturbed")
-    verdict = _decided(case, found, case.policy.latency, told)
+        notes.append(f"{disturbed} more were disturbed")
+    verdict = _decided(case, found, case.policy.latency, notes)
     details = tuple(explain(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
     return replace(verdict, reason="; ".join([verdict.reason, *details[:1]]), details=details)
 
 
-def _decided(case: Case, found: Estimate, band: float, told: list[str]) -> Verdict:
-    """By the stored seconds; `told` is said besides. What limits the answer is named, not modelled."""
+def _decided(case: Case, found: Estimate, band: float, notes: list[str]) -> Verdict:
+    """By the stored seconds. Conditions that differ are named in the reason, beside `notes`, and change no number."""
     verdict = decide(found, band, settling=PAIRS_TELL_MORE)
     if verdict.word != SAME:
-        told = [*told, case.differs] if case.differs else told
-        told = [*told, PAIRS_TELL_MORE] if PAIRS_TELL_MORE not in verdict.reason else told
-    return replace(verdict, reason=f"{verdict.reason} ({'; '.join(told)})") if told else verdict
+        notes = [*notes, case.differs] if case.differs else notes
+        notes = [*notes, PAIRS_TELL_MORE] if PAIRS_TELL_MORE not in verdict.reason else notes
+    return replace(verdict, reason=f"{verdict.reason} ({'; '.join(notes)})") if notes else verdict
 
 
 def first_call(case: Case) -> Verdict | None:
@@ -98,8 +98,8 @@ def first_call(case: Case) -> Verdict | None:
     accepted = logarithm(base.first_call_s, f"the accepted first call of {record.id}")
     candidate = logarithm(record.first_call_s, f"the first call of {record.id}")
     found = case.estimate([candidate], [accepted], case.noise.first_call_sd)
-    told = [f"{base.first_call_s:.3g} s -> {record.first_call_s:.3g} s, compile cache {record.cache}"]
-    verdict = _decided(case, found, case.policy.first_call, told)
+    notes = [f"{base.first_call_s:.3g} s -> {record.first_call_s:.3g} s, compile cache {record.cache}"]
+    verdict = _decided(case, found, case.policy.first_call, notes)
     why = tuple(causes(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
     return replace(verdict, details=why)
 
@@ -141,9 +141,9 @@ def ladder(case: Case) -> Verdict | None:
     found = case.estimate([-gain], [-one for one in accepted], case.noise.ladder_sd)
     verdict = _decided(case, found, case.policy.ladder, [])
     speedup = f"speedup of {record.stage} over {previous.stage}"
-    told = f"{speedup}: {math.exp(fmean(accepted)):.2f}x -> {math.exp(gain):.2f}x: {verdict.reason}"
+    reason = f"{speedup}: {math.exp(fmean(accepted)):.2f}x -> {math.exp(gain):.2f}x: {verdict.reason}"
     why = tuple(explain(record, case.base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
-    return replace(verdict, reason=told, details=why)
+    return replace(verdict, reason=reason, details=why)
 
 
 def _accepted_gains(baseline: Baseline, previous: StageRecord, record: StageRecord) -> list[float] | str:

@@ -13,6 +13,7 @@ from fastdiff.measure.boundaries import boundaries
 from fastdiff.measure.fingerprint import Fingerprint
 from fastdiff.measure.latency import DeviceTimer, settle, synchronised_clock
 from fastdiff.measure.telemetry import Watch
+from fastdiff.models import MemoryShortError
 from fastdiff.models.libraries import torch
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
 from fastdiff.optimize import build, cooked
@@ -62,7 +63,7 @@ room for a context, by a library without any."""
 
 def out_of_memory(error: BaseException) -> bool:
     """torch has a class of its own for a full GPU, and none for a full host."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError, MemoryShortError)):
         return True
     return any(words in str(error).lower() for words in OUT_OF_MEMORY)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA = 2
-"""Rises when an older fastdiff would misread a file; a new field with a default is no such change. Latencies of schema
-1 are too long: what was timed between the calls kept the cores busy."""
+"""Raised when an older fastdiff would misread a file; a new field with a default is no such change. Schema 1: its
+latencies are too long, because work between the calls kept the cores busy."""
 
 MEASURED, INCOMPLETE, FAILED, SKIPPED = "measured", "incomplete", "failed", "skipped"
 STATES = (MEASURED, INCOMPLETE, FAILED, SKIPPED)

@@ -11,15 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+REASONS = {1: "its latencies are too long"}
+"""Why a file of that schema cannot be used."""
+
+
 class SchemaError(RecordError):
     """The file is whole, and another fastdiff wrote it."""
 
 
 def require_schema(ours: Mapping[str, Any], key: str) -> None:
     """`ours` is what stands under `key` in the file."""
-    schema = shaped(int, ours.get("schema", SCHEMA), f"{key}.schema")
+    schema = shaped(int, ours.get("schema", 0), f"{key}.schema")
     made = f"made with schema {schema}, and this fastdiff reads schema {SCHEMA}"
     if schema > SCHEMA:
         raise SchemaError(f"{made}; upgrade fastdiff.")
     if schema < SCHEMA:
-        raise SchemaError(f"{made}, because earlier latencies were too long; remove the file and measure again.")
+        reason = f" ({REASONS[schema]})" if schema in REASONS else ""
+        raise SchemaError(f"{made}{reason}; remove the file and measure again.")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CALLS_BESIDES = 6
-"""Calls of a stage besides the timed ones: the first, the drawing, counting, warming up, components."""
+"""Calls of a stage besides the timed ones: first call, drawing, counting, warm-up, components, memory."""
 COMPILING_S = 120.0
 """A compilation, until one was seen: full-size and embedded models took 40 to 150 s on two cores."""
 WORTH_SAYING_S = 60.0
@@ -25,9 +25,9 @@ class Seen:
 
 
 def seconds_left(seen: Sequence[Seen], coming: Sequence[bool], rounds: int) -> float:
-    """After the last one of `seen` was drawn. `coming` says of each later stage whether it is compiled.
+    """Call it after the newest of `seen` made its first picture. `coming`: whether each later stage is compiled.
 
-    Later stages of a ladder are faster than earlier ones, so this is rather too long than too short.
+    Later stages are faster than earlier ones, so the estimate errs on the long side.
     """
     compiled = [one.compiling_s for one in seen if one.compiling_s is not None]
     compiling = compiled[-1] if compiled else COMPILING_S

@@ -12,13 +12,16 @@ import subprocess
 import sys
 import tarfile
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastdiff.judge.facts import differences, listed
 from fastdiff.measure.environment import device_kind, device_name, versions
+from fastdiff.record import files
 from fastdiff.record.checks import RecordError
 from fastdiff.record.files import write_text
 from tools.gpu_check import report
@@ -36,11 +39,11 @@ RESULTS, REPORT, LOG, TELEMETRY, RUNS = "results.json", "report.md", "log.txt", 
 TRAVELLING = (RESULTS, REPORT, TELEMETRY, RUNS, LOG)
 """What is copied for the way home, the important files first."""
 GRACE_S = 8.0
-"""Between the interrupt and the end of a step: a session keeps its finished stages in that time."""
-TROUBLE, INTERRUPTED = 2, 130
+"""Seconds between SIGINT and SIGKILL; pytest writes its run file in this time."""
+TROUBLE, INTERRUPTED, TERMINATED = 2, 130, 143
 """Exit codes, beside 1 for a claim that did not hold."""
 LEAST_S = 5.0
-"""With less left of a part no step is begun: Python and torch alone take as long to start."""
+"""No step starts with less time left: importing torch takes as long."""
 
 
 @dataclass
@@ -54,7 +57,7 @@ class Check:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        fresh = {
+        fresh: dict[str, Any] = {
             "rehearsal": not self.scale.on_gpu,
             "environment": {"device": device_name(self.scale.device), "versions": versions()},
             "scale": asdict(self.scale),
@@ -63,21 +66,23 @@ class Check:
         self.results: dict[str, Any] = _read(self.folder / RESULTS) or fresh
         # The check must not mix two devices or two sizes in one report.
         for key in ("environment", "scale"):
-            if self.results[key] != fresh[key]:
+            if changed := differences(self.results[key], fresh[key]):
                 raise SystemExit(
-                    f"{self.folder} holds the results of another {key} ({self.results[key]}); "
+                    f"{self.folder} holds the results of another {key} ({listed(changed)}); "
                     "name another folder: --results FOLDER."
                 )
 
     def run(self, steps: Sequence[Step], seconds: float = PART_S) -> int:
         """0 where every claim held, 1 where one did not or a step failed."""
         until = time.monotonic() + seconds
-        for step in steps:
-            if step.name in self.results["steps"]:
-                self.say(f"{step.name}: there is a result already")
+        for place, step in enumerate(steps):
+            if self._is_measured(step):
+                self.say(f"{step.name}: already measured")
                 continue
+            # What earlier steps left of their limits belongs to this one, not what later ones need.
+            later = sum(one.limit_s for one in steps[place + 1 :] if not self._is_measured(one))
             left = until - time.monotonic()
-            result, run = self._measure(step, min(step.limit_s, left))
+            result, run = self._measure(step, min(left, max(step.limit_s, left - later)))
             self.results["steps"][step.name] = result
             self._keep(run)
             self.say(f"{step.name}: {result['state']} in {result['seconds']:.0f} s {result['reason']}".rstrip())
@@ -88,14 +93,20 @@ class Check:
         self.say(f"report: {self.folder / REPORT}")
         return 1 if wrong or any(one["state"] in (FAILED, STOPPED) for one in done) else 0
 
+    def _is_measured(self, step: Step) -> bool:
+        """What failed, was stopped or was not reached is tried again."""
+        known = self.results["steps"].get(step.name)
+        return known is not None and known["state"] == MEASURED
+
     def _measure(self, step: Step, limit_s: float) -> tuple[dict[str, Any], Path | None]:
         """The result of a step, and the run file of its session."""
         blank = {"seconds": 0.0, "command": [], "numbers": {}, "claims": [], "unmeasured": [], "run": None}
         if why := missing(step, self.scale):
             return {**blank, "state": NOT_MEASURED, "reason": why}, None
         if limit_s < LEAST_S:
-            return {**blank, "state": NOT_MEASURED, "reason": "the time of this part was over"}, None
+            return {**blank, "state": NOT_MEASURED, "reason": "no time left in this part"}, None
         probed = Path(os.path.relpath(self.folder / f"{step.name}.json", ROOT))
+        (ROOT / probed).unlink(missing_ok=True)
         command = step.command(self.scale, probed)
         self.say(f"{step.name}: {step.title} (at most {limit_s:.0f} s)")
         before, began = _run_files(), time.monotonic()
@@ -104,11 +115,13 @@ class Check:
         run = next((path for path in _run_files() if path not in before), None)
         numbers = {name: one["numbers"] for name, one in self.results["steps"].items()}
         try:
-            found = step.read(self.scale, Outcome(run, ROOT / probed, numbers))
+            found = step.read(self.scale, Outcome(run, ROOT / probed, numbers, code))
             state, reason = MEASURED, ""
-        except (ValueError, KeyError, IndexError, RecordError) as error:
+        except Exception as error:  # one step that cannot be read must not cost the others
             found, state = Found({}), FAILED
             reason = f"{str(error).strip() or type(error).__name__}; its output is in {LOG}."
+            with (self.folder / LOG).open("a") as log:
+                log.write(traceback.format_exc())
         if code is None:
             state, reason = STOPPED, f"it took longer than {limit_s:.0f} s; {reason or 'what was finished is kept.'}"
         result = {
@@ -137,7 +150,7 @@ class Check:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                process_group=0,
             )
             try:
                 return child.wait(max(1.0, limit_s - GRACE_S))
@@ -151,8 +164,8 @@ class Check:
                 child.wait()
 
     def _keep_run(self, run: Path) -> None:
-        """The run and its pictures, in the layout of the project, so that they can be unpacked and accepted there."""
-        for path in (run, *run.with_suffix("").glob("*")):
+        """The run and its reference's pictures, which are all that an acceptance takes, in the project's layout."""
+        for path in (run, *reference_pictures(run)):
             kept = self.folder / path.relative_to(ROOT)
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, kept)
@@ -172,6 +185,16 @@ class Check:
             for name in TRAVELLING:
                 if (self.folder / name).exists():
                     shutil.copy2(self.folder / name, self.copy_to / name)
+
+
+def reference_pictures(run: Path) -> list[Path]:
+    """Full-size pictures of every stage would be too large to travel."""
+    try:
+        stages = files.read(run).stages
+    except RecordError:  # pairs are no run
+        return []
+    names = {f"{one.model}-{one.quality.reference}" for one in stages if one.quality}
+    return [path for path in run.with_suffix("").glob("*.png") if path.stem in names]
 
 
 def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
@@ -203,23 +226,29 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "runs" / "gpu-check", help="folder of the results")
     parser.add_argument("--copy-to", type=Path, help="folder that gets a copy of the result files after every step")
     parser.add_argument("--rehearse", action="store_true", help="small sizes on the CPU, although a GPU is there")
-    asked = parser.parse_args()
-    if not asked.rehearse and device_kind() != "cuda":
-        raise SystemExit("no NVIDIA GPU is visible to torch; rehearse on this CPU instead: make gpu-check REHEARSE=1")
+    options = parser.parse_args()
+    # A harness may start this with signals ignored, and steps would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    if not options.rehearse and device_kind() != "cuda":
+        raise SystemExit(
+            "the driver shows no NVIDIA GPU, or torch is a CPU build; rehearse on this CPU instead: "
+            "make gpu-check REHEARSE=1"
+        )
     for name in ("diffusers", "pytest_benchmark"):
         if find_spec(name) is None:
             raise SystemExit(
                 f"{name} is not installed; do: make install, or without a network as docs/gpu-check.md says"
             )
-    parts = (1, 2) if asked.part == "all" else (int(asked.part),)
+    parts = (1, 2) if options.part == "all" else (int(options.part),)
     try:
-        check = Check(asked.results, REHEARSAL if asked.rehearse else GPU, asked.copy_to)
+        check = Check(options.results, REHEARSAL if options.rehearse else GPU, options.copy_to)
         sys.exit(max(check.run([step for step in STEPS if step.part == part]) for part in parts))
     except KeyboardInterrupt:
-        print("stopped; the same command goes on with the step that was running.", file=sys.stderr)
+        print("interrupted; run the same command to continue (the interrupted step starts over).", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as error:
-        place = error.filename2 or error.filename or asked.results
+        place = error.filename2 or error.filename or options.results
         print(
             f"{place} cannot be written ({error.strerror}); make room there, or name another folder.", file=sys.stderr
         )

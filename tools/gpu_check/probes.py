@@ -14,6 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.host.processor import emulated
+from fastdiff.measure.environment import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,7 @@ class Sampler(threading.Thread):
 
     def _row(self) -> dict[str, float]:
         nvml, gpu = self._nvml, self._gpu
-        asked: dict[str, Callable[[], float]] = {
+        queries: dict[str, Callable[[], float]] = {
             "sm_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
             "memory_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM),
             "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,
@@ -61,9 +62,9 @@ class Sampler(threading.Thread):
             "thermal_violation_ns": lambda: nvml.nvmlDeviceGetViolationStatus(gpu, 1).violationTime,
         }
         row: dict[str, float] = {"t_s": round(time.perf_counter() - self.began, 4)}
-        for name, ask in asked.items():
+        for name, query in queries.items():
             try:
-                row[name] = ask()
+                row[name] = query()
             except nvml.NVMLError:
                 continue
         return row
@@ -75,9 +76,8 @@ def telemetry() -> dict[str, Any]:
     import torch
 
     pynvml.nvmlInit()
-    left = torch.randn(BUSY_SIDE, BUSY_SIDE, device="cuda", dtype=torch.bfloat16)
-    torch.cuda.synchronize()
-    sampler = Sampler(pynvml)
+    index = visible(list(range(pynvml.nvmlDeviceGetCount())))[0]
+    sampler = Sampler(pynvml, index)
     phases: list[dict[str, float | str]] = []
 
     def phase(name: str, seconds: float, work: Callable[[], object]) -> None:
@@ -92,11 +92,14 @@ def telemetry() -> dict[str, Any]:
         torch.cuda.synchronize()
 
     sampler.start()
+    # Before there is a CUDA context: with one, some GPUs stay near their full clock.
     phase("idle before", IDLE_BEFORE_S, lambda: time.sleep(0.05))
+    left = torch.randn(BUSY_SIDE, BUSY_SIDE, device="cuda", dtype=torch.bfloat16)
+    torch.cuda.synchronize()
     phase("busy", BUSY_S, products)
     phase("idle after", IDLE_AFTER_S, lambda: time.sleep(0.05))
     sampler.stop()
-    name = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0))
+    name = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index))
     driver = pynvml.nvmlSystemGetDriverVersion()
     return {"gpu": name, "driver": driver, "hertz": HERTZ, "phases": phases, "rows": sampler.rows}
 
@@ -105,9 +108,10 @@ def ceilings(device: str, side: int, copied_bytes: int) -> dict[str, Any]:
     """The rates that no pipeline exceeds: matrix products in bf16 and float32, and copies in the device's memory."""
     import torch
 
-    torch.backends.cuda.matmul.fp32_precision = "tf32"  # as the published ladder allows
+    torch.set_float32_matmul_precision("high")  # as the published ladder allows
     flop = 2 * side**3
-    found: dict[str, Any] = {"side": side, "copied_bytes": copied_bytes}
+    in_float32 = "TF32" if device.startswith("cuda") else "float32"
+    found: dict[str, Any] = {"side": side, "copied_bytes": copied_bytes, "fp32_computed_in": in_float32}
     for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         if str(dtype).removeprefix("torch.") in emulated(device):
             continue  # a product of this size would take seconds

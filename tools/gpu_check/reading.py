@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 LEAST_SAMPLED = 0.8
 """Share of the 50 readings a second that must be there: a driver that answers slowly gives fewer."""
 A_A_LIMIT = 0.02
-"""Three short pairs of one environment with itself: their middle lies closer to zero than this."""
+"""The median of three short pairs of an environment with itself must be closer to zero than this."""
+A_A_PAIRS = 3
 
 COMPILER_FACTS = ("generated_kernels", "calls_captured", "graphs", "breaks", "cuda_graphs")
 EAGER_FACTS = ("operators", "attention_kernels", "syncs_in_loop")
@@ -38,6 +39,8 @@ class Outcome:
     """The JSON of its probe."""
     before: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The numbers of the steps that were measured before, by step."""
+    code: int | None = 0
+    """The exit code; None where its limit ended it."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def ceilings(scale: Scale, outcome: Outcome) -> Found:
 
 def _json(path: Path | None) -> dict[str, Any]:
     if path is None or not path.is_file():
-        raise ValueError("the probe wrote no result")
+        raise ValueError("the probe left no result")
     read: dict[str, Any] = json.loads(path.read_text())
     return read
 
@@ -116,7 +119,7 @@ def _json(path: Path | None) -> dict[str, Any]:
 
 def eager(scale: Scale, outcome: Outcome) -> Found:
     run = _run(outcome)
-    stages = {one.stage: _numbers(one) for one in run.stages if one.state == MEASURED}
+    stages = _stages(run)
     claims = [*_proven(run), *_undisturbed(run), *_alike(run)]
     if scale.on_gpu:
         claims += _without_syncs(run)
@@ -135,7 +138,7 @@ def full_size(scale: Scale, outcome: Outcome) -> Found:
 
 def techniques(_: Scale, outcome: Outcome) -> Found:
     run = _run(outcome)
-    peaks = {one.stage: one.memory.whole_bytes for one in run.stages if one.memory and one.state == MEASURED}
+    peaks = {one.stage: one.memory.whole_bytes for one in run.stages if one.memory}
     dtypes = {one.stage: one.recipe.get("dtype") for one in run.stages}
     plain = peaks.get("default")
     claims = [
@@ -155,7 +158,7 @@ def techniques(_: Scale, outcome: Outcome) -> Found:
 
 def applied(scale: Scale, outcome: Outcome) -> Found:
     run = _run(outcome)
-    stages = {one.stage: _numbers(one) for one in run.stages if one.state == MEASURED}
+    stages = _stages(run)
     rehearsed = () if scale.on_gpu else ("the denoiser: a rehearsal compiles the decoder of a small SDXL alone",)
     return Found({"stages": stages}, (*_proven(run), *_undisturbed(run)), (*_skipped(run), *rehearsed))
 
@@ -168,7 +171,7 @@ def compiled(scale: Scale, outcome: Outcome) -> Found:
     claims = []
     for stage, wanted in ((UNTUNED, False), (UNTUNED_GRAPHS, True)):
         if stage in graphs:
-            held = bool(graphs[stage]) is wanted
+            held = isinstance(graphs[stage], int) and bool(graphs[stage]) is wanted
             some = "some" if wanted else "no"
             claims.append(Claim(f"{stage} recorded {some} CUDA graphs", held, f"{graphs[stage]} recorded"))
     return Found(found.numbers, (*found.claims, *claims), found.unmeasured)
@@ -188,11 +191,14 @@ def pairs(scale: Scale, outcome: Outcome) -> Found:
     if outcome.run is None:
         raise ValueError("no finished pair was kept")
     experiment = paired.read(outcome.run)
+    if not experiment.pairs:
+        raise ValueError("; ".join(experiment.failures) or "no finished pair was kept")
     changes = [_latency(one.new) / _latency(one.old) - 1 for one in experiment.pairs]
     middle = median(changes)
     numbers = {"changes": changes, "seconds": [one.seconds for one in experiment.pairs]}
-    if not scale.on_gpu:
-        return Found(numbers, unmeasured=("whether a pair of equals reads zero: few short calls on shared cores",))
+    if not scale.on_gpu or len(changes) < A_A_PAIRS:
+        why = f"{len(changes)} short pairs" if scale.on_gpu else "few short calls on shared cores"
+        return Found(numbers, unmeasured=(f"whether a pair of equals reads zero: {why}",))
     claim = Claim(
         f"one environment against itself differs by less than {A_A_LIMIT:.0%}",
         abs(middle) < A_A_LIMIT,
@@ -208,6 +214,11 @@ def _run(outcome: Outcome) -> Run:
     if outcome.run is None:
         raise ValueError("the session left no run file")
     return files.read(outcome.run)
+
+
+def _stages(run: Run) -> dict[str, dict[str, Any]]:
+    """Of a stage that failed a test, too: what was measured of it is true."""
+    return {one.stage: _numbers(one) for one in run.stages if one.rounds or one.memory}
 
 
 def _latency(record: StageRecord) -> float:
@@ -236,7 +247,13 @@ def _numbers(record: StageRecord) -> dict[str, Any]:
 
 
 def _proven(run: Run) -> Iterator[Claim]:
-    """Of every stage that was meant to be measured; what is not possible here is named by `_skipped`."""
+    """Of every stage that was meant to be measured; what is not possible here is named by `_skipped`.
+
+    A process that was killed leaves the record of the stages before, and none of the one that killed it.
+    """
+    for id_ in run.expected:
+        if run.stage(id_) is None:
+            yield Claim(f"{id_} was measured", False, "the session ended before it")
     for one in run.stages:
         if one.state == "skipped":
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import sys
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ if TYPE_CHECKING:
 PART_S = 420.0
 """A part with all its steps; a lent GPU is lent for minutes."""
 PAIRS_MINUTES = 0.4
-"""After which no pair is started: each takes 15 to 30 s, most of it for two processes to start."""
+"""No new pair starts after this many minutes: each takes 15 to 30 s, most of it for two processes to start."""
+INT8_BATCH = 16
+"""Pictures of a call on a GPU: torch._int_mm takes no fewer than 17 rows there, and embeddings have two a picture."""
 
 
 @dataclass(frozen=True)
@@ -72,50 +73,49 @@ def probe(name: str) -> Callable[[Scale, Path], list[str]]:
 def session(
     *options: str, tests: tuple[str, ...] = ("applied", "latency", "memory", "parity"), full_size: bool = False
 ) -> Callable[[Scale, Path], list[str]]:
-    """A pytest session as users start it; `full_size` measures SDXL at the scale's size instead of the embedded model.
+    """A pytest session; `full_size` measures SDXL at the scale's size instead of the embedded model.
 
-    It works without an installation of fastdiff: then the plugin is named.
+    It works without an installation of fastdiff, and beside whatever other plugins a machine has.
     """
 
     def command(scale: Scale, _: Path) -> list[str]:
-        installed = any(one.value == "fastdiff.plugin" for one in importlib.metadata.entry_points(group="pytest11"))
-        plugins = [*([] if installed else ["-p", "fastdiff.plugin"]), "-p", "tools.gpu_check.stages"]
+        names = ("pytest_benchmark.plugin", "fastdiff.plugin", "tools.gpu_check.stages", "no:cacheprovider")
+        plugins = ["--disable-plugin-autoload", *(word for name in names for word in ("-p", name))]
         files = [f"perf_tests/test_{name}.py" for name in tests]
-        said = [f"--fastdiff-device={scale.device}", f"--fastdiff-rounds={scale.rounds}", *options]
+        words = [f"--fastdiff-device={scale.device}", f"--fastdiff-rounds={scale.rounds}"]
         if full_size:
-            said += ["--fastdiff-model=sdxl", f"--fastdiff-weights={scale.weights}", f"--fastdiff-size={scale.size}"]
-            steps = [] if any(one.startswith("--fastdiff-steps") for one in options) else [f"{scale.steps}"]
-            said += [f"--fastdiff-steps={one}" for one in steps]
-        return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugins, *files, *said]
+            words += ["--fastdiff-model=sdxl", f"--fastdiff-weights={scale.weights}", f"--fastdiff-size={scale.size}"]
+            words.append(f"--fastdiff-steps={scale.steps}")
+        # Of an option that is given twice pytest takes the last.
+        return [sys.executable, "-m", "pytest", *plugins, *files, *words, *options]
 
     return command
 
 
-def compiled(gpu: str, rehearsed: str, *, full_size: bool = False) -> Callable[[Scale, Path], list[str]]:
+def compiled(
+    gpu: str, rehearsed: str, *gpu_options: str, full_size: bool = False
+) -> Callable[[Scale, Path], list[str]]:
     """A session of compiled stages; a CPU compiles the decoder of a small SDXL instead, in well under a minute."""
 
     def command(scale: Scale, file: Path) -> list[str]:
-        stages = gpu if scale.on_gpu else rehearsed
-        made = session(
-            f"--fastdiff-stage={stages}", tests=("applied", "latency"), full_size=full_size or not scale.on_gpu
-        )
-        return made(scale, file)
+        options = [f"--fastdiff-stage={gpu}", *gpu_options] if scale.on_gpu else [f"--fastdiff-stage={rehearsed}"]
+        return session(*options, tests=("applied", "latency"), full_size=full_size or not scale.on_gpu)(scale, file)
 
     return command
 
 
 def pairs(scale: Scale, _: Path) -> list[str]:
     """An A/A: both sides are this environment, so the true difference is zero."""
-    asked = ["--stage", "sdpa", "--device", scale.device, "--steps", "2", "--calls", str(scale.calls)]
+    what = ["--stage", "sdpa", "--device", scale.device, "--steps", "2", "--calls", str(scale.calls)]
     most = ["--max-pairs", "3", "--max-time", str(PAIRS_MINUTES), "--fresh"]
-    return [sys.executable, "-c", "from fastdiff.cli import app; app()", "ab", *asked, *most]
+    return [sys.executable, "-c", "from fastdiff.cli import app; app()", "ab", *what, *most]
 
 
 STEPS = (
     Step(
         "telemetry",
         1,
-        40,
+        50,
         "NVML at 50 Hz: idle, bf16 products, idle",
         probe("telemetry"),
         reading.telemetry,
@@ -154,6 +154,15 @@ STEPS = (
         reading.techniques,
     ),
     Step(
+        "sync",
+        2,
+        40,
+        "an injected wait for the GPU in every denoising step",
+        session("--fastdiff-stage=sdpa", "--fastdiff-inject=sync@sdpa", tests=("latency",)),
+        reading.sync,
+        needs_gpu="there is no GPU to wait for",
+    ),
+    Step(
         "sdxl-compile",
         2,
         180,
@@ -161,12 +170,13 @@ STEPS = (
         compiled(f"{UNTUNED},{UNTUNED_GRAPHS}", REHEARSED, full_size=True),
         reading.compiled,
     ),
+    Step("pairs", 2, 60, "pairs of this environment with itself, in turns", pairs, reading.pairs),
     Step(
         "int8",
         2,
-        60,
+        50,
         "the embedded model in dynamic int8, compiled without tuning",
-        compiled(UNTUNED_INT8, REHEARSED_INT8),
+        compiled(UNTUNED_INT8, REHEARSED_INT8, f"--fastdiff-batch={INT8_BATCH}"),
         reading.applied,
         needs="torchao",
     ),
@@ -178,17 +188,8 @@ STEPS = (
         compiled("compile", "compile-decoder"),
         reading.applied,
     ),
-    Step("pairs", 2, 60, "pairs of this environment with itself, in turns", pairs, reading.pairs),
-    Step(
-        "sync",
-        2,
-        20,
-        "an injected wait for the GPU in every denoising step",
-        session("--fastdiff-stage=sdpa", "--fastdiff-inject=sync@sdpa", tests=("latency",)),
-        reading.sync,
-        needs_gpu="there is no GPU to wait for",
-    ),
 )
+"""In each part the steps that are surely quick come first: what they leave of their limits goes to the later ones."""
 
 
 def missing(step: Step, scale: Scale) -> str:

@@ -1,4 +1,4 @@
-"""`python -m tools.gpu_check.wheels`: gathers the wheels that the machine to expect lacks, and checks them.
+"""`python -m tools.gpu_check.wheels`: gathers the wheels that the expected machine lacks, and checks them.
 
 `machine.txt` lists what is there, `wheels.txt` what travels. `--environment FOLDER` makes an environment like that
 machine's here, so that the check can be tried on its versions.
@@ -80,8 +80,11 @@ def download(folder: Path) -> None:
 
 
 def checkout_bytes() -> int:
-    told = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
-    return sum((ROOT / name).stat().st_size for name in told.stdout.split("\0") if name and (ROOT / name).is_file())
+    """Of tracked files, and of untracked ones that git does not ignore."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    paths = [ROOT / name for name in listing.stdout.split("\0") if name]
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def environment(folder: Path, python: str) -> None:
@@ -97,12 +100,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / ".wheels", help="where the wheels go")
     parser.add_argument("--environment", type=Path, help="make an environment like that machine's in this folder")
     parser.add_argument("--python", default=f"python{PYTHON}", help="interpreter of that environment")
-    asked = parser.parse_args()
-    if asked.environment:
-        environment(asked.environment, asked.python)
+    options = parser.parse_args()
+    if options.environment:
+        environment(options.environment, options.python)
         return
-    download(asked.folder)
-    wheels = sorted(asked.folder.glob("*.whl"))
+    download(options.folder)
+    wheels = sorted(options.folder.glob("*.whl"))
     there = listed(HERE / "machine.txt") | listed(HERE / "wheels.txt")
     needs = {wheel.name.partition("-")[0]: needs_of(wheel) for wheel in wheels}
     needs["fastdiff"] = own_needs()

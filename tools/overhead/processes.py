@@ -14,18 +14,23 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from fastdiff.host.processor import emulated
 from fastdiff.models.shapes import FOLDER
 from fastdiff.recipes import LADDER
+from fastdiff.record.files import APART
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BARE = Path(__file__).with_name("bare.py")
 ROOT = BARE.parents[2]
 CALLS = 12
 WARM = 3
-"""The script's calls before those that count; a session makes as many before its timed ones."""
+"""Calls discarded as warm-up; a session makes as many."""
 ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**62), "MALLOC_MMAP_MAX_": "0"}
-"""What `fastdiff.host.allocator` sets, in the words of the environment; fastdiff leaves the allocator alone then."""
+"""What `fastdiff.host.allocator` sets, as variables of the environment; fastdiff leaves the allocator alone then."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +44,16 @@ class Turn:
 
 
 def turn(stage: str, steps: int, place: int, *, disturb: bool = False) -> Turn:
-    """Which of the session and the script comes first changes with every turn."""
-    with_setting = {**os.environ, **ALLOCATOR}
-    seconds: dict[str, float] = {}
-    order = ["session", "script"] if place % 2 else ["script", "session"]
-    for who in (*order, "plain"):
-        if who == "session":
-            seconds[who] = _session(stage, steps, with_setting, disturb=disturb)
-        else:
-            seconds[who] = _script(stage, steps, with_setting if who == "script" else dict(os.environ))
+    """The order of the three changes with every turn, so that a drift favours none of them."""
+    system, ours = dict(os.environ), {**os.environ, **ALLOCATOR, APART: "overhead"}
+    measure: dict[str, Callable[[], float]] = {
+        "session": lambda: _session(stage, steps, ours, disturb=disturb),
+        "script": lambda: _script(stage, steps, ours),
+        "plain": lambda: _script(stage, steps, system),
+    }
+    names = [*measure] if place % 2 else [*measure][::-1]
+    names = names[place % 3 :] + names[: place % 3]
+    seconds = {name: measure[name]() for name in names}
     return Turn(seconds["session"], seconds["script"], seconds["plain"])
 
 
@@ -59,7 +65,7 @@ def _session(stage: str, steps: int, variables: dict[str, str], *, disturb: bool
         command += ["-p", "tools.overhead.disturbance"] if disturb else []
         done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
         if done.returncode or not result.exists():
-            raise SystemExit(f"{stage} was not measured:\n{done.stdout[-2000:]}")
+            raise SystemExit(f"{stage} was not measured:\n{(done.stdout + done.stderr)[-2000:]}")
         (timed,) = json.loads(result.read_text())["benchmarks"]
     return median(timed["stats"]["data"])
 
