@@ -125,6 +125,16 @@ def test_what_a_step_leaves_of_its_limit_goes_to_the_next(check: Callable[..., C
     assert 90 <= limits[1] <= 100
 
 
+@pytest.mark.parametrize(("code", "failed"), [(0, False), (1, False), (2, True), (-11, True)])
+def test_a_process_that_died_has_failed(check: Callable[..., Check], code: int, failed: bool) -> None:
+    """Although it left something to read. 1 is a session with a failed test, whose numbers are true."""
+    program = f"import os, signal; os.kill(os.getpid(), {-code}) if {code} < 0 else os._exit({code})"
+    one = check()
+    assert one.run([step("dies", program)]) == int(failed)
+    result = kept(one)["steps"]["dies"]
+    assert (result["state"], bool(result["reason"])) == (report.FAILED if failed else report.MEASURED, failed)
+
+
 def test_an_error_in_reading_costs_one_step(check: Callable[..., Check]) -> None:
     def read(*_: object) -> Found:
         raise TypeError("a bug of ours")

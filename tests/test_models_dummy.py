@@ -241,9 +241,7 @@ def test_weights_that_do_not_fit_are_refused_before_one_is_drawn(
     monkeypatch.setattr(dummy.memory, "available_bytes", lambda: free)
     drawn: list[str] = []
     monkeypatch.setattr(dummy, "_draw", lambda weight, name, *_: drawn.append(name))
-    said = (
-        r"weights in float32 and a call need about 0\.0 GB of memory, and 0\.0 GB are free; .* --fastdiff-weights twin"
-    )
+    said = r"in float32 plus one call need about 0\.0 GB of memory; only 0\.0 GB are free\. .* --fastdiff-weights twin"
     with pytest.raises(MemoryShortError, match=said) if refused else nullcontext():
         dummy.assemble(TWINS["sdxl"], "float32", "cpu")
     assert bool(drawn) is not refused

@@ -115,7 +115,7 @@ class Check:
         run = next((path for path in _run_files() if path not in before), None)
         numbers = {name: one["numbers"] for name, one in self.results["steps"].items()}
         try:
-            found = step.read(self.scale, Outcome(run, ROOT / probed, numbers, code))
+            found = step.read(self.scale, Outcome(run, ROOT / probed, numbers))
             state, reason = MEASURED, ""
         except Exception as error:  # one step that cannot be read must not cost the others
             found, state = Found({}), FAILED
@@ -124,6 +124,8 @@ class Check:
                 log.write(traceback.format_exc())
         if code is None:
             state, reason = STOPPED, f"it took longer than {limit_s:.0f} s; {reason or 'what was finished is kept.'}"
+        elif code not in (0, 1):  # 1: a session with a failed test, or pairs with a finding
+            state, reason = FAILED, reason or f"it ended with exit code {code}; its output is in {LOG}."
         result = {
             **blank,
             "state": state,

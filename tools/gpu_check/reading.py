@@ -39,8 +39,6 @@ class Outcome:
     """The JSON of its probe."""
     before: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The numbers of the steps that were measured before, by step."""
-    code: int | None = 0
-    """The exit code; None where its limit ended it."""
 
 
 @dataclass(frozen=True)
