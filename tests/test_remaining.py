@@ -21,4 +21,4 @@ def test_compiling_is_taken_from_the_last_one_that_was_seen() -> None:
 
 def test_less_than_a_minute_is_not_worth_saying() -> None:
     assert shown(59.0) == ""
-    assert shown(150.0) == "; about 2 min left"
+    assert shown(150.0) == "; up to 3 min left"

@@ -60,7 +60,7 @@ class Case:
 
     @property
     def differs(self) -> str:
-        """How the machine differs from that of the accepted run; empty where it does not, or where nobody knows.
+        """How the machine differs from that of the accepted run; empty where it does not, or where it is not known.
 
         It is named and changes no number. Clones of one image call themselves the same, generations of a processor
         share a brand name, and a virtual machine that was started again may lie on another host.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,5 +37,5 @@ def seconds_left(seen: Sequence[Seen], coming: Sequence[bool], rounds: int) -> f
 
 
 def shown(seconds: float) -> str:
-    """Empty where it is not worth saying."""
-    return f"; about {seconds / 60:.0f} min left" if seconds >= WORTH_SAYING_S else ""
+    """An upper bound, because the state of the compile cache is not known yet; empty where it is short."""
+    return f"; up to {math.ceil(seconds / 60)} min left" if seconds >= WORTH_SAYING_S else ""
