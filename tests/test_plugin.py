@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +96,9 @@ class TestEagerStages:
         start = next(i for i, line in enumerate(lines) if line.startswith("stage "))
         rungs = [line.split() for line in lines[start + 2 : start + 2 + len(EAGER)]]
         assert [rung[0] for rung in rungs] == EAGER
-        assert all("x" in "".join(rung[3:]) for rung in rungs[1:])
+        for before, rung in pairwise(rungs):
+            # A time that the machine disturbed is compared with nothing: another test runs beside this one.
+            assert "disturbed" in before + rung or "x" in "".join(rung[3:])
 
     def test_no_noise_of_other_libraries(self, result: subprocess.CompletedProcess[str]) -> None:
         assert "warnings summary" not in result.stdout, result.stdout
