@@ -1,6 +1,6 @@
 """Every stage shows in its structure what its recipe promises, before any clock starts."""
 
-from fastdiff.measure.proof import assert_applied
+from fastdiff.instruments.proof import assert_applied
 
 
 def test_applied(stage):

@@ -1,6 +1,6 @@
 """How long a call takes in the steady state; the first call, which compiles, is recorded apart from it."""
 
-from fastdiff.measure.proof import assert_steady
+from fastdiff.instruments.proof import assert_steady
 
 
 def test_latency(stage, benchmark):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fastdiff.measure.live import LiveStage
+    from fastdiff.trial.live import LiveStage
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported: workers with a thread for every core would mostly wait for each other.
@@ -57,7 +57,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.fixture
 def live(tiny: Model) -> Iterator[LiveStage]:
     """An eager stage that was called once, for what looks at a call."""
-    from fastdiff.measure.live import LiveStage
+    from fastdiff.trial.live import LiveStage
 
     stage = LiveStage(tiny, HERE["sdpa"], "cpu", tiny.request, rounds=1)
     stage.first_call()

@@ -1,7 +1,7 @@
 """The ladder as the CPU of these tests climbs it: where it only emulates bfloat16, a call in it takes seconds."""
 
 from fastdiff.host.processor import emulated
-from fastdiff.recipes import LADDER
+from fastdiff.stages.published import LADDER
 
 EMULATED = emulated("cpu")
 HERE = LADDER.native(EMULATED)

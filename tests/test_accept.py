@@ -18,14 +18,15 @@ from typing import Any
 import pytest
 from test_record import DEVICE, a_run, a_stage, benchmarks_of
 
+from fastdiff.cli.accept import accept_run as accept
 from fastdiff.record import accept as accepting
 from fastdiff.record import log
-from fastdiff.record.accept import LOCK, accept
+from fastdiff.record.accept import LOCK
 from fastdiff.record.baselines import accepted, folder_of, newest
-from fastdiff.record.checks import RecordError
+from fastdiff.record.errors import UserError
 from fastdiff.record.files import read_baseline, read_benchmarks, write
-from fastdiff.record.listings import baselines_text
 from fastdiff.record.run import FAILED, SKIPPED, Baseline, Noise, Quality, Round, Run, StageRecord
+from fastdiff.report.listings import baselines_text
 
 COMMAND = str(Path(sys.executable).with_name("fastdiff"))
 NOISE = Noise(10, 0.028, 0.03, 0.1, {"shapes-fp32": (1.0,), "shapes-int8": (2.0,)})
@@ -152,7 +153,7 @@ def test_no_stage_leaves_the_baseline_because_a_session_was_asked_for_less(root:
     accept(kept(root, a_run()), "one", root=root, say=said.append)
     part = kept(root, a_run(a_stage()), "b")
     sentence = "shapes-fp32 would leave the baseline, because this run has no such stage; --only shapes-int8 keeps it"
-    with pytest.raises(RecordError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         accept(part, "two", root=root, say=said.append)
     assert baseline_of(root).run == a_run()
     accept(part, "two", root=root, only=["shapes-int8"], say=said.append)
@@ -189,7 +190,7 @@ def test_an_older_baseline_can_be_accepted_again(root: Path, said: list[str]) ->
 def test_a_name_of_ones_own_becomes_a_file_name(root: Path, said: list[str]) -> None:
     path = accept(kept(root, a_run()), "one", root=root, name="../Torch 2.14!", say=said.append)
     assert path.name == "0001_torch-2-14.json"
-    with pytest.raises(RecordError, match="--name is '/'; give a name with letters or digits"):
+    with pytest.raises(UserError, match="--name is '/'; give a name with letters or digits"):
         accept(kept(root, a_run()), "one", root=root, name="/", say=said.append)
 
 
@@ -221,7 +222,7 @@ BAD_RUNS = [
 @pytest.mark.parametrize(("run", "sentence"), BAD_RUNS, ids=[sentence for _, sentence in BAD_RUNS])
 def test_an_ineligible_run_is_refused_unless_forced(root: Path, said: list[str], run: Run, sentence: str) -> None:
     path = kept(root, run)
-    with pytest.raises(RecordError, match=re.escape(f"a.json: {sentence}")):
+    with pytest.raises(UserError, match=re.escape(f"a.json: {sentence}")):
         accept(path, "why", root=root, say=said.append)
     assert files_of(root) == []
     accept(path, "why", root=root, force=True, name="x", say=said.append)
@@ -243,14 +244,14 @@ def test_what_is_not_possible_here_is_accepted_with_the_rest(root: Path, said: l
 
 def test_a_run_that_measured_nothing_is_no_baseline(root: Path, said: list[str]) -> None:
     skipped = a_stage(state=SKIPPED, reason="emulated here", rounds=(), quality=None)
-    with pytest.raises(RecordError, match="none of its stages was measured"):
+    with pytest.raises(UserError, match="none of its stages was measured"):
         accept(kept(root, a_run(skipped)), "one", root=root, say=said.append)
 
 
 def test_what_was_measured_and_is_skipped_now_is_not(root: Path, said: list[str]) -> None:
     accept(kept(root, a_run()), "one", root=root, say=said.append)
     skipped = a_stage(state=SKIPPED, reason="not possible here", rounds=(), quality=None)
-    with pytest.raises(RecordError, match=r"shapes-int8 is skipped: not possible here"):
+    with pytest.raises(UserError, match=r"shapes-int8 is skipped: not possible here"):
         accept(kept(root, a_run(a_stage("fp32", 2.0), skipped)), "two", root=root, say=said.append)
 
 
@@ -261,20 +262,20 @@ def test_half_of_the_rounds_may_be_void(root: Path, said: list[str]) -> None:
 
 def test_everything_that_speaks_against_it_is_told_at_once(root: Path, said: list[str]) -> None:
     run = a_run(a_stage(quality=None, leaks=("TF32 is on",)), complete=False)
-    with pytest.raises(RecordError) as error:
+    with pytest.raises(UserError) as error:
         accept(kept(root, run), "why", root=root, say=said.append)
     assert len(str(error.value).splitlines()) == 1 + 3
 
 
 def test_an_injected_fault_is_never_accepted(root: Path, said: list[str]) -> None:
     path = kept(root, a_run(a_stage("fp32"), a_stage(injected="slow:5%")))
-    with pytest.raises(RecordError, match=r"never accepted, not by force .*\n .*shapes-int8 .* injected fault slow:5%"):
+    with pytest.raises(UserError, match=r"never accepted, not by force .*\n .*shapes-int8 .* injected fault slow:5%"):
         accept(path, "why", root=root, force=True, say=said.append)
     assert files_of(root) == []
 
 
 def test_a_reason_is_needed(root: Path, said: list[str]) -> None:
-    with pytest.raises(RecordError, match="needs a reason"):
+    with pytest.raises(UserError, match="needs a reason"):
         accept(kept(root, a_run()), "  ", root=root, force=True, say=said.append)
 
 
@@ -345,7 +346,7 @@ def test_another_models_stages_stay(root: Path, said: list[str]) -> None:
     accept(kept(root, a_run(other), "b"), "two", root=root, say=said.append)
     assert [stage.id for stage in baseline_of(root).run.stages] == ["shapes-fp32", "shapes-int8", "sdxl-fp32"]
     unfinished = a_run(other, complete=False)
-    with pytest.raises(RecordError, match="did not come to its end"):
+    with pytest.raises(UserError, match="did not come to its end"):
         accept(kept(root, unfinished, "c"), "three", root=root, say=said.append)
 
 
@@ -359,13 +360,13 @@ def test_another_models_stages_stay(root: Path, said: list[str]) -> None:
 def test_parts_that_do_not_fit_are_refused(root: Path, said: list[str], newer: Run, only: str, sentence: str) -> None:
     accept(kept(root, a_run()), "one", root=root, say=said.append)
     before = files_of(root)
-    with pytest.raises(RecordError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         accept(kept(root, newer), "two", root=root, only=[only], say=said.append)
     assert files_of(root) == before
 
 
 def test_there_is_no_part_of_nothing(root: Path, said: list[str]) -> None:
-    with pytest.raises(RecordError, match=r"there is no baseline in .* drop --only"):
+    with pytest.raises(UserError, match=r"there is no baseline in .* drop --only"):
         accept(kept(root, a_run()), "one", root=root, only=["int8"], say=said.append)
 
 
@@ -398,9 +399,9 @@ def test_noise_of_a_part_leaves_the_other_stages_trials(root: Path, said: list[s
 
 def test_noise_is_not_measured_over_a_bad_trial(root: Path, said: list[str]) -> None:
     paths = [trial(root, "a"), trial(root, "b", complete=False)]
-    with pytest.raises(RecordError, match=r"b\.json: the session did not come to its end"):
+    with pytest.raises(UserError, match=r"b\.json: the session did not come to its end"):
         accept(paths[0], "one", root=root, noise_of=paths, say=said.append)
-    with pytest.raises(RecordError, match="the noise cannot be measured: 2 runs were given"):
+    with pytest.raises(UserError, match="the noise cannot be measured: 2 runs were given"):
         accept(paths[0], "one", root=root, noise_of=paths, force=True, say=said.append)
     assert files_of(root) == []
 
@@ -425,7 +426,7 @@ def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize(("fault", "error"), [(interrupted, KeyboardInterrupt), (full, RecordError)])
+@pytest.mark.parametrize(("fault", "error"), [(interrupted, KeyboardInterrupt), (full, UserError)])
 @pytest.mark.parametrize("where", [(os, "fsync"), (os, "link"), (shutil, "copyfile")])
 def test_trouble_leaves_nothing_half_written(
     root: Path,
@@ -484,7 +485,7 @@ def test_who_waits_too_long_is_told_for_what(root: Path, said: list[str], monkey
     (root / LOCK).parent.mkdir()
     with (root / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(RecordError, match=r"another `fastdiff accept` holds .*; end it, and accept again"):
+        with pytest.raises(UserError, match=r"another `fastdiff accept` holds .*; end it, and accept again"):
             accept(kept(root, a_run()), "one", root=root, say=said.append)
     accept(kept(root, a_run()), "one", root=root, say=said.append)
 

@@ -10,23 +10,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from here import DTYPE
 
-from fastdiff.measure.live import LiveStage, Reference
 from fastdiff.models.libraries import torch
 from fastdiff.optimize import build, cooked, switches
 from fastdiff.quality.parity import shortfall
 from fastdiff.quality.tripwires import tripped
-from fastdiff.recipes import (
-    BEYOND,
-    CACHED,
-    LADDER,
-    REGIONAL,
-    TECHNIQUES,
-    Compile,
-    Recipe,
-    RecipeError,
-    Stage,
-    with_named,
-)
+from fastdiff.record.errors import UserError
+from fastdiff.stages.beyond import BEYOND, REGIONAL, with_named
+from fastdiff.stages.budgets import CACHED
+from fastdiff.stages.ladder import Stage
+from fastdiff.stages.published import LADDER
+from fastdiff.stages.recipe import Compile, Recipe
+from fastdiff.stages.techniques import TECHNIQUES
+from fastdiff.trial.live import LiveStage, Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,7 +117,7 @@ def test_an_idea_that_was_undone_is_missed(
 ) -> None:
     with alive(tiny, IDEAS[idea]) as stage:
         undo(stage)
-        from fastdiff.measure import fingerprint
+        from fastdiff.instruments import fingerprint
 
         stage.structure = fingerprint.structure(stage.built)
         assert any(sentence.startswith(expected) for sentence in stage.unapplied), stage.unapplied
@@ -168,7 +163,7 @@ def test_slicing_and_tiling_lower_the_peak_of_the_decoder(tiny: Model) -> None:
 
 
 def test_slicing_one_picture_is_refused(tiny: Model) -> None:
-    with pytest.raises(RecipeError, match="there is one picture; use --fastdiff-batch 4"):
+    with pytest.raises(UserError, match="there is one picture; use --fastdiff-batch 4"):
         build(tiny, replace(SDPA, vae_slicing=True), "cpu")
 
 
@@ -214,7 +209,7 @@ def test_regional_compilation_compiles_less(tiny: Model) -> None:
     ],
 )
 def test_what_a_device_cannot_do(name: str, device: str, capability: tuple[int, int] | None, expected: str) -> None:
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         EVERYTHING[name].recipe.on(device, capability)
     assert expected in str(error.value)
     assert str(error.value).endswith(".")
@@ -243,13 +238,13 @@ def test_half_is_what_the_device_is_good_at() -> None:
 def test_what_an_architecture_cannot_do_is_known_before_anything_is_loaded(
     tiny: Model, lack: str, recipe: Recipe
 ) -> None:
-    with pytest.raises(RecipeError, match=f"has no place for {lack}"):
+    with pytest.raises(UserError, match=f"has no place for {lack}"):
         cooked(replace(tiny, lacks=(lack,), source="nowhere"), recipe, "cpu")
 
 
 @pytest.mark.parametrize("change", [{"cache": "first-block"}, {"attention_backend": "_native_math"}])
 def test_an_idea_without_a_place_is_refused_where_nobody_said_so_before(tiny: Model, change: dict[str, Any]) -> None:
-    with pytest.raises(RecipeError, match=r"has no place for them|does not go through diffusers' dispatcher"):
+    with pytest.raises(UserError, match=r"has no place for them|does not go through diffusers' dispatcher"):
         build(tiny, replace(SDPA, **change), "cpu")
 
 
@@ -304,7 +299,7 @@ def test_the_ten_published_techniques_are_there_and_follow_the_default_one() -> 
     ],
 )
 def test_combinations_that_nobody_can_cook(make: Callable[[], Any], expected: str) -> None:
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         make()
     assert expected in str(error.value)
     assert str(error.value).endswith(".")

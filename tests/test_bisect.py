@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastdiff.compare.verdicts import AMBIGUOUS, FAST, SAME, SLOW, VOID
 from fastdiff.experiments import bisect
-from fastdiff.experiments.bisect import MEASURED, UNUSABLE, BisectError, Found, Step, candidates, search, slower
-from fastdiff.judge.verdicts import AMBIGUOUS, FAST, SAME, SLOW, VOID
+from fastdiff.experiments.bisect import MEASURED, UNUSABLE, Found, Step, candidates, search, slower
+from fastdiff.record.errors import UserError
 from fastdiff.report import bisection
 
 GOOD = "diffusers==0.0"
@@ -130,16 +131,16 @@ def test_without_a_bad_end_there_is_nothing_to_find(ratio: float, word: str) -> 
 
 def test_a_bad_end_that_tells_nothing_ends_the_search(tmp_path: Path) -> None:
     keep = tmp_path / "bisect.json"
-    with pytest.raises(BisectError, match=r"0\.2 is unusable: no wheel, and without .* another --bad, or remove"):
+    with pytest.raises(UserError, match=r"0\.2 is unusable: no wheel, and without .* another --bad, or remove"):
         found_by(Machine([1.0, None]), keep)
     again = Machine([1.0, 1.2])
-    with pytest.raises(BisectError, match="is unusable"):
+    with pytest.raises(UserError, match="is unusable"):
         found_by(again, keep)
     assert again.asked == [], "what is in the file is not measured again"
 
 
 def test_without_a_candidate_there_is_no_search(tmp_path: Path) -> None:
-    with pytest.raises(BisectError, match="no candidate to measure"):
+    with pytest.raises(UserError, match="no candidate to measure"):
         search([], Machine([]), tmp_path / "bisect.json", print)
 
 
@@ -236,12 +237,12 @@ def test_an_interval_without_an_end_is_kept_as_none(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_found_before_anything_is_measured(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, and no folder")
     machine = Machine([1.0, 1.2])
-    with pytest.raises(BisectError, match=r"cannot be read \(Not a directory\); remove it to search anew \(rm "):
+    with pytest.raises(UserError, match=r"cannot be read \(Not a directory\); remove it to search anew \(rm "):
         found_by(machine, tmp_path / "taken" / "bisect.json")
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
-    with pytest.raises(BisectError, match=r"cannot be written \(File exists\); make room there or get the right"):
+    with pytest.raises(UserError, match=r"cannot be written \(File exists\); make room there or get the right"):
         found_by(machine, tmp_path / "nowhere" / "bisect.json")
-    with pytest.raises(BisectError, match=r"cannot be read \(Is a directory\); remove it"):
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\); remove it"):
         found_by(machine, tmp_path)
     assert machine.asked == []
 
@@ -261,7 +262,7 @@ def test_a_file_of_another_search_is_refused(
     keep = tmp_path / "bisect.json"
     search(specs_of(3), Machine([1.0, 1.2, 1.2]), keep, print, good=GOOD, asked={"stage": "compile"})
     before, machine = keep.read_bytes(), Machine([1.0, 1.2, 1.2, 1.2])
-    with pytest.raises(BisectError) as refused:
+    with pytest.raises(UserError) as refused:
         search(specs, machine, keep, print, good=good, asked=asked)
     assert str(refused.value).startswith(f"{keep} is the file of another search: {difference}")
     assert str(refused.value).endswith(f"remove it to search anew (rm {keep}).")
@@ -297,7 +298,7 @@ def test_a_strange_file_is_one_sentence_and_stays_as_it_is(tmp_path: Path, conte
     keep, machine = tmp_path / "bisect.json", Machine([1.0, 1.2, 1.2])
     keep.write_text(content, encoding="utf-8", errors="surrogateescape")
     before = keep.read_bytes()
-    with pytest.raises(BisectError) as refused:
+    with pytest.raises(UserError) as refused:
         found_by(machine, keep)
     assert str(keep) in str(refused.value)
     assert sentence in str(refused.value)
@@ -396,7 +397,7 @@ def test_yanked_releases_are_left_out_unless_one_is_an_end() -> None:
     ],
 )
 def test_ends_that_do_not_fit_are_one_sentence(releases: list[str], good: str, bad: str, sentence: str) -> None:
-    with pytest.raises(BisectError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         candidates(releases, good, bad, "d")
 
 
@@ -406,7 +407,7 @@ def test_candidates_end_at_the_bad_end_in_the_order_of_versions(order: list[str]
     oldest_first = sorted(RELEASES, key=bisect.Version)
     places = {f"d=={release}": place for place, release in enumerate(oldest_first)}
     if places[f"d=={good}"] >= places[f"d=={bad}"]:
-        with pytest.raises(BisectError, match="not older"):
+        with pytest.raises(UserError, match="not older"):
             candidates(order, good, bad, "d")
         return
     found = [places[spec] for spec in candidates(order, good, bad, "d")]

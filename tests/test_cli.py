@@ -12,9 +12,11 @@ import pytest
 from here import EMULATED
 
 from fastdiff import __version__
-from fastdiff.measure.environment import device_slug
+from fastdiff.host.environment import device_slug
 from fastdiff.models import CATALOGUE
-from fastdiff.recipes import BEYOND, LADDER, TECHNIQUES
+from fastdiff.stages.beyond import BEYOND
+from fastdiff.stages.published import LADDER
+from fastdiff.stages.techniques import TECHNIQUES
 
 COMMANDS = ("models", "ladder", "environment", "accept", "baselines", "runs", "run", "collate")
 

@@ -24,10 +24,8 @@ import fastdiff
 from fastdiff.experiments import environments
 from fastdiff.experiments.environments import (
     MARKER,
-    CreationError,
     Environment,
     Spec,
-    SpecError,
     package_differences,
     packages,
     parse,
@@ -35,6 +33,7 @@ from fastdiff.experiments.environments import (
     releases,
     source_path,
 )
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -204,7 +203,7 @@ def test_a_name_tells_no_password() -> None:
     ],
 )
 def test_what_cannot_be_read_is_said_with_what_was_perhaps_meant(words, complaint: str, folder: Path) -> None:
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(UserError) as caught:
         parse(words, folder)
     assert complaint in str(caught.value)
 
@@ -245,7 +244,7 @@ def test_an_interpreter_that_is_none_is_a_sentence(
     if "sleep" in script:
         monkeypatch.setattr(environments, "PATIENCE_S", 0.2)
     path = executable(tmp_path / "python", script)
-    with pytest.raises(CreationError) as caught:
+    with pytest.raises(UserError) as caught:
         ready(parse(["./python"], tmp_path), tmp_path, said.append)
     assert str(path) in str(caught.value)
     assert complaint in str(caught.value)
@@ -259,7 +258,7 @@ def test_an_old_python_is_refused_and_an_empty_one_is_told(
     executable(tmp_path / "python", f"#!/bin/sh\necho noise of a sitecustomize\necho '{text}'\n")
     asked = parse(["./python"], tmp_path)
     if refused:
-        with pytest.raises(CreationError, match=r"is Python 3\.9\.1; fastdiff runs on 3.11 or newer"):
+        with pytest.raises(UserError, match=r"is Python 3\.9\.1; fastdiff runs on 3.11 or newer"):
             ready(asked, tmp_path, said.append)
     else:
         ready(asked, tmp_path, said.append)
@@ -283,7 +282,7 @@ def test_a_fastdiff_that_is_not_installed_knows_no_needs(
     (tmp_path / "requirements.txt").touch()
     monkeypatch.setattr(importlib.metadata, "requires", missing)
     assert ready(parse(["."], tmp_path), tmp_path, said.append).is_this_one
-    with pytest.raises(CreationError, match=r"fastdiff is not installed here, .*; do: pip install -e"):
+    with pytest.raises(UserError, match=r"fastdiff is not installed here, .*; do: pip install -e"):
         ready(parse(["requirements.txt"], tmp_path), tmp_path, said.append)
 
 
@@ -400,7 +399,7 @@ def test_a_wheel_of_an_equal_version_counts_as_another_one(wheels: Path, tmp_pat
 
 
 def test_a_failing_pip_is_a_sentence_and_leaves_nothing(wheels: Path, tmp_path: Path, said: list[str]) -> None:
-    with pytest.raises(CreationError) as caught:
+    with pytest.raises(UserError) as caught:
         ready(spec(wheels, "tinything==3.0"), tmp_path, said.append)
     message = str(caught.value)
     assert message.startswith("tinything==3.0 ")
@@ -414,7 +413,7 @@ def test_what_pip_only_pretended_is_seen(
     wheels: Path, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_TARGET", str(tmp_path / "elsewhere"))
-    with pytest.raises(CreationError, match=r"has no tinything where tinything==2\.0 was asked for"):
+    with pytest.raises(UserError, match=r"has no tinything where tinything==2\.0 was asked for"):
         ready(spec(wheels, "tinything==2.0"), tmp_path / "home", said.append)
 
 
@@ -426,7 +425,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(environments, "_run", full)
-    with pytest.raises(CreationError, match=r"cannot be written \(No space left on device\); make room"):
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); make room"):
         ready(spec(wheels, "tinything==2.0"), tmp_path, said.append)
     assert "creating" in said[0]
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
@@ -434,7 +433,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(
 
 def test_a_home_that_cannot_be_is_a_sentence(wheels: Path, tmp_path: Path, said: list[str]) -> None:
     (tmp_path / "home").touch()
-    with pytest.raises(CreationError, match="home cannot be written"):
+    with pytest.raises(UserError, match="home cannot be written"):
         ready(spec(wheels, "tinything==2.0"), tmp_path / "home", said.append)
 
 
@@ -528,7 +527,7 @@ def test_releases_come_oldest_first(wheels: Path) -> None:
 
 
 def test_no_such_package_is_a_sentence(wheels: Path) -> None:
-    with pytest.raises(CreationError, match=r"pip's index has no release of 'tinythink' for .*; look at the name"):
+    with pytest.raises(UserError, match=r"pip's index has no release of 'tinythink' for .*; look at the name"):
         releases("tinythink", HERE, [f"--find-links={wheels}", "--no-index"])
 
 
@@ -541,7 +540,7 @@ def test_no_such_package_is_a_sentence(wheels: Path) -> None:
 )
 def test_no_index_and_no_pip_are_sentences(complaint: str, sentence: str, tmp_path: Path) -> None:
     python = executable(tmp_path / "python", f"#!/bin/sh\necho '{complaint}' >&2\nexit 1\n")
-    with pytest.raises(CreationError) as caught:
+    with pytest.raises(UserError) as caught:
         releases("torch", python)
     assert sentence in str(caught.value)
 
@@ -580,5 +579,5 @@ def test_where_links_are_not_possible_the_code_is_copied(tmp_path: Path, monkeyp
 
 def test_a_source_path_that_cannot_be_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "source").touch()
-    with pytest.raises(CreationError, match=r"source.* cannot be written \(.*\); make room"):
+    with pytest.raises(UserError, match=r"source.* cannot be written \(.*\); make room"):
         source_path(tmp_path)

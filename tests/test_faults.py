@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fastdiff.faults import ACTIONS, PLAIN, WITH_AMOUNT, Fault, FaultError, parse, stage_to_build
-from fastdiff.recipes import LADDER
+from fastdiff.record.errors import UserError
+from fastdiff.stages.published import LADDER
+from fastdiff.trial.faults import ACTIONS, PLAIN, WITH_AMOUNT, Fault, parse, stage_to_build
 
 
 def test_faults_are_read() -> None:
@@ -29,7 +30,7 @@ def test_faults_are_read() -> None:
     ],
 )
 def test_wrong_faults_are_answered_in_a_sentence(text: str, sentence: str) -> None:
-    with pytest.raises(FaultError, match=sentence.replace("?", r"\?")):
+    with pytest.raises(UserError, match=sentence.replace("?", r"\?")):
         parse(text)
 
 
@@ -45,6 +46,6 @@ def test_unapplied_builds_the_stage_before() -> None:
 
 
 def test_the_first_stage_cannot_lack_anything() -> None:
-    with pytest.raises(FaultError, match="follows no stage"):
+    with pytest.raises(UserError, match="follows no stage"):
         stage_to_build(parse("unapplied@fp32"), LADDER["fp32"], LADDER)
     assert stage_to_build(parse("unapplied"), LADDER["fp32"], LADDER) is LADDER["fp32"]

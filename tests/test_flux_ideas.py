@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from here import DTYPE
 
-from fastdiff.measure.live import LiveStage, Reference
 from fastdiff.models import CATALOGUE, Model
 from fastdiff.optimize import switches
 from fastdiff.quality.parity import shortfall
 from fastdiff.quality.tripwires import tripped
-from fastdiff.recipes import CACHED, LADDER, Recipe, Stage
+from fastdiff.stages.budgets import CACHED
+from fastdiff.stages.ladder import Stage
+from fastdiff.stages.published import LADDER
+from fastdiff.stages.recipe import Recipe
+from fastdiff.trial.live import LiveStage, Reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +102,7 @@ def test_the_first_block_cache_skips_where_its_threshold_is_wide(
 
 @pytest.mark.parametrize("kind", CACHES)
 def test_a_cache_that_was_undone_is_missed(flux: Model, kind: str) -> None:
-    from fastdiff.measure import fingerprint
+    from fastdiff.instruments import fingerprint
 
     with alive(flux, replace(SDPA, cache=kind)) as stage:
         for module in stage.built.denoiser.modules():
@@ -120,7 +123,7 @@ def test_a_backend_is_used_and_the_process_gets_its_own_back(
         assert any(name.endswith(f"({backend})") for name in stage.structure.processors)
         assert shortfall(stage.likeness_to(plain[0]), stage.budget) is None
         stage.built.denoiser.reset_attention_backend()
-        from fastdiff.measure import fingerprint
+        from fastdiff.instruments import fingerprint
 
         stage.structure = fingerprint.structure(stage.built)
         assert f"attention_backend: no attention module uses {backend}." in stage.unapplied

@@ -27,17 +27,17 @@ STAGES = ("fp32", "slow", "step", "first", "heavy", "lacking", "noisy", "holed",
 CONFTEST = """
 import os
 from fastdiff.models import Model, Request
-from fastdiff.recipes import ladder, stage
+from fastdiff.stages.ladder import ladder, stage
 
 
 def pytest_configure():
     # Whatever else runs on the machine of these tests is no neighbour here.
-    from fastdiff.measure import telemetry
+    from fastdiff.instruments import telemetry
     if not os.environ.get("NEIGHBOURS_COUNT"):
         telemetry.OTHERS_LIMIT = telemetry.STEAL_LIMIT = 2.0
     # Calls of a tenth of a second scatter more than those that the declared budget was measured on.
     from dataclasses import replace
-    from fastdiff.judge import noise
+    from fastdiff.compare import noise
     wide = replace(noise.DECLARED["cpu"], latency_sd=0.12, ladder_sd=0.15, first_call_sd=0.45)
     noise.DECLARED["cpu"] = wide
 

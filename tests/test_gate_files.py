@@ -106,7 +106,7 @@ def test_a_broken_graph_and_a_second_compilation_fail(project: Path, tmp_path: P
         .replace(
             "    return ladder",
             "    for name in ('breaking', 'again'):\n"
-            "        from fastdiff.recipes import Compile\n"
+            "        from fastdiff.stages.recipe import Compile\n"
             "        ladder = ladder.extend(name, 'compiled', follows='sdpa', channels_last=True,\n"
             "            compile=Compile(decoder=False))\n"
             "    return ladder",

@@ -20,14 +20,15 @@ SDXL = next(model for model in CATALOGUE if model.name == "sdxl")
 LOAD = """
 import json, sys
 from dataclasses import replace
-from fastdiff.models import CATALOGUE, WeightsError
+from fastdiff.models import CATALOGUE
+from fastdiff.record.errors import UserError
 from fastdiff.models.loading import load
 model = next(model for model in CATALOGUE if model.name == "sdxl").with_weights("hub")
 try:
     pipeline = load(model, "bfloat16", *sys.argv[1:])
     print(json.dumps({part: str(getattr(pipeline, part).dtype) for part in ("unet", "vae", "text_encoder_2")}
                      | {"vae_class": type(pipeline.vae).__name__, "blocks": pipeline.vae.config.block_out_channels}))
-except WeightsError as error:
+except UserError as error:
     print(json.dumps({"refused": str(error)}))
 """
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fastdiff.judge import noise, policy, verdicts
-from fastdiff.judge.estimates import Estimate, centre, estimate, exact
-from fastdiff.judge.gate import comparisons_of
-from fastdiff.judge.looks import TRIALS as LOOKS
-from fastdiff.judge.looks import Looks, seems_slow
+from fastdiff.compare import noise, policy, verdicts
+from fastdiff.compare.estimates import Estimate, centre, estimate, exact
+from fastdiff.compare.gate import comparisons_of
+from fastdiff.compare.looks import TRIALS as LOOKS
+from fastdiff.compare.looks import Looks, seems_slow
 from fastdiff.record.run import Device, Noise, Round, Run, StageRecord
 
 SECONDS_OF_A_CALL = st.floats(1e-3, 1e3)
@@ -154,7 +154,7 @@ def test_swapping_the_sides_swaps_slow_and_fast(one: float, other: float, sd: fl
 
 
 def test_torch_and_pytest_stay_outside() -> None:
-    loaded = "import sys, fastdiff.judge.gate, fastdiff.judge.policy; print({'torch', 'pytest'} & set(sys.modules))"
+    loaded = "import sys, fastdiff.compare.gate, fastdiff.compare.policy; print({'torch', 'pytest'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from fastdiff.judge import noise, policy
-from fastdiff.judge.gate import Judgement, comparisons_of, judge_run
-from fastdiff.judge.looks import Looks
-from fastdiff.judge.verdicts import Verdict, fails
+from fastdiff.compare import noise, policy
+from fastdiff.compare.gate import Judgement, comparisons_of, judge_run
+from fastdiff.compare.looks import Looks
+from fastdiff.compare.verdicts import Verdict, fails
 from fastdiff.record.run import Acceptance, Baseline, Components, Device, Memory, Round, Run, StageRecord
 
 POLICY = replace(policy.CPU, latency=0.15, ladder=0.15)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fastdiff.judge import noise
+from fastdiff.compare import noise
 from fastdiff.record.run import Device, Round, Run, StageRecord
 
 BOX = Device("box", "cpu", "a box")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdiff.judge import pairs as judge
-from fastdiff.judge.policy import default
-from fastdiff.judge.verdicts import AMBIGUOUS, FAST, SAME, SLOW, decide
+from fastdiff.compare import pairs as judge
+from fastdiff.compare.policy import default
+from fastdiff.compare.verdicts import AMBIGUOUS, FAST, SAME, SLOW, decide
 from fastdiff.record.pairs import Pair
 from fastdiff.record.run import Round, StageRecord
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fastdiff.judge import policy
-from fastdiff.recipes import RecipeError
+from fastdiff.compare import policy
+from fastdiff.record.errors import UserError
 
 TABLE = {
     "latency": 0.10,
@@ -31,7 +31,7 @@ def test_the_nearest_table_wins() -> None:
 def test_a_gpus_bands_are_narrower() -> None:
     assert policy.default("cpu") == policy.CPU
     assert policy.default("cuda").latency < policy.default("cpu").latency
-    with pytest.raises(RecipeError, match="no kind of device is called 'mps'"):
+    with pytest.raises(UserError, match="no kind of device is called 'mps'"):
         policy.default("mps")
 
 
@@ -61,7 +61,7 @@ WRONG: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("table", "sentence"), WRONG, ids=[sentence for _, sentence in WRONG])
 def test_a_wrong_table(table: Any, sentence: str) -> None:
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         policy.check(table, ["shapes", "sdxl"], ["sdpa", "int8"])
     assert sentence in str(error.value)
 

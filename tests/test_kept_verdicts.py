@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kept import variants
 
-from fastdiff.judge import gate, pairs
-from fastdiff.judge.looks import NO_SECOND_LOOK, Looks
-from fastdiff.judge.policy import default
-from fastdiff.judge.verdicts import fails
+from fastdiff.compare import gate, pairs
+from fastdiff.compare.looks import NO_SECOND_LOOK, Looks
+from fastdiff.compare.policy import default
+from fastdiff.compare.verdicts import fails
 from fastdiff.record import files
 from fastdiff.record import pairs as kept_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fastdiff.judge.gate import Judgement
+    from fastdiff.compare.gate import Judgement
 
 DECIDED = variants.HERE / "verdicts.json"
 ITSELF = "sdpa takes 1.0 times as long"

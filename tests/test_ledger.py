@@ -11,26 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.experiments.second_look import LookError, look
-from fastdiff.judge import verdicts
-from fastdiff.judge.estimates import estimate
-from fastdiff.judge.gate import Judgement
-from fastdiff.judge.looks import TRIALS
-from fastdiff.judge.policy import CPU
-from fastdiff.ledger import Ledger
-from fastdiff.recipes import Compile, Recipe
+from fastdiff.compare import verdicts
+from fastdiff.compare.estimates import estimate
+from fastdiff.compare.gate import Judgement
+from fastdiff.compare.looks import TRIALS
+from fastdiff.compare.policy import CPU
+from fastdiff.experiments.second_look import look
+from fastdiff.plugin.ledger import Ledger
 from fastdiff.record import baselines, files
-from fastdiff.record.run import (
-    EMULATED_HERE,
-    MEASURED,
-    SKIPPED,
-    Acceptance,
-    Baseline,
-    Device,
-    Round,
-    Run,
-    StageRecord,
-)
+from fastdiff.record.errors import UserError
+from fastdiff.record.run import EMULATED_HERE, MEASURED, SKIPPED, Acceptance, Baseline, Device, Round, Run, StageRecord
+from fastdiff.stages.recipe import Compile, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,5 +125,5 @@ def test_a_fresh_process_is_to_do_the_same_work(
         return subprocess.CompletedProcess([], 0, "run file: run.json\n", "")
 
     monkeypatch.setattr(subprocess, "run", done)
-    with pytest.raises(LookError, match=re.escape(sentence)) if sentence else nullcontext():
+    with pytest.raises(UserError, match=re.escape(sentence)) if sentence else nullcontext():
         assert look("test_latency.py::test", first, [], tmp_path, tmp_path).rounds == first.rounds

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from here import HERE
 
-from fastdiff.measure.live import LiveStage, Reference
-from fastdiff.recipes import LADDER
+from fastdiff.stages.published import LADDER
+from fastdiff.trial.live import LiveStage, Reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def test_first_call_is_measured_apart(live: LiveStage) -> None:
 
 
 def test_the_first_stage_of_a_process_opens_it(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastdiff.measure.live._DONE", set())
+    monkeypatch.setattr("fastdiff.trial.live._DONE", set())
 
     def opening(name: str = "fp32", *, fails: bool = False) -> tuple[str, ...] | None:
         stage = LiveStage(tiny, HERE[name], "cpu", tiny.request, rounds=1)
@@ -75,7 +75,7 @@ def test_the_first_stage_of_a_process_opens_it(tiny: Model, monkeypatch: pytest.
     assert opening(fails=True) is None, "who failed may have paid for a part of it: nobody knows"
     assert [opening(), opening()] == [("compute",), ()]
     assert [opening("compile"), opening("compile"), opening()] == [("compile",), (), ()]
-    monkeypatch.setattr("fastdiff.measure.live._DONE", set())
+    monkeypatch.setattr("fastdiff.trial.live._DONE", set())
     assert [opening("compile"), opening()] == [("compile", "compute"), ()]
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.measure import components
-from fastdiff.measure.boundaries import DECODE, DENOISING, REST, TEXT, boundaries
+from fastdiff.instruments import components
+from fastdiff.instruments.boundaries import DECODE, DENOISING, REST, TEXT, boundaries
 from fastdiff.models.libraries import torch
 
 if TYPE_CHECKING:
-    from fastdiff.measure.live import LiveStage
+    from fastdiff.trial.live import LiveStage
 
 pytestmark = pytest.mark.alone
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from here import HERE, NATIVE
 
-from fastdiff.measure import components, counts, fingerprint, memory
-from fastdiff.measure.live import LiveStage, graph_failed, out_of_memory
-from fastdiff.models import MemoryShortError
+from fastdiff.instruments import components, counts, fingerprint, memory
 from fastdiff.models.libraries import torch
+from fastdiff.record.errors import UserError
+from fastdiff.trial.live import LiveStage, graph_failed, out_of_memory
 
 if TYPE_CHECKING:
     from fastdiff.models import Model
@@ -27,8 +27,8 @@ PROCESSES = 3
 
 COUNT = """
 import json, sys
-from fastdiff.measure import counts, memory
-from fastdiff.measure.live import LiveStage
+from fastdiff.instruments import counts, memory
+from fastdiff.trial.live import LiveStage
 from fastdiff.models import Model, Request
 from here import HERE
 model = Model("tiny", "StableDiffusionXLPipeline", sys.argv[1], Request("a red circle", steps=2, size=64, guidance=4.0))
@@ -140,7 +140,7 @@ def test_trouble_inside_inductor_is_told_by_its_cause() -> None:
 
     full = InductorError(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), None)
     assert out_of_memory(full)
-    assert out_of_memory(MemoryShortError("only 3 GB are free")), "fastdiff's own refusal is one too"
+    assert out_of_memory(UserError("only 3 GB are free")), "fastdiff's own refusal is one too"
     assert graph_failed(InductorError(ValueError("no lowering"), None))
     assert not graph_failed(ValueError("of our own"))
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fastdiff.host import environment as module
 from fastdiff.host import processor
+from fastdiff.host.environment import device_name, device_slug, environment, visible
 from fastdiff.host.processor import choosing, emulated
-from fastdiff.measure import environment as module
-from fastdiff.measure.environment import device_name, device_slug, environment, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,7 @@ def test_libraries_loaded_beforehand_have_names_without_folders(monkeypatch: pyt
 
 def test_torch_is_described_but_not_imported() -> None:
     code = (
-        "import json, sys; from fastdiff.measure.environment import environment; first = environment('cpu');"
+        "import json, sys; from fastdiff.host.environment import environment; first = environment('cpu');"
         "assert 'torch' not in sys.modules; import torch; print(json.dumps([first, environment('cpu')]))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

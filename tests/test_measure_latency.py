@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fastdiff.measure.boundaries import DECODE, DENOISING, REST, TEXT
-from fastdiff.measure.latency import CAP_CALLS, DeviceTimer, settle
+from fastdiff.instruments.boundaries import DECODE, DENOISING, REST, TEXT
+from fastdiff.instruments.latency import CAP_CALLS, DeviceTimer, settle
 
 pytestmark = pytest.mark.alone
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.measure import memory
+from fastdiff.instruments import memory
 from fastdiff.models.libraries import torch
 
 if TYPE_CHECKING:
-    from fastdiff.measure.live import LiveStage
+    from fastdiff.trial.live import LiveStage
 
 BALLAST_BYTES = 32 * 2**20
 """More than the tiny model needs anywhere."""

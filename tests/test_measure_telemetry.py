@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pynvml
 import pytest
 
-from fastdiff.measure import telemetry
-from fastdiff.measure.telemetry import Cpu, Gpu, Watch
+from fastdiff.instruments import telemetry
+from fastdiff.instruments.telemetry import Cpu, Gpu, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

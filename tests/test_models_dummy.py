@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.models import MemoryShortError, Request, dummy
+from fastdiff.models import Request, dummy
 from fastdiff.models.architectures import ARCHITECTURES, TWINS, Architecture
 from fastdiff.models.libraries import torch
 from fastdiff.models.tokenizers import tokenizer
 from fastdiff.optimize.quantization import worth_int8, worth_linear
 from fastdiff.quality.metrics import likeness
 from fastdiff.quality.tripwires import tripped
-from fastdiff.recipes import LOSSLESS, QUANTIZED
+from fastdiff.record.errors import UserError
+from fastdiff.stages.budgets import LOSSLESS, QUANTIZED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,7 +243,7 @@ def test_weights_that_do_not_fit_are_refused_before_one_is_drawn(
     drawn: list[str] = []
     monkeypatch.setattr(dummy, "_draw", lambda weight, name, *_: drawn.append(name))
     said = r"in float32 plus one call need about 0\.0 GB of memory; only 0\.0 GB are free\. .* --fastdiff-weights twin"
-    with pytest.raises(MemoryShortError, match=said) if refused else nullcontext():
+    with pytest.raises(UserError, match=said) if refused else nullcontext():
         dummy.assemble(TWINS["sdxl"], "float32", "cpu")
     assert bool(drawn) is not refused
 

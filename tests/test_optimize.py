@@ -20,13 +20,14 @@ from torch._dynamo import config as dynamo
 from torch._inductor import config as inductor
 
 from fastdiff.host import allocator
-from fastdiff.measure import fingerprint
-from fastdiff.measure.live import LiveStage
+from fastdiff.instruments import fingerprint
 from fastdiff.models.libraries import torch
-from fastdiff.models.loading import WeightsError
-from fastdiff.optimize import DeviceError, build, noise, precision, switches
+from fastdiff.optimize import build, noise, precision, switches
 from fastdiff.quality.metrics import likeness
-from fastdiff.recipes import LADDER, PUBLISHED_FLAGS, Compile, Recipe, RecipeError
+from fastdiff.record.errors import UserError
+from fastdiff.stages.published import LADDER
+from fastdiff.stages.recipe import PUBLISHED_FLAGS, Compile, Recipe
+from fastdiff.trial.live import LiveStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,7 +107,7 @@ def test_load_time_is_measured(tiny: Model) -> None:
     ],
 )
 def test_the_cpu_refuses_what_it_cannot_do(tiny: Model, untouched: None, recipe: Recipe, words: str) -> None:
-    with pytest.raises(RecipeError, match=words) as refusal:
+    with pytest.raises(UserError, match=words) as refusal:
         build(tiny, recipe, "cpu")
     sentence = str(refusal.value)
     assert "\n" not in sentence
@@ -207,7 +208,7 @@ def test_weights_that_are_not_to_be_had(
     tiny: Model, tmp_path: Path, untouched: None, spoil: Callable[[Model, Path], tuple[Model, Recipe]]
 ) -> None:
     model, recipe = spoil(tiny, tmp_path)
-    with pytest.raises(WeightsError) as error:
+    with pytest.raises(UserError) as error:
         build(model, recipe, "cpu")
     assert "\n" not in str(error.value)
     with build(tiny, EAGER["fp32"], "cpu") as built:
@@ -215,13 +216,13 @@ def test_weights_that_are_not_to_be_had(
 
 
 def test_a_model_without_a_tiny_autoencoder_is_no_fault_of_its_weights(tiny: Model, untouched: None) -> None:
-    with pytest.raises(RecipeError, match=r"'tiny' has no tiny autoencoder; set autoencoder = \"own\"\.$"):
+    with pytest.raises(UserError, match=r"'tiny' has no tiny autoencoder; set autoencoder = \"own\"\.$"):
         build(tiny, Recipe(autoencoder="tiny"), "cpu")
 
 
 def test_a_flag_that_this_torch_does_not_have(tiny: Model, untouched: None) -> None:
     flags = (("epilogue_fusion", False), ("no_such_flag", True))
-    with pytest.raises(switches.UnknownSwitch, match=r"no switch called 'inductor\.no_such_flag'"):
+    with pytest.raises(switches.UserError, match=r"no switch called 'inductor\.no_such_flag'"):
         build(tiny, replace(LADDER["compile"].recipe, compile=Compile(flags=flags)), "cpu")
     assert inductor.epilogue_fusion
     with build(tiny, EAGER["fp32"], "cpu") as built:
@@ -494,5 +495,5 @@ def quantized(linear: Any) -> bool:
 
 
 def test_a_device_that_is_not_there_is_one_sentence(tiny: Model) -> None:
-    with pytest.raises(DeviceError, match=r"sees \d+ CUDA devices, and cuda:77 was asked for; .*--fastdiff-device cpu"):
+    with pytest.raises(UserError, match=r"sees \d+ CUDA devices, and cuda:77 was asked for; .*--fastdiff-device cpu"):
         build(tiny, EAGER["fp32"], "cuda:77")

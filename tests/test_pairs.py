@@ -18,26 +18,27 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from here import HERE
 
-from fastdiff.experiments import pairs, sides
+from fastdiff.compare import pairs as judge_pairs
+from fastdiff.compare.pairs import first_calls
+from fastdiff.compare.policy import default
+from fastdiff.compare.verdicts import AMBIGUOUS, CHANGED, MORE, SAME, SLOW, VOID
+from fastdiff.experiments import pairs
 from fastdiff.experiments.ab import MOST_FAILURES, Answer, Question, ask
 from fastdiff.experiments.environments import Environment
 from fastdiff.experiments.pairs import Work
 from fastdiff.experiments.sessions import failing
-from fastdiff.experiments.sides import SideError, SideProcess
-from fastdiff.judge import pairs as judge_pairs
-from fastdiff.judge.pairs import first_calls
-from fastdiff.judge.policy import default
-from fastdiff.judge.verdicts import AMBIGUOUS, CHANGED, MORE, SAME, SLOW, VOID
 from fastdiff.models import CATALOGUE
-from fastdiff.recipes import LADDER, RecipeError
 from fastdiff.record import pairs as record
-from fastdiff.record.checks import RecordError
+from fastdiff.record.errors import UserError
 from fastdiff.report.progress import Progress
+from fastdiff.stages.published import LADDER
+from fastdiff.trial import process as sides
+from fastdiff.trial.process import SideProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastdiff.judge.policy import Policy
+    from fastdiff.compare.policy import Policy
 
 WORKER = """
 import json, os, random, sys, time
@@ -72,7 +73,7 @@ for line in sys.stdin:
     if trouble == "memory" and int(Path(os.environ["PIDS"], "crowd").read_text() or 0) > 1:
         answer = {"error": "OutOfMemoryError: it is full", "memory": True}
     elif trouble == "refuse":
-        answer = {"error": "RecipeError: not here"}
+        answer = {"error": "UserError: not here"}
     elif do == "build":
         answer = {"record": record, "environment": said.get("environment", {}), "packages": said.get("packages", {}),
                   "unapplied": said.get("unapplied", [])}
@@ -240,7 +241,7 @@ def test_turns_are_taken_in_whole_blocks_and_begun_by_chance(world: World) -> No
     assert all(len(pair.old.rounds) == len(pair.new.rounds) == 40 for pair in pairs)
     assert {len(pair.starts) for pair in pairs} == {20}
     assert set("".join(pair.starts for pair in pairs)) == {"o", "n"}
-    with pytest.raises(RecipeError, match="7 calls a side do not make whole turns"):
+    with pytest.raises(UserError, match="7 calls a side do not make whole turns"):
         world.question({}, {}, calls=7)
 
 
@@ -258,7 +259,7 @@ def test_what_was_kept_reads_back(world: World) -> None:
         ({"build": "die"}, r"new \(\.\) ended with 3 when asked to build; its last words: .*the last words of build"),
         ({"call": "killed"}, r"new \(\.\) was killed by SIGKILL when asked to call"),
         ({"warm_up": "nonsense"}, r"new \(\.\) answered nonsense when asked to warm up: 'this is no JSON'"),
-        ({"examine": "refuse"}, r"new \(\.\) cannot examine: RecipeError: not here"),
+        ({"examine": "refuse"}, r"new \(\.\) cannot examine: UserError: not here"),
         ({"seconds": -1.0}, r"new \(\.\) says that a call took -1.0 seconds"),
         ({"seconds": "fast"}, r"new \(\.\) says that a call took 'fast' seconds"),
         ({"stage": 7}, r"new \(\.\) answered with a record that is none: .*stage is 7"),
@@ -335,7 +336,7 @@ def test_where_two_copies_do_not_fit_whole_processes_take_turns(world: World, mo
 
 
 def test_an_interpreter_that_is_none_is_one_sentence(world: World) -> None:
-    with pytest.raises(SideError, match=r"old: .*/nothing cannot be started \(No such file or directory\)"):
+    with pytest.raises(UserError, match=r"old: .*/nothing cannot be started \(No such file or directory\)"):
         SideProcess("old", world.root / "nothing", {})
 
 
@@ -460,7 +461,7 @@ def test_an_environment_that_changed_in_the_middle_is_refused(world: World, monk
     path = answer.path
     stopped = replace(answer.experiment, pairs=answer.experiment.pairs[:1], complete=False)
     record.write(path, replace(stopped, old=replace(stopped.old, packages={"torch": "0"})))
-    with pytest.raises(RecordError, match=r"old \(torch==1\) changed .* \(torch: 0 -> 1\); add --fresh to begin"):
+    with pytest.raises(UserError, match=r"old \(torch==1\) changed .* \(torch: 0 -> 1\); add --fresh to begin"):
         world.ask({"packages": {"torch": "1"}}, {}, most_pairs=3)
 
 
@@ -506,17 +507,17 @@ def test_a_strange_file_is_one_sentence(world: World, change: Any, sentence: str
     whole = json.loads(path.read_text())
     change(whole[record.KEY])
     path.write_text(json.dumps(whole))
-    with pytest.raises(RecordError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         record.read(path)
 
 
 def test_half_a_file_and_a_run_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "half.json"
     path.write_text('{"fastdiff-ab": {"dev')
-    with pytest.raises(RecordError, match="not whole JSON"):
+    with pytest.raises(UserError, match="not whole JSON"):
         record.read(path)
     path.write_text('{"fastdiff": {}}')
-    with pytest.raises(RecordError, match="is no paired experiment"):
+    with pytest.raises(UserError, match="is no paired experiment"):
         record.read(path)
 
 
@@ -525,7 +526,7 @@ def test_a_full_disk_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(record, "write_text", full)
-    with pytest.raises(RecordError, match=r"cannot be written \(No space left on device\); make room"):
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); make room"):
         world.ask({}, {})
     assert not world.survivors
 

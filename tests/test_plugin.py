@@ -151,8 +151,8 @@ class TestTroubles:
     CONFTEST = """
 import numpy as np
 import pytest
-import fastdiff.recipes
-from fastdiff.recipes import ladder, stage
+import fastdiff.stages
+from fastdiff.stages.ladder import ladder, stage
 
 def pytest_fastdiff_ladder(ladder, model):
     if model.name == "twin":
@@ -164,7 +164,7 @@ def pytest_fastdiff_ladder(ladder, model):
     return ladder
 
 def pytest_collection_finish(session):
-    from fastdiff.measure import live
+    from fastdiff.trial import live
     from fastdiff.models.libraries import torch
 
     build, call = live.build, live.LiveStage.call
@@ -347,7 +347,7 @@ def test_interrupt_leaves_what_was_measured(project: Path, tmp_path: Path) -> No
         project,
         tmp_path,
         "import os, signal\n"
-        "from fastdiff.measure import live\n"
+        "from fastdiff.trial import live\n"
         "after_round, seen = live.LiveStage.after_round, []\n"
         "def stop(self):\n"
         "    after_round(self)\n"
@@ -377,7 +377,7 @@ def test_interrupt_before_the_first_sample_leaves_a_run_file(project: Path, tmp_
     interrupted = with_conftest(
         project,
         tmp_path,
-        "from fastdiff.measure import live\n"
+        "from fastdiff.trial import live\n"
         "def stop(self):\n    raise KeyboardInterrupt\n"
         "def pytest_collection_finish(session):\n    live.LiveStage.before_round = stop\n",
     )

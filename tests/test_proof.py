@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from here import HERE
 
-from fastdiff.measure import fingerprint
-from fastdiff.measure.fingerprint import Compilation, Fingerprint
-from fastdiff.measure.live import LiveStage
-from fastdiff.measure.proof import assert_applied, assert_steady, unapplied
+from fastdiff.instruments import fingerprint
+from fastdiff.instruments.fingerprint import Compilation, Fingerprint
+from fastdiff.instruments.proof import assert_applied, assert_steady, unapplied
 from fastdiff.models.libraries import torch
 from fastdiff.optimize import attention, build, fusion, layout, quantization
-from fastdiff.recipes import LADDER, Compile, Recipe, Stage
+from fastdiff.stages.ladder import Stage
+from fastdiff.stages.published import LADDER
+from fastdiff.stages.recipe import Compile, Recipe
+from fastdiff.trial.live import LiveStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,7 +226,7 @@ def test_compilation_that_somebody_switched_off(tiny: Model, switch: str) -> Non
     """
     script = f"""
 import json, sys
-from fastdiff.measure.live import LiveStage
+from fastdiff.trial.live import LiveStage
 from fastdiff.models import Model, Request
 from here import HERE
 

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from fastdiff.cli import app
 from fastdiff.experiments import published
 from fastdiff.record import pictures
-from fastdiff.record.checks import RecordError
+from fastdiff.record.errors import UserError
 from fastdiff.record.run import Memory, Round, StageRecord
 from fastdiff.report import published as results
 
@@ -305,7 +305,7 @@ def test_a_path_that_was_not_compiled(tiny: Model, tmp_path: Path, monkeypatch: 
 
 
 def test_a_black_picture(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastdiff.measure.live import LiveStage
+    from fastdiff.trial.live import LiveStage
 
     monkeypatch.setattr(LiveStage, "images", property(lambda live: np.zeros((1, 64, 64, 3))))
     done = run(tiny, tmp_path)
@@ -322,7 +322,7 @@ def test_what_was_there_survives_a_failure(tiny: Model, measured: Path, monkeypa
 
 
 def broken(*_: object) -> float:
-    raise published.RunError("the machine went away.")
+    raise published.UserError("the machine went away.")
 
 
 # -- Ctrl-C -----------------------------------------------------------------------------------------------------------
@@ -370,7 +370,7 @@ def test_ctrl_c_keeps_the_rounds(tiny: Model, measured: Path, tmp_path: Path, mo
 def test_ctrl_c_after_the_last_round_keeps_them_all(
     tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fastdiff.measure.live import LiveStage
+    from fastdiff.trial.live import LiveStage
 
     def interrupted(_: LiveStage) -> None:
         raise KeyboardInterrupt
@@ -393,7 +393,7 @@ def test_ctrl_c_before_there_are_enough_rounds(
 
 def test_rounds_of_something_else_are_not_kept(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recompilation in the rounds is no less wrong when Ctrl-C follows it."""
-    from fastdiff.measure.live import LiveStage
+    from fastdiff.trial.live import LiveStage
 
     rounds = rounds_until_ctrl_c(3)
 
@@ -643,7 +643,7 @@ def test_every_half_written_file_is_refused(ladder: Path) -> None:
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(RecordError, match=r"d\.csv"):
+        with pytest.raises(UserError, match=r"d\.csv"):
             results.read(ladder, ladder / "none")
 
 
@@ -676,13 +676,13 @@ def test_a_strange_file_is_refused_by_its_name(ladder: Path, content: Any, sente
 )
 def test_numbers_are_looked_at(ladder: Path, changes: dict[str, str], sentence: str) -> None:
     original(ladder / "strange.csv", **changes)
-    with pytest.raises(RecordError, match=rf"strange\.csv: row 2 .+{sentence}"):
+    with pytest.raises(UserError, match=rf"strange\.csv: row 2 .+{sentence}"):
         results.read(ladder, ladder / "none")
 
 
 def test_a_row_twice_is_refused(ladder: Path) -> None:
     (ladder / "copy.csv").write_bytes((ladder / "a.csv").read_bytes())
-    with pytest.raises(RecordError, match=r"a\.csv and .*copy\.csv hold the same row"):
+    with pytest.raises(UserError, match=r"a\.csv and .*copy\.csv hold the same row"):
         results.read(ladder, ladder / "none")
 
 

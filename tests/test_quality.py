@@ -10,9 +10,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from fastdiff.quality.metrics import TILE, Likeness, likeness
 from fastdiff.quality.parity import assert_parity, assert_sound
 from fastdiff.quality.tripwires import tripped
-from fastdiff.recipes import ImageBudget
+from fastdiff.record.budget import Budget
 
-BUDGET = ImageBudget(ssim=0.95, worst_tile=0.8, measured="on paper")
+BUDGET = Budget(ssim=0.95, worst_tile=0.8, measured="on paper")
 
 
 def textured(height: int = 512, width: int | None = None, pictures: int = 1, seed: int = 0) -> np.ndarray:

@@ -10,25 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastdiff.configuration import configured
 from fastdiff.models import Model, Request
-from fastdiff.recipes import (
-    LADDER,
-    LOSSLESS,
-    PUBLISHED_FLAGS,
-    QUANTIZED,
-    TECHNIQUES,
-    Compile,
-    EmulatedError,
-    ImageBudget,
-    Ladder,
-    Recipe,
-    RecipeError,
-    Stage,
-    ladder,
-    stage,
-    without_instructions,
-)
+from fastdiff.record.budget import Budget
+from fastdiff.record.errors import UserError
+from fastdiff.stages.budgets import LOSSLESS, QUANTIZED
+from fastdiff.stages.ladder import Ladder, Stage, ladder, stage, without_instructions
+from fastdiff.stages.published import LADDER
+from fastdiff.stages.recipe import PUBLISHED_FLAGS, Compile, Recipe
+from fastdiff.stages.techniques import TECHNIQUES
+from fastdiff.stages.toml import configured
 
 NAMES = ("fp32", "bf16", "sdpa", "compile", "fused-qkv", "int8")
 COMPILED = LADDER["compile"].recipe
@@ -43,7 +33,7 @@ ADDED = {
 """Which fields of the recipe a published stage changes, against the one that it follows."""
 
 
-def one_sentence(error: pytest.ExceptionInfo[RecipeError], *words: str) -> str:
+def one_sentence(error: pytest.ExceptionInfo[UserError], *words: str) -> str:
     """The message, after a look at what every refusal has: one line, a full stop, and the words that matter."""
     said = str(error.value)
     assert "\n" not in said
@@ -175,7 +165,7 @@ def test_data_is_frozen_and_compared_by_value(data: Any, field: str) -> None:
 def test_impossible_recipes_are_refused_when_they_are_made(
     kind: type[Recipe] | type[Compile], changes: dict[str, Any], words: tuple[str, ...]
 ) -> None:
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         kind(**changes)
     assert mends(one_sentence(error, *words))
 
@@ -190,13 +180,13 @@ def test_possible_neighbours_of_the_refused_ones() -> None:
 
 
 def test_a_ladder_needs_a_stage() -> None:
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         ladder()
     one_sentence(error, "needs at least one stage")
 
 
 def test_two_stages_of_one_name_are_refused() -> None:
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         Ladder((LADDER["fp32"], LADDER["fp32"]))
     assert mends(one_sentence(error, "'fp32'", "rename"))
 
@@ -207,7 +197,7 @@ def test_two_stages_of_one_name_are_refused() -> None:
     ids=["never", "later", "itself"],
 )
 def test_a_stage_follows_an_earlier_one(stages: tuple[Stage, ...]) -> None:
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         Ladder(stages)
     assert mends(one_sentence(error, "follows", "before"))
 
@@ -245,7 +235,7 @@ def test_a_cpu_changes_nothing_where_nothing_is_compiled(name: str) -> None:
 )
 def test_a_cpu_refuses_what_it_cannot_do(recipe: Recipe, words: tuple[str, ...]) -> None:
     assert recipe.on("cuda") == recipe
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         recipe.on("cpu")
     assert mends(one_sentence(error, *words))
 
@@ -303,7 +293,7 @@ def test_a_stage_about_more_than_its_dtype_keeps_the_rest() -> None:
 def test_a_cpu_refuses_what_it_only_emulates(recipe: Recipe, emulated: tuple[str, ...], words: tuple[str, ...]) -> None:
     assert recipe.on("cpu")
     assert recipe.on("cuda", emulated=()), "of a GPU nothing is emulated"
-    with pytest.raises(EmulatedError) as error:
+    with pytest.raises(UserError) as error:
         recipe.on("cpu", emulated=emulated)
     assert mends(one_sentence(error, *words))
 
@@ -339,7 +329,7 @@ def test_what_is_compared_with_a_stage_that_is_skipped_is_compared_with_what_tha
 
 def test_what_is_impossible_anyway_is_refused_for_that() -> None:
     recipe = Recipe(dtype="bfloat16", attention="sdpa", quantize="int4-weight-only")
-    with pytest.raises(RecipeError, match="has kernels for CUDA devices only"):
+    with pytest.raises(UserError, match="has kernels for CUDA devices only"):
         recipe.on("cpu", emulated=("bfloat16", "int8"))
 
 
@@ -347,13 +337,13 @@ def test_what_is_impossible_anyway_is_refused_for_that() -> None:
 
 
 def test_unknown_stage_is_answered_with_the_nearest() -> None:
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         LADDER["fused_qkv"]
     one_sentence(error, "'fused_qkv'", "did you mean 'fused-qkv'?", *NAMES)
 
 
 def test_a_name_near_to_none_is_answered_with_all() -> None:
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         LADDER["zzzz"]
     assert "did you mean" not in one_sentence(error, "'zzzz'", ", ".join(NAMES))
 
@@ -396,7 +386,7 @@ def test_extend_follows_the_named_stage() -> None:
 
 
 def test_extend_takes_a_budget() -> None:
-    budget = ImageBudget(0.5, 0.4, "here")
+    budget = Budget(0.5, 0.4, "here")
     assert LADDER.extend("rough", "less", budget=budget)["rough"].budget == budget
 
 
@@ -417,7 +407,7 @@ def test_extend_with_a_known_name_keeps_its_place_and_its_predecessor() -> None:
     ids=["field", "combination", "follows"],
 )
 def test_extend_names_what_is_wrong(changes: dict[str, Any], words: tuple[str, ...]) -> None:
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         LADDER.extend("mine", "nothing", **changes)
     assert mends(one_sentence(error, *words))
 
@@ -443,7 +433,7 @@ def test_any_sequence_of_extends_leaves_a_ladder(steps: list[tuple[str, str | No
         before = grown.names
         try:
             grown = grown.extend(name, "anything", follows=follows, **changes)
-        except RecipeError as error:
+        except UserError as error:
             assert str(error).endswith(".")  # noqa: PT017  (a refusal is as good as a new stage)
         assert grown.names[: len(before)] == before
     assert len(set(grown.names)) == len(grown.names)
@@ -545,21 +535,21 @@ WRONG: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize(("table", "words"), WRONG.values(), ids=[what.replace(" ", "-") for what in WRONG])
 def test_a_wrong_table_is_one_sentence(table: Any, words: tuple[str, ...]) -> None:
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         configured(LADDER, {"mine": table})
     one_sentence(error, "'mine'", *words)
 
 
 def test_a_table_cannot_follow_a_later_table() -> None:
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(UserError) as error:
         configured(LADDER, tables('[one]\nfollows = "two"\n[two]'))
     one_sentence(error, "'two'")
 
 
-@pytest.mark.parametrize("kind", [Recipe, Compile, Model, Request, ImageBudget])
+@pytest.mark.parametrize("kind", [Recipe, Compile, Model, Request, Budget])
 def test_every_key_is_explained(kind: Any) -> None:
     told = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text(encoding="utf-8")
     for field in fields(kind):
         written = {field.name, field.name.replace("_", "-")}
-        if (kind, field.name) != (ImageBudget, "measured"):  # which is said of the shipped ones
+        if (kind, field.name) != (Budget, "measured"):  # which is said of the shipped ones
             assert any(re.search(rf"\b{name}\b", told) for name in written), field.name

@@ -15,17 +15,8 @@ from hypothesis import strategies as st
 
 from fastdiff.record import files
 from fastdiff.record.baselines import accepted, newest, next_path
-from fastdiff.record.checks import RecordError
-from fastdiff.record.files import (
-    next_run_path,
-    read,
-    read_baseline,
-    read_benchmarks,
-    runs,
-    write,
-    write_baseline,
-)
-from fastdiff.record.listings import baselines_text, runs_text
+from fastdiff.record.errors import UserError
+from fastdiff.record.files import next_run_path, read, read_baseline, read_benchmarks, runs, write, write_baseline
 from fastdiff.record.run import (
     MEASURED,
     SCHEMA,
@@ -42,7 +33,8 @@ from fastdiff.record.run import (
     StageRecord,
     WarmUp,
 )
-from fastdiff.record.table import aligned
+from fastdiff.report.columns import aligned
+from fastdiff.report.listings import baselines_text, runs_text
 
 DEVICE = Device("small-cpu-2-cores", "cpu", "Small CPU, 2 cores")
 TIMES = (0.40, 0.41, 0.42, 0.43, 0.44)
@@ -117,7 +109,7 @@ def path(tmp_path: Path) -> Path:
 
 def refused(path: Path, reader: Callable[[Path], object] = read) -> str:
     """The sentence, after a look at what all of them have."""
-    with pytest.raises(RecordError) as error:
+    with pytest.raises(UserError) as error:
         reader(path)
     said = str(error.value)
     assert str(path) in said
@@ -233,7 +225,7 @@ def test_a_full_disk_leaves_the_old_file_whole(path: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RecordError, match=r"cannot be written \(No space left on device\); the file that was .* whole"):
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); the file that was .* whole"):
         write(path, {}, a_run(outcome="slow"))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
@@ -251,23 +243,23 @@ def test_an_interruption_leaves_nothing_half_written(path: Path, monkeypatch: py
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file where the folder should be")
-    with pytest.raises(RecordError, match=r"runs/run\.json cannot be written .*; no part of it was left behind"):
+    with pytest.raises(UserError, match=r"runs/run\.json cannot be written .*; no part of it was left behind"):
         write(tmp_path / "runs" / "run.json", {}, a_run())
 
 
 def test_a_baseline_is_never_overwritten(tmp_path: Path) -> None:
     baseline = Baseline(a_run(), Acceptance("a", "now", "why", "r.json"))
     write_baseline(tmp_path / "0001_x.json", {}, baseline)
-    with pytest.raises(RecordError, match="File exists"):
+    with pytest.raises(UserError, match="File exists"):
         write_baseline(tmp_path / "0001_x.json", {}, baseline)
     assert [entry.name for entry in tmp_path.iterdir()] == ["0001_x.json"]
 
 
 def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
     broken = a_run(a_stage(quality=Quality("fp32", float("nan"), 0.9, None, False)))
-    with pytest.raises(RecordError, match=r"fastdiff\.stages\[0\]\.quality\.ssim is NaN; expected a finite number"):
+    with pytest.raises(UserError, match=r"fastdiff\.stages\[0\]\.quality\.ssim is NaN; expected a finite number"):
         write(tmp_path / "run.json", {}, broken)
-    with pytest.raises(RecordError, match=r"pytest-benchmark's part is no JSON: .*nan"):
+    with pytest.raises(UserError, match=r"pytest-benchmark's part is no JSON: .*nan"):
         write(tmp_path / "run.json", {"extra": float("nan")}, a_run())
     assert list(tmp_path.iterdir()) == []
 
@@ -437,14 +429,14 @@ def test_a_baseline_of_the_old_kind_is_to_be_removed_not_restored(tmp_path: Path
     whole = json.loads((tmp_path / "0001_a.json").read_text())
     whole["fastdiff"]["schema"] = 1
     (tmp_path / "0001_a.json").write_text(json.dumps(whole))
-    with pytest.raises(RecordError, match=r"0001_a\.json: made with schema 1, .* remove the file and measure again\.$"):
+    with pytest.raises(UserError, match=r"0001_a\.json: made with schema 1, .* remove the file and measure again\.$"):
         newest(tmp_path)
 
 
 def test_no_older_baseline_stands_in_for_a_broken_one(tmp_path: Path) -> None:
     keep(tmp_path, "0001_a.json")
     (tmp_path / "0002_b.json").write_text("{")
-    with pytest.raises(RecordError, match=r"0002_b\.json: this is not whole JSON"):
+    with pytest.raises(UserError, match=r"0002_b\.json: this is not whole JSON"):
         newest(tmp_path)
 
 
@@ -455,7 +447,7 @@ def test_no_older_baseline_stands_in_for_a_broken_one(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_has_no_list(tmp_path: Path, listed: Callable[[Path], list[str]]) -> None:
     (tmp_path / "file").write_text("")
     for root in (tmp_path / "nowhere", tmp_path / "file"):
-        with pytest.raises(RecordError, match=rf"there is no folder {root}; .+ --root FOLDER"):
+        with pytest.raises(UserError, match=rf"there is no folder {root}; .+ --root FOLDER"):
             listed(root)
     (said,) = listed(tmp_path)
     assert "; do: " in said, "a project without runs is no mistake"

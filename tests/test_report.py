@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastdiff.judge.gate import Judgement
-from fastdiff.judge.verdicts import Verdict
+from fastdiff.compare.gate import Judgement
+from fastdiff.compare.verdicts import Verdict
 from fastdiff.report import progress, verdicts
 from fastdiff.report.ladder import HEADINGS, Rung, markdown, rows, text
 from fastdiff.report.progress import Progress

@@ -16,18 +16,16 @@ import pytest
 import warm
 from test_pairs import source as source
 
+from fastdiff.compare.verdicts import SAME, SLOW, VOID
 from fastdiff.experiments import questions, sessions
-from fastdiff.experiments.bisect import BisectError
-from fastdiff.experiments.environments import CreationError, Environment
-from fastdiff.experiments.errors import ExperimentError
+from fastdiff.experiments.environments import Environment
 from fastdiff.experiments.questions import Asked
 from fastdiff.experiments.sessions import Session, failing
-from fastdiff.faults import parse
-from fastdiff.judge.verdicts import SAME, SLOW, VOID
-from fastdiff.recipes import RecipeError
 from fastdiff.record import calibration as calibrations
+from fastdiff.record.errors import UserError
 from fastdiff.report import bisection, pairs
 from fastdiff.report.progress import Progress
+from fastdiff.trial.faults import parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,9 +93,7 @@ def test_what_is_emulated_is_left_out_and_refused_where_it_is_named(
     climbed = [answer.experiment.stage.removeprefix("shapes-") for answer in answers]
     assert climbed == ["fp32", "sdpa", "compile", "fused-qkv"]
     for asked in (replace(few, stages=("sdpa", "bf16")), replace(few, stages=("sdpa",), old_stage="bf16")):
-        with pytest.raises(
-            RecipeError, match=r"^bf16: this CPU has no instructions for bfloat16 .* --fastdiff-emulate"
-        ):
+        with pytest.raises(UserError, match=r"^bf16: this CPU has no instructions for bfloat16 .* --fastdiff-emulate"):
             session.compare(asked, side(tmp_path), side(tmp_path))
     emulating = replace(few, stages=("bf16",), emulate=True)
     (answer,) = session.compare(emulating, side(tmp_path), side(tmp_path))
@@ -127,7 +123,7 @@ def test_a_comparison_that_measured_nothing_fails(session: Session, tmp_path: Pa
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(session: Session, asked: Asked, sentence: str) -> None:
-    with pytest.raises(RecipeError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         session.compare(asked, ["."], ["."])
 
 
@@ -172,7 +168,7 @@ def test_what_cannot_be_asked_makes_no_environment(
         raise AssertionError("gigabytes were installed for a misspelt stage")
 
     monkeypatch.setattr(sessions, "ready", made)
-    with pytest.raises(RecipeError, match="did you mean 'sdpa'"):
+    with pytest.raises(UserError, match="did you mean 'sdpa'"):
         session.compare(Asked(stages=("sdpaa",)), ["torch==2.12.1"], ["."])
 
 
@@ -212,7 +208,7 @@ def test_half_a_calibration_promises_nothing(session: Session, tmp_path: Path, m
         return replace(found, experiment=replace(found.experiment, complete=False, failures=("new died",)))
 
     monkeypatch.setattr(Session, "answer", stopped)
-    with pytest.raises(ExperimentError, match="5 pairs were measured, and this calibration needs 5: new died"):
+    with pytest.raises(UserError, match="5 pairs were measured, and this calibration needs 5: new died"):
         session.calibrate(replace(SDPA, most_pairs=5), most_pairs=4)
     assert not (tmp_path / calibrations.FILE).exists()
 
@@ -228,7 +224,7 @@ def test_a_machine_that_favours_a_side_is_not_calibrated(
         return replace(found, judgements=[tilt])
 
     monkeypatch.setattr(Session, "answer", tilted)
-    with pytest.raises(ExperimentError, match="the same environment twice is SLOW"):
+    with pytest.raises(UserError, match="the same environment twice is SLOW"):
         session.calibrate(replace(SDPA, most_pairs=5), most_pairs=4)
     assert not (tmp_path / calibrations.FILE).exists()
 
@@ -262,7 +258,7 @@ class Index:
         minor = int(spec.rpartition(".")[2])
         self.made.append(spec)
         if minor in self.broken:
-            raise CreationError(f"{spec} does not install: no wheel")
+            raise UserError("environment", f"{spec} does not install: no wheel")
         said = {"slow": 1.2 if minor >= self.slow_from else 1.0, "packages": {"thing": f"1.{minor}"}}
         variables = {"SAID": json.dumps(said), "PIDS": str(self.root / "pids")}
         return Environment(spec, Path(sys.executable), variables, key=spec)
@@ -298,7 +294,7 @@ def test_a_search_goes_on_and_measures_nothing_twice(
 
 
 def test_an_end_that_is_no_release_is_one_sentence(session: Session, index: Index) -> None:
-    with pytest.raises(BisectError, match=r"thing has no release 0\.9"):
+    with pytest.raises(UserError, match=r"thing has no release 0\.9"):
         session.bisect(SDPA, "thing", "0.9", "1.5")
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-import fastdiff.suite  # noqa: F401  (stays loaded, so that each run inside this process need not load it again)
-from fastdiff.faults import Fault
+import fastdiff.plugin.suite  # noqa: F401  (stays loaded, so that each run inside this process need not load it again)
 from fastdiff.host import processor as host
 from fastdiff.models import Request
-from fastdiff.recipes import TECHNIQUES
-from fastdiff.settings import Settings, configured_models, settings
+from fastdiff.plugin.settings import Settings, configured_models, settings
+from fastdiff.stages.techniques import TECHNIQUES
+from fastdiff.trial.faults import Fault
 
 LADDER = ("fp32", "bf16", "sdpa", "compile", "fused-qkv", "int8")
 
@@ -237,7 +237,8 @@ def test_hook_extends_the_ladder(project: pytest.Pytester) -> None:
 def test_hook_replaces_a_stage(project: pytest.Pytester) -> None:
     project.makeconftest(
         """
-        from fastdiff.recipes import LADDER, Compile
+        from fastdiff.stages.published import LADDER
+        from fastdiff.stages.recipe import Compile
 
         def pytest_fastdiff_ladder(ladder, model):
             changed = ladder.extend("compile", "no flags", follows="sdpa", compile=Compile(flags=()))
@@ -251,7 +252,7 @@ def test_hook_replaces_a_stage(project: pytest.Pytester) -> None:
 def test_hook_brings_a_ladder_of_its_own_for_one_model(project: pytest.Pytester) -> None:
     project.makeconftest(
         """
-        from fastdiff.recipes import ladder as steps, stage
+        from fastdiff.stages.ladder import ladder as steps, stage
 
         def pytest_fastdiff_ladder(ladder, model):
             if model.name == "sd15":

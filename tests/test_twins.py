@@ -13,7 +13,7 @@ import warm
 from here import NATIVE
 
 from fastdiff.models import ARCHITECTURES
-from fastdiff.recipes import LADDER
+from fastdiff.stages.published import LADDER
 
 SUITE = Path(__file__).parent.parent / "perf_tests"
 EAGER = ("ssd-1b", "sd15", "flux-schnell")

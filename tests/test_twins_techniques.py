@@ -9,7 +9,7 @@ from here import EMULATED
 from test_twins import project as project
 from test_twins import session
 
-from fastdiff.recipes import TECHNIQUES
+from fastdiff.stages.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
     from pathlib import Path

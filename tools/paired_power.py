@@ -23,17 +23,16 @@ from typing import TYPE_CHECKING
 
 from scipy.stats import mannwhitneyu
 
+from fastdiff.compare import pairs as judge
+from fastdiff.compare.policy import Policy, default
+from fastdiff.compare.verdicts import AMBIGUOUS, FAST, SAME, SLOW, decide
 from fastdiff.experiments.ab import CALLS, MOST_FAILURES, MOST_PAIRS, Question
 from fastdiff.experiments.environments import Environment, source_path
 from fastdiff.experiments.pairs import NEW, OLD, take_turns
 from fastdiff.experiments.questions import Asked, questions
-from fastdiff.experiments.sides import SideError
-from fastdiff.judge import pairs as judge
-from fastdiff.judge.policy import Policy, default
-from fastdiff.judge.verdicts import AMBIGUOUS, FAST, SAME, SLOW, decide
-from fastdiff.measure.environment import device_kind, device_name
-from fastdiff.recipes import EmulatedError, RecipeError
-from fastdiff.record.checks import RecordError, shaped
+from fastdiff.host.environment import device_kind, device_name
+from fastdiff.record.checks import shaped
+from fastdiff.record.errors import UserError
 from fastdiff.record.pairs import Pair
 from fastdiff.record.run import Round, StageRecord
 
@@ -79,7 +78,7 @@ def collect(asked: Asked, count: int, folder: Path, keep: Path | None) -> list[M
         began = time.monotonic()
         try:
             amounts = _pair(question, source)
-        except SideError as error:
+        except UserError as error:
             failed += 1
             print(f"pair {len(found) + 1} ended early: {error}", flush=True)
             if failed == MOST_FAILURES:
@@ -128,7 +127,7 @@ def _kept(keep: Path | None, question: Question) -> list[Measured]:
         try:
             whole = json.loads(line)
             pairs = {int(amount): shaped(Pair, pair, str(keep)) for amount, pair in whole["amounts"].items()}
-        except (ValueError, KeyError, RecordError):
+        except (ValueError, KeyError, UserError):
             raise SystemExit(f"{keep} is no file of whole pairs; remove it (rm {keep}), or name another one.") from None
         if whole.get("question") != _words(question):
             raise SystemExit(f"{keep} holds pairs of another question; name another file.")
@@ -215,9 +214,7 @@ def main() -> None:
     asked = Asked(stages=(options.stage,), steps=options.steps, calls=options.calls)
     try:
         measured = collect(asked, options.pairs, Path.cwd(), options.keep)
-    except EmulatedError:
-        raise SystemExit(f"{options.stage} is only emulated by this CPU, which tells nothing; name another.") from None
-    except RecipeError as error:
+    except UserError as error:
         raise SystemExit(str(error)) from None
     print(
         f"\n{device_name(device_kind())}, stage {options.stage}, {len(measured)} pairs, {options.calls} calls a side\n"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.host.processor import emulated
 from fastdiff.models import CATALOGUE
-from fastdiff.recipes import LADDER, unknown
+from fastdiff.record.errors import unknown
+from fastdiff.stages.published import LADDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +72,7 @@ def main() -> None:
     os.environ["TORCHINDUCTOR_CPP_ENABLE_KERNEL_PROFILE"] = "1"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.abspath(".fastdiff/compile-cache"))  # noqa: PTH100
 
-    from fastdiff.measure.live import LiveStage
+    from fastdiff.trial.live import LiveStage
 
     model = models[options.model].with_weights(options.weights)
     stage = LADDER.native(emulated("cpu"))[options.stage]

@@ -37,7 +37,7 @@ def rows(run: Run, rates: Mapping[str, Any]) -> list[tuple[str, ...]]:
         undisturbed = [one.wall_s for one in stage.rounds if not one.void]
         latency = median(undisturbed or [one.wall_s for one in stage.rounds])
         first = first or latency
-        dtype = stage.recipe["quantize"] if stage.recipe["quantize"] != "none" else stage.recipe["dtype"]
+        dtype = stage.recipe.get("quantize") or stage.recipe.get("dtype", "float32")
         rate, done = rates.get(RATES.get(dtype, "")), flops / latency / 1e12
         share = f"{done / rate:.0%}" if rate else "-"
         found.append((stage.stage, f"{latency:.2f} s", f"{first / latency:.2f}x", f"{done:.3f}", share, dtype))

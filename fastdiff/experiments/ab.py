@@ -14,15 +14,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fastdiff import __version__
-from fastdiff.experiments.pairs import NEW, OLD, NotAppliedError, Taking, Work
-from fastdiff.experiments.sides import SideError
-from fastdiff.judge import pairs as judge
-from fastdiff.judge.facts import differences, listed
-from fastdiff.judge.verdicts import AMBIGUOUS, VOID
-from fastdiff.measure.environment import device_name, device_slug
-from fastdiff.recipes import RecipeError
+from fastdiff.compare import pairs as judge
+from fastdiff.compare.facts import differences, listed
+from fastdiff.compare.pairs import Answer
+from fastdiff.compare.verdicts import AMBIGUOUS, VOID
+from fastdiff.experiments.pairs import NEW, OLD, Taking, Work
+from fastdiff.host.environment import device_name, device_slug
 from fastdiff.record import pairs as record
-from fastdiff.record.checks import RecordError
+from fastdiff.record.errors import UserError
 from fastdiff.record.files import stamp
 from fastdiff.record.pairs import Experiment, Pictures, Side
 from fastdiff.record.run import Device
@@ -31,9 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from fastdiff.judge.gate import Judgement
-    from fastdiff.judge.policy import Policy
-    from fastdiff.report.progress import Progress
+    from fastdiff.compare.policy import Policy
+    from fastdiff.experiments.progress import Progress
 
 CALLS = 24
 """Of each side in a pair: what scatters inside a pair is small then beside what scatters between pairs."""
@@ -61,7 +59,7 @@ class Question:
 
     def __post_init__(self) -> None:
         if self.calls < record.CALLS_OF_BLOCK or self.calls % record.CALLS_OF_BLOCK:
-            raise RecipeError(f"{self.calls} calls a side do not make whole turns; give an even number.")
+            raise UserError("recipe", f"{self.calls} calls a side do not make whole turns; give an even number.")
 
     @property
     def looks(self) -> tuple[int, ...]:
@@ -73,17 +71,6 @@ class Question:
         built = [asdict(one) | {"request": None} for work in (self.old, self.new) for one in (work.model, work.stage)]
         whole = [*built, asdict(self.new.built), self.new.device, __version__]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Answer:
-    experiment: Experiment
-    judgements: list[Judgement]
-    path: Path
-
-    @property
-    def latency(self) -> Judgement:
-        return next(one for one in self.judgements if one.metric == "latency")
 
 
 def ask(
@@ -128,12 +115,14 @@ def _ask(
         try:
             pair = taking.pair(number, whole=number == 1, apart=experiment.apart)
             pictures = _compare(taking, question) if number == 1 else experiment.pictures
-        except NotAppliedError as error:
-            experiment = replace(experiment, unapplied=str(error), complete=True)
-            break
-        except SideError as error:
+        except UserError as error:
+            if error.code == "not-applied":
+                experiment = replace(experiment, unapplied=str(error), complete=True)
+                break
+            if error.code not in ("process", "memory"):
+                raise
             # Where a pair fitted already it was a passing guest, and pairs of two kinds do not mix.
-            if error.memory and not experiment.apart and not experiment.pairs:
+            if error.code == "memory" and not experiment.apart and not experiment.pairs:
                 say(f"{experiment.stage}: two copies do not fit on the device, so whole processes take turns.")
                 experiment = replace(experiment, apart=True)
                 continue
@@ -204,7 +193,7 @@ def _stopped(path: Path, new: Experiment) -> Experiment | None:
     """The experiment of that file, if it is not over and asks the same."""
     try:
         known = record.read(path)
-    except RecordError:
+    except UserError:
         return None  # it cannot be gone on with; it stays for whoever wants to look
     return known if not known.complete and known.question == new.question else None
 
@@ -234,9 +223,10 @@ def _with_facts(experiment: Experiment, taking: Taking, path: Path) -> Experimen
         facts = [{fact: side.environment.get(fact) for fact in judge.ENVIRONMENT} for side in (before, now)]
         changed = [*differences(before.packages, now.packages), *differences(*facts)]
         if experiment.pairs and changed:
-            raise RecordError(
+            raise UserError(
+                "file",
                 f"{name} ({before.name}) changed since this experiment began ({listed(changed)}); "
-                f"add --fresh to begin a new one; {path} stays."
+                f"add --fresh to begin a new one; {path} stays.",
             )
     return replace(experiment, old=taking.seen[OLD], new=taking.seen[NEW])
 
@@ -254,7 +244,7 @@ def _compare(taking: Taking, question: Question) -> Pictures | None:
     try:
         old, new = (np.load(path) for path in paths)
     except (OSError, ValueError) as error:
-        raise SideError(f"the pictures of the first pair cannot be read: {error}") from None
+        raise UserError("process", f"the pictures of the first pair cannot be read: {error}") from None
     for path in paths:
         path.unlink()
     side_by_side(taking.folder / "pictures.png", old, new)

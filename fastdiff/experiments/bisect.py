@@ -9,70 +9,26 @@ import json
 import math
 import re
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import InvalidVersion, Version
 
-from fastdiff.experiments.errors import ExperimentError
-from fastdiff.judge.verdicts import AMBIGUOUS, MISSING, NEW, SLOW, VOID
-from fastdiff.record import run
+from fastdiff.compare.verdicts import AMBIGUOUS, MISSING, NEW, SLOW, VOID
+from fastdiff.record.bisection import MEASURED, UNUSABLE, Found, Search, Step
 from fastdiff.record.checks import shaped
+from fastdiff.record.errors import UserError
 from fastdiff.record.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-MEASURED, UNUSABLE = run.MEASURED, run.FAILED
-"""Of a candidate. Unusable: it does not install or does not build, so that nothing is known of its speed."""
-
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 FIRST_DATE = 19_000_101
 """A dev number from here on is a date (2.15.0.dev20261101); what is smaller only counts (0.43.0.dev0)."""
 MADE_FOR = "fastdiff bisect 1"
 """The number rises when an older fastdiff would misread the file."""
-
-
-class BisectError(ExperimentError):
-    """A search that cannot begin or go on; one sentence says why, and what to do."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One candidate, measured against the good end."""
-
-    spec: str
-    """As pip takes it: diffusers==0.39.0."""
-    state: str
-    word: str = ""
-    """Of the verdict about latency."""
-    ratio: float | None = None
-    """New to old; above 1 is slower."""
-    low: float | None = None
-    high: float | None = None
-    reason: str = ""
-    """The verdict's sentence, or why the candidate is unusable."""
-    difference: tuple[str, ...] = ()
-    """Of the two environments: "diffusers: 0.38.0 -> 0.39.0"."""
-    changes: tuple[str, ...] = ()
-    """Of fingerprints and the like."""
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Found:
-    """The answer, and everything that it rests on."""
-
-    culprit: str | None
-    """The first candidate that is known to be bad; None where nothing flips."""
-    last_good: str | None
-    """The newest candidate before it that is known to be good; None where that is the good end itself."""
-    between: tuple[str, ...]
-    """Candidates after the last good one and before the culprit of which nothing is known: each may be the first bad
-    one."""
-    steps: tuple[Step, ...]
-    """In the order in which they were tried."""
 
 
 # -- which candidates there are ---------------------------------------------------------------------------------------
@@ -87,9 +43,10 @@ def candidates(releases: Sequence[str], good: str, bad: str, package: str, yanke
     named = _named(releases)
     first, last = _end(named, "--good", good, package), _end(named, "--bad", bad, package)
     if _public(first) >= _public(last):
-        raise BisectError(
+        raise UserError(
+            "bisect",
             f"--good {good} is not older than --bad {bad}: the search goes from an older release of {package} to a "
-            "newer one; name an older --good or a newer --bad."
+            "newer one; name an older --good or a newer --bad.",
         )
     kinds = {_kind(first), _kind(last)}
     if not (DATE.fullmatch(good) and DATE.fullmatch(bad)):
@@ -139,21 +96,23 @@ def _end(named: Mapping[Version, str], option: str, text: str, package: str) -> 
     newer = min(((place, version) for version, place in places.items() if place > wanted), default=None)
     near = [named[neighbour[1]] for neighbour in (older, newer) if neighbour]
     if not near:
-        raise BisectError(
+        raise UserError(
+            "bisect",
             f"{option} {text}: the index offers no {what.split()[0]} of {package}; see what it offers with: "
-            f"pip index versions --pre {package}"
+            f"pip index versions --pre {package}",
         )
     nearest = f"the nearest ones are {near[0]} and {near[1]}" if len(near) == 2 else f"the nearest one is {near[0]}"
-    raise BisectError(f"{package} has no {what} {text}; {nearest}: name one of its releases as {option}.")
+    raise UserError("bisect", f"{package} has no {what} {text}; {nearest}: name one of its releases as {option}.")
 
 
 def _version(option: str, text: str, package: str) -> Version:
     try:
         return Version(text)
     except InvalidVersion:
-        raise BisectError(
+        raise UserError(
+            "bisect",
             f"{option} is {text!r}; expected a version of {package} such as 0.42.1, or the date of a nightly such as "
-            "2026-11-20."
+            "2026-11-20.",
         ) from None
 
 
@@ -203,9 +162,9 @@ def search(
     next one begins, and a search that was interrupted goes on from there.
     """
     if not specs:
-        raise BisectError("there is no candidate to measure; name a --bad that is newer than --good.")
+        raise UserError("bisect", "there is no candidate to measure; name a --bad that is newer than --good.")
     end = specs[-1]
-    memory = _Memory(MADE_FOR, {"good": good, **(asked or {})}, tuple(specs))
+    memory = Search(MADE_FOR, {"good": good, **(asked or {})}, tuple(specs))
     tried = _remembered(keep, memory)
     if tried:
         say(f"{len(tried)} of {len(specs)} candidates are in {keep} and are not measured again")
@@ -225,9 +184,10 @@ def search(
         take(end, "the bad end", 1 + _most(len(specs) - 1))
     bad = side(tried[end])
     if bad is None:
-        raise BisectError(
+        raise UserError(
+            "bisect",
             f"{_plain(tried[end])}, and without the bad end there is nothing to search for; name another --bad, or "
-            f"remove {keep} to try this one again."
+            f"remove {keep} to try this one again.",
         )
     if not bad:
         say(f"nothing to find: {_plain(tried[end])}")
@@ -287,45 +247,39 @@ def _short(spec: str) -> str:
 # -- its memory -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Memory:
-    """What the file holds."""
-
-    made_for: str
-    asked: dict[str, str]
-    specs: tuple[str, ...]
-    steps: tuple[Step, ...] = ()
-
-
-def _remember(keep: Path, memory: _Memory, tried: Mapping[str, Step]) -> None:
+def _remember(keep: Path, memory: Search, tried: Mapping[str, Step]) -> None:
     whole = asdict(memory) | {"steps": [asdict(step) for step in tried.values()]}
     try:
         write_text(keep, json.dumps(whole, indent=1, allow_nan=False) + "\n")
     except OSError as error:
-        raise BisectError(f"{keep} cannot be written ({error.strerror}); make room there or get the right.") from None
+        raise UserError(
+            "bisect", f"{keep} cannot be written ({error.strerror}); make room there or get the right."
+        ) from None
 
 
-def _remembered(keep: Path, asked: _Memory) -> dict[str, Step]:
+def _remembered(keep: Path, asked: Search) -> dict[str, Step]:
     """The steps of this very search, in the order in which they were tried; none where there is no file."""
     mend = f"remove it to search anew (rm {keep})"
     try:
-        found: _Memory = shaped(_Memory, json.loads(keep.read_text(encoding="utf-8")), "the file")
+        found: Search = shaped(Search, json.loads(keep.read_text(encoding="utf-8")), "the file")
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise BisectError(f"{keep} cannot be read ({error.strerror}); {mend}.") from None
-    except (ValueError, RecursionError) as error:
+        raise UserError("bisect", f"{keep} cannot be read ({error.strerror}); {mend}.") from None
+    except (ValueError, RecursionError, UserError) as error:
         why = str(error).removesuffix(".")
-        raise BisectError(f"{keep} is no whole file of a bisection: {why}; {mend}.") from None
+        raise UserError("bisect", f"{keep} is no whole file of a bisection: {why}; {mend}.") from None
     if other := _other(found, asked):
-        raise BisectError(f"{keep} is the file of another search: {other}; {mend}.")
+        raise UserError("bisect", f"{keep} is the file of another search: {other}; {mend}.")
     for place, step in enumerate(found.steps):
         if wrong := _wrong(step, place, found):
-            raise BisectError(f"{keep} is no whole file of a bisection: the file.steps[{place}] {wrong}; {mend}.")
+            raise UserError(
+                "bisect", f"{keep} is no whole file of a bisection: the file.steps[{place}] {wrong}; {mend}."
+            )
     return {step.spec: step for step in found.steps}
 
 
-def _other(found: _Memory, asked: _Memory) -> str:
+def _other(found: Search, asked: Search) -> str:
     """The first thing in which the two searches differ; empty where they are one."""
     if found.made_for != asked.made_for:
         return f"it was made for {found.made_for!r}, and this is {asked.made_for!r}"
@@ -342,7 +296,7 @@ def _extent(specs: Sequence[str]) -> str:
     return f"{len(specs)} candidates from {specs[0]} to {specs[-1]}" if specs else "no candidates"
 
 
-def _wrong(step: Step, place: int, found: _Memory) -> str:
+def _wrong(step: Step, place: int, found: Search) -> str:
     if step.spec not in found.specs:
         return f"is about {step.spec}, which is no candidate"
     if step.spec in (earlier.spec for earlier in found.steps[:place]):

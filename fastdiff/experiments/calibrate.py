@@ -6,12 +6,12 @@ import math
 from statistics import fmean, median, stdev, variance
 from typing import TYPE_CHECKING
 
-from fastdiff.experiments.errors import ExperimentError
-from fastdiff.judge import pairs as judge
+from fastdiff.compare import pairs as judge
 from fastdiff.record.calibration import Calibration
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
-    from fastdiff.judge.policy import Policy
+    from fastdiff.compare.policy import Policy
     from fastdiff.record.pairs import Experiment
 
 FEWEST_PAIRS = 5
@@ -24,7 +24,9 @@ def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stag
     if not experiment.complete or experiment.unapplied or len(pairs) < FEWEST_PAIRS:
         why = experiment.unapplied or next(reversed(experiment.failures), "nothing says why")
         needed = max(FEWEST_PAIRS, experiment.looks[-1])
-        raise ExperimentError(f"{judge.counted(len(pairs))} measured, and this calibration needs {needed}: {why}")
+        raise UserError(
+            "experiment", f"{judge.counted(len(pairs))} measured, and this calibration needs {needed}: {why}"
+        )
     sd = stdev([judge.ratio_of(pair) for pair in pairs])
     return Calibration(
         device=experiment.device.slug,

@@ -29,9 +29,9 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 import fastdiff
-from fastdiff.experiments.errors import ExperimentError
-from fastdiff.judge import facts
+from fastdiff.compare import facts
 from fastdiff.record import files
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,14 +72,6 @@ PATIENCE_S = 60.0
 """An interpreter lists its packages in a fraction of a second, but for the first time on a network disk it may not."""
 INDEX_PATIENCE_S = 300.0
 """pip tries an index that does not answer several times, 15 seconds each."""
-
-
-class SpecError(ExperimentError):
-    """A SPEC that cannot be read; the message says what it may be."""
-
-
-class CreationError(ExperimentError):
-    """pip, venv or an interpreter failed; the message ends with its last words."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +124,7 @@ def masked(text: str) -> str:
 def parse(words: Sequence[str], folder: Path) -> Spec:
     """Reads the words of one side; relative paths are as seen from `folder`."""
     if not words:
-        raise SpecError(f"no word says which environment is meant. {EXPECTED}")
+        raise UserError("spec", f"no word says which environment is meant. {EXPECTED}")
     read = [(word, *_read(word.strip(), folder)) for word in words]
 
     def of(kind: Kind) -> dict[str, str]:
@@ -159,8 +151,8 @@ def _read(word: str, folder: Path) -> tuple[Kind, str]:
     """What kind of word it is, and its value: paths absolute, everything else as written."""
     if found := VARIABLE.fullmatch(word):
         if found[1] in TAKEN:
-            raise SpecError(
-                f"{word!r}: {found[1]} is how fastdiff's workers find their code; name an interpreter instead."
+            raise UserError(
+                "spec", f"{word!r}: {found[1]} is how fastdiff's workers find their code; name an interpreter instead."
             )
         return "variable", word
     if word.startswith("-"):
@@ -170,8 +162,8 @@ def _read(word: str, folder: Path) -> tuple[Kind, str]:
     requirement = _requirement(word)
     if requirement and _says_which(requirement):
         if requirement.marker and not requirement.marker.evaluate():
-            raise SpecError(
-                f"{word!r} is not for this interpreter (Python {platform.python_version()}); drop the marker."
+            raise UserError(
+                "spec", f"{word!r} is not for this interpreter (Python {platform.python_version()}); drop the marker."
             )
         return "requirement", word
     path = folder.absolute() / Path(word).expanduser()
@@ -198,8 +190,8 @@ def _of_path(word: str, path: Path) -> tuple[Kind, str]:
             raise _refused(word, "has not the name of a wheel (NAME-VERSION-PYTHON-ABI-PLATFORM.whl)") from None
         return "requirement", str(path)
     if path.name in FOREIGN_LOCKS:
-        raise SpecError(
-            f"pip cannot read {word}; make a file that it can (`{FOREIGN_LOCKS[path.name]}`) and name that."
+        raise UserError(
+            "spec", f"pip cannot read {word}; make a file that it can (`{FOREIGN_LOCKS[path.name]}`) and name that."
         )
     if path.suffix in FILE_ENDINGS:
         return "file", str(path)
@@ -234,8 +226,8 @@ def _says_which(requirement: Requirement) -> bool:
     return bool(requirement.specifier) or "://" in (requirement.url or "")
 
 
-def _refused(word: str, why: str, guess: str = "") -> SpecError:
-    return SpecError(f"{word!r} {why}{f'; did you mean {guess}?' if guess else '.'} {EXPECTED}")
+def _refused(word: str, why: str, guess: str = "") -> UserError:
+    return UserError("spec", f"{word!r} {why}{f'; did you mean {guess}?' if guess else '.'} {EXPECTED}")
 
 
 def _shortcoming(word: str, requirement: Requirement | None) -> str:
@@ -279,23 +271,26 @@ def _refuse_combinations(
     interpreters: Sequence[str], requirements: Sequence[str], paths: Sequence[str], options: Sequence[str]
 ) -> None:
     if len(interpreters) > 1:
-        raise SpecError(
-            f"{interpreters[0]!r} and {interpreters[1]!r} are two environments; a side has one, so drop one."
+        raise UserError(
+            "spec", f"{interpreters[0]!r} and {interpreters[1]!r} are two environments; a side has one, so drop one."
         )
     if interpreters and (requirements or paths):
         other = (*requirements, *paths)[0]
-        raise SpecError(
+        raise UserError(
+            "spec",
             f"{interpreters[0]!r} is an environment that exists, and {other!r} makes one: drop {interpreters[0]!r} (a "
-            "requirement changes a copy of this environment), or install it there yourself."
+            "requirement changes a copy of this environment), or install it there yourself.",
         )
     if requirements and paths:
-        raise SpecError(
+        raise UserError(
+            "spec",
             f"{paths[0]!r} makes an environment of its own and {requirements[0]!r} changes this one; write "
-            f"{requirements[0]} into {paths[0]}, or drop one of them."
+            f"{requirements[0]} into {paths[0]}, or drop one of them.",
         )
     if options and not requirements and not paths:
-        raise SpecError(
-            f"{options[0]!r} is for pip, which has nothing to install here; name a requirement (torch==2.12.1) as well."
+        raise UserError(
+            "spec",
+            f"{options[0]!r} is for pip, which has nothing to install here; add a requirement (torch==2.12.1).",
         )
 
 
@@ -305,7 +300,7 @@ def _refuse_twice(read: Iterable[tuple[str, Kind, str]]) -> None:
         if kind in ("requirement", "variable"):
             what = _named(value) if kind == "requirement" else value.split("=")[0]
             if (kind, what) in seen:
-                raise SpecError(f"{seen[kind, what]!r} and {word!r} both say what {what} is; drop one of them.")
+                raise UserError("spec", f"{seen[kind, what]!r} and {word!r} both say what {what} is; drop one of them.")
             seen[kind, what] = word
 
 
@@ -336,9 +331,11 @@ def _examined(spec: Spec, python: Path, say: Callable[[str], None]) -> dict[str,
     version, seen = _asked(python, spec.variables)
     if tuple(map(int, version.split(".")[:2])) < OLDEST_PYTHON:
         oldest = ".".join(map(str, OLDEST_PYTHON))
-        raise CreationError(f"{python} is Python {version}; fastdiff runs on {oldest} or newer, so name another one.")
+        raise UserError(
+            "environment", f"{python} is Python {version}; fastdiff runs on {oldest} or newer, so name another one."
+        )
     lacking: list[Requirement] = []
-    with suppress(CreationError):  # a fastdiff that runs without being installed can measure all the same
+    with suppress(UserError):  # a fastdiff that runs without being installed can measure all the same
         lacking = [need for need in _needs() if need.name not in seen]
     if lacking:
         names = " ".join(f"'{need}'" for need in lacking)
@@ -359,9 +356,10 @@ def _found_or_made(spec: Spec, home: Path, say: Callable[[str], None]) -> tuple[
             marker = _finished(folder)  # whoever held the lock has made it meanwhile
             seen = marker["packages"] if marker else _make(spec, folder, base, say)
     except OSError as error:
-        raise CreationError(
+        raise UserError(
+            "environment",
             f"{error.filename or folder} cannot be written ({error.strerror}); make room there or get the right, "
-            "and try again."
+            "and try again.",
         ) from None
     return _interpreter(folder), seen
 
@@ -422,7 +420,7 @@ def _make(spec: Spec, folder: Path, base: Mapping[str, str], say: Callable[[str]
         shutil.rmtree(folder, ignore_errors=True)
         raise
     if not spec.files:
-        changed = package_differences(base, seen)
+        changed = facts.package_differences(base, seen)
         say(f"{spec.name}: {', '.join(changed) if changed else 'nothing differs from this environment'}")
     say(f"{spec.name}: ready after {time.monotonic() - began:.0f} s")
     return seen
@@ -487,8 +485,9 @@ def _needs() -> list[Requirement]:
     try:
         written = importlib.metadata.requires("fastdiff") or []
     except importlib.metadata.PackageNotFoundError:
-        raise CreationError(
-            "fastdiff is not installed here, so nobody knows what it needs; do: pip install -e . (where it lies)."
+        raise UserError(
+            "environment",
+            "fastdiff is not installed here, so nobody knows what it needs; do: pip install -e . (where it lies).",
         ) from None
     needs = [Requirement(text) for text in written]
     needs = [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
@@ -506,9 +505,10 @@ def _require(spec: Spec, seen: Mapping[str, str]) -> None:
         else:
             fits = name in seen and Requirement(text).specifier.contains(seen[name], prereleases=True)
         if not fits:
-            raise CreationError(
+            raise UserError(
+                "environment",
                 f"pip ended well, but the new environment has {seen.get(name, 'no')} {name} where {text} was asked "
-                "for; see where pip's configuration puts things: pip config list."
+                "for; see where pip's configuration puts things: pip config list.",
             )
 
 
@@ -592,18 +592,13 @@ print(json.dumps({"python": platform.python_version(), "packages": found}))
 def packages(python: Path, variables: Mapping[str, str]) -> dict[str, str]:
     """The version of every package that an interpreter sees, by normalised name.
 
-    One that cannot say it is a CreationError.
+    One that cannot say it is a UserError.
     """
     return _asked(python, variables)[1]
 
 
-def package_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """`torch: 2.12.1 -> 2.13.0` for every package that differs."""
-    return facts.differences(dict(_others(old)), dict(_others(new)))
-
-
 def releases(package: str, python: Path, pip_options: Sequence[str] = ()) -> list[str]:
-    """Every release that pip's index offers this interpreter, oldest first; without one, a CreationError says why."""
+    """Every release that pip's index offers this interpreter, oldest first; without one, a UserError says why."""
     command = [str(python), "-m", "pip", "index", "versions", "--pre", *pip_options, package]
     done = _ended(command, f"pip of {python}", INDEX_PATIENCE_S, _apart())
     found = re.search(r"^Available versions: (.+)$", done.stdout, re.MULTILINE)
@@ -620,7 +615,7 @@ def releases(package: str, python: Path, pip_options: Sequence[str] = ()) -> lis
             f"pip of {python} lists no releases of {package!r}; it needs a pip of 21.2 or newer "
             f"({python} -m ensurepip --upgrade)"
         )
-    raise CreationError(f"{why}. It ended with: {_last_words(done.stdout + done.stderr)}")
+    raise UserError("environment", f"{why}. It ended with: {_last_words(done.stdout + done.stderr)}")
 
 
 def _versions(texts: Iterable[str]) -> list[Version]:
@@ -638,9 +633,10 @@ def _asked(python: Path, variables: Mapping[str, str]) -> tuple[str, dict[str, s
         answer = json.loads(done.stdout.strip().splitlines()[-1])  # before it stands what others print at the start
         return answer["python"], answer["packages"]
     except (IndexError, KeyError, TypeError, ValueError):
-        raise CreationError(
+        raise UserError(
+            "environment",
             f"{python} does not answer as a Python interpreter does; name one that starts. "
-            f"It ended with: {_last_words(done.stdout + done.stderr) or f'exit status {done.returncode}'}"
+            f"It ended with: {_last_words(done.stdout + done.stderr) or f'exit status {done.returncode}'}",
         ) from None
 
 
@@ -659,12 +655,15 @@ def _ended(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise CreationError(
+        raise UserError(
+            "environment",
             f"{who} did not answer within {patience_s:.0f} s; see whether it does by hand: "
-            f"{masked(shlex.join(command))}"
+            f"{masked(shlex.join(command))}",
         ) from None
     except OSError as error:
-        raise CreationError(f"{who} cannot be started ({error.strerror}); name an interpreter that can.") from None
+        raise UserError(
+            "environment", f"{who} cannot be started ({error.strerror}); name an interpreter that can."
+        ) from None
 
 
 def _apart() -> dict[str, str]:
@@ -722,7 +721,9 @@ def _run(command: Sequence[str], trouble: str, say: Callable[[str], None], cwd: 
             raise
     output = "".join(lines)
     if process.returncode:
-        raise CreationError(f"{trouble}. It ended with: {_last_words(output) or f'exit status {process.returncode}'}")
+        raise UserError(
+            "environment", f"{trouble}. It ended with: {_last_words(output) or f'exit status {process.returncode}'}"
+        )
     return output
 
 
@@ -765,8 +766,9 @@ def source_path(home: Path) -> Path:
             shutil.rmtree(target)
         fresh.replace(target)
     except OSError as error:
-        raise CreationError(
-            f"{target} cannot be written ({error.strerror}); make room or get the right to, and try again."
+        raise UserError(
+            "environment",
+            f"{target} cannot be written ({error.strerror}); make room or get the right to, and try again.",
         ) from None
     finally:
         _remove(fresh)

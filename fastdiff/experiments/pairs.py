@@ -10,26 +10,22 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastdiff.experiments.errors import ExperimentError
-from fastdiff.experiments.sides import SideProcess, record_of
+from fastdiff.record.errors import UserError
 from fastdiff.record.pairs import CALLS_OF_BLOCK, Pair, Side
 from fastdiff.record.run import MEASURED, Round, StageRecord
+from fastdiff.trial.process import SideProcess, record_of
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Mapping
 
     from fastdiff.experiments.environments import Environment
+    from fastdiff.experiments.progress import Progress
     from fastdiff.models import Model, Request
-    from fastdiff.recipes import Stage
-    from fastdiff.report.progress import Progress
+    from fastdiff.stages.ladder import Stage
 
 OLD, NEW = "old", "new"
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
-
-
-class NotAppliedError(ExperimentError):
-    """A side whose stage is not what its name says: nothing is timed that was not proven to be applied."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ class Work:
             faults=self.faults,
         )
         if answer.get("unapplied"):
-            raise NotAppliedError(f"{side.name}: {self.id} was not applied: {answer['unapplied'][0]}")
+            raise UserError("not-applied", f"{side.name}: {self.id} was not applied: {answer['unapplied'][0]}")
         seen = Side(
             self.environment.name,
             self.environment.key,

@@ -11,19 +11,22 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from fastdiff.measure.environment import device_kind, device_name, versions
-from fastdiff.models import CATALOGUE, SIDE, MemoryShortError, Model, Request, WeightsError
-from fastdiff.recipes import PUBLISHED_FLAGS, Compile, Recipe, RecipeError, Stage, unknown
+from fastdiff.host.environment import device_kind, device_name, versions
+from fastdiff.models import CATALOGUE, SIDE, Model, Request
+from fastdiff.record.errors import UserError, unknown
+from fastdiff.stages.ladder import Stage
+from fastdiff.stages.recipe import PUBLISHED_FLAGS, Compile, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
 
-    from fastdiff.measure.live import LiveStage
+    from fastdiff.experiments.progress import Progress
     from fastdiff.record.run import StageRecord
+    from fastdiff.trial.live import LiveStage
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
@@ -35,18 +38,8 @@ FEWEST_ROUNDS = 3
 """What a stopped measurement must have to leave a row: of two times nobody knows which one was disturbed."""
 
 
-class RunError(RuntimeError):
-    """A setting that was not measured; the message says in one sentence why and what to do."""
-
-
 class Stopped(KeyboardInterrupt):
     """Ctrl-C before there was anything to keep; the message says what was lost."""
-
-
-class Progress(Protocol):
-    """Says what takes long while it takes long. Who shows something hands one in; this room only measures."""
-
-    def doing(self, what: str) -> AbstractContextManager[object]: ...
 
 
 @dataclass(frozen=True)
@@ -105,7 +98,7 @@ def model(name: str, checkpoint: str = "", weights: str = "auto", own: Sequence[
     """
     known = {entry.name: entry for entry in (*CATALOGUE, *own)}
     if name not in known:
-        raise RecipeError(unknown("model", name, known))
+        raise UserError("recipe", unknown("model", name, known))
     sources = {entry.source: entry for entry in CATALOGUE}
     if not checkpoint or checkpoint in sources:
         asked = sources.get(checkpoint, known[name])
@@ -114,7 +107,9 @@ def model(name: str, checkpoint: str = "", weights: str = "auto", own: Sequence[
             return found, weights
         return found, asked.name if asked.folder else asked.source
     if weights not in ("auto", "hub"):
-        raise WeightsError(f"--ckpt {checkpoint} and --weights {weights} both say where weights are; leave one out.")
+        raise UserError(
+            "weights", f"--ckpt {checkpoint} and --weights {weights} both say where weights are; leave one out."
+        )
     path = Path(checkpoint).expanduser()
     if path.is_dir() or checkpoint.startswith((".", "~", "/")):
         return _called(known[name].with_weights(checkpoint), path.resolve().name), checkpoint
@@ -136,13 +131,14 @@ def recipe(
 ) -> Recipe:
     """The published script's switches as a recipe. What it passed over in silence is refused in one sentence."""
     if dtype not in DTYPES:
-        raise RecipeError(unknown("dtype", dtype, DTYPES))
+        raise UserError("recipe", unknown("dtype", dtype, DTYPES))
     compiled = compile_denoiser or compile_decoder
     for option, given in (("--compile-mode", bool(compile_mode)), ("--inductor-flags", inductor_flags)):
         if given and not compiled:
-            raise RecipeError(
+            raise UserError(
+                "recipe",
                 f"{option} is about compiled code, and nothing is compiled; "
-                "add --compile-denoiser or --compile-decoder."
+                "add --compile-denoiser or --compile-decoder.",
             )
     flags = (*(PUBLISHED_FLAGS if inductor_flags else ()), *((QUANTIZED_FLAG,) if quantize != "none" else ()))
     how = None
@@ -174,9 +170,9 @@ def setting(
     """What was left out is the model's own. Needs no torch, so what is impossible is said at once."""
     entry, checkpoint = model
     if size is not None and size % SIDE:
-        raise RecipeError(f"--size is {size}; give a multiple of {SIDE}.")
+        raise UserError("recipe", f"--size is {size}; give a multiple of {SIDE}.")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise RecipeError(f"--device is {device!r}; give auto, cpu, cuda or cuda:N.")
+        raise UserError("recipe", f"--device is {device!r}; give auto, cpu, cuda or cuda:N.")
     device = device_kind() if device == "auto" else device
     if recipe.upcast_vae:
         # As published: the autoencoder that is safe in half precision, or the model's own in float32.
@@ -206,7 +202,7 @@ def measure(
     What fails raises, and then there is no outcome. Ctrl-C ends it early: what comes after enough rounds is left out,
     and the outcome says so.
     """
-    from fastdiff.measure.live import LiveStage
+    from fastdiff.trial.live import LiveStage
 
     doing: Callable[[str], AbstractContextManager[object]] = progress.doing if progress else nullcontext
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -245,17 +241,17 @@ def _require_sound(live: LiveStage) -> None:
 
     _require_applied(live)
     if wrong := tripped(live.images):
-        raise RunError(f"nothing was timed, because {wrong} Try --dtype fp32, or --upcast-vae.")
+        raise UserError("run", f"nothing was timed, because {wrong} Try --dtype fp32, or --upcast-vae.")
 
 
 def _require_applied(live: LiveStage) -> None:
     if live.unapplied:
-        raise RunError("\n".join(live.unapplied))
+        raise UserError("run", "\n".join(live.unapplied))
 
 
 def timed_call(live: LiveStage) -> float:
     """Seconds of one call of the steady state, with a look at the machine before and after it."""
-    from fastdiff.measure.latency import synchronised_clock
+    from fastdiff.instruments.latency import synchronised_clock
 
     live.before_round()
     began = synchronised_clock()
@@ -290,7 +286,7 @@ def _trace(live: LiveStage, path: Path) -> None:
     """A whole warm call for chrome://tracing or ui.perfetto.dev; a pass of its own, because tracing is slow."""
     from torch.profiler import ProfilerActivity, profile
 
-    from fastdiff.measure.memory import silence
+    from fastdiff.instruments.memory import silence
 
     activities = [ProfilerActivity.CPU]
     if live.device.startswith("cuda"):
@@ -314,20 +310,17 @@ def _gpu_bytes(live: LiveStage) -> int | None:
 @contextmanager
 def _reasons() -> Iterator[None]:
     """Turns what a person can do something about into a sentence; anything else keeps its traceback."""
-    from fastdiff.measure.live import NotCompiledError, graph_failed, out_of_memory
-    from fastdiff.optimize import DeviceError
-    from fastdiff.optimize.switches import UnknownSwitch
+    from fastdiff.record.errors import UserError
+    from fastdiff.trial.live import graph_failed, out_of_memory
 
     try:
         yield
-    except (RunError, RecipeError, WeightsError, MemoryShortError):
+    except UserError:
         raise
-    except (DeviceError, NotCompiledError, UnknownSwitch) as error:
-        raise RunError(str(error)) from None
     except Exception as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         if out_of_memory(error):
-            raise RunError(f"it does not fit into memory ({said}); try a smaller --size or --batch.") from error
+            raise UserError("run", f"it does not fit into memory ({said}); try a smaller --size or --batch.") from error
         if graph_failed(error):
-            raise RunError(f"compile: the graph broke or could not be made ({said}).") from error
+            raise UserError("run", f"compile: the graph broke or could not be made ({said}).") from error
         raise

@@ -7,25 +7,29 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fastdiff import faults
-from fastdiff.configuration import models, tables, whole
+from fastdiff.compare.policy import default
 from fastdiff.experiments.ab import CALLS, MOST_PAIRS, Question
 from fastdiff.experiments.pairs import CACHE_VARIABLE, Work
+from fastdiff.host.environment import device_kind
 from fastdiff.host.processor import emulated
-from fastdiff.judge.policy import default
-from fastdiff.measure.environment import device_kind
 from fastdiff.models import CATALOGUE, SIDE
-from fastdiff.recipes import LADDERS, RecipeError, unknown, without_instructions
+from fastdiff.models.toml import models
+from fastdiff.record.errors import UserError, unknown
+from fastdiff.record.project import tables
+from fastdiff.stages import LADDERS
+from fastdiff.stages.ladder import without_instructions
+from fastdiff.stages.toml import whole
+from fastdiff.trial import faults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from fastdiff.compare.policy import Policy
     from fastdiff.experiments.environments import Environment
-    from fastdiff.faults import Fault
-    from fastdiff.judge.policy import Policy
     from fastdiff.models import Model, Request
-    from fastdiff.recipes import Ladder, Stage
+    from fastdiff.stages.ladder import Ladder, Stage
+    from fastdiff.trial.faults import Fault
 
 ENVIRONMENTS = ".fastdiff/environments"
 """Where made environments are kept."""
@@ -79,31 +83,35 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
     """One for each stage, in the order of the ladder."""
     for fault in asked.faults:
         if fault.name in faults.OF_A_SESSION:
-            raise RecipeError(f"--inject {fault}: only a session of pytest notices {fault.name}; inject it there.")
+            raise UserError(
+                "recipe", f"--inject {fault}: only a session of pytest notices {fault.name}; inject it there."
+            )
     model = _model(asked, project)
     names = _named(asked)
     kind, lacking = _kind(asked), _lacking(asked)
     ladder = _climbed(asked, project)
     for name in names:
         if name not in ladder.names:
-            raise RecipeError(unknown("stage", name, list(ladder.names)))
+            raise UserError("recipe", unknown("stage", name, list(ladder.names)))
     stages = [stage for stage in ladder if not asked.stages or stage.name in asked.stages]
     if not asked.stages:
         stages = [stage for stage in stages if stage.name not in ladder.refused(lacking)]
     if asked.old_stage and len(stages) != 1:
-        raise RecipeError(
-            f"--old-stage {asked.old_stage} is compared with one stage, and {len(stages)} were asked for."
+        raise UserError(
+            "recipe", f"--old-stage {asked.old_stage} is compared with one stage, and {len(stages)} were asked for."
         )
     for fault in asked.faults:
         if fault.stage not in (None, *(stage.name for stage in stages)):
-            raise RecipeError(f"--inject {fault}: {unknown('stage', str(fault.stage), [one.name for one in stages])}")
+            raise UserError(
+                "recipe", f"--inject {fault}: {unknown('stage', str(fault.stage), [one.name for one in stages])}"
+            )
     if asked.size is not None and asked.size % SIDE:
-        raise RecipeError(f"--size is {asked.size}; give a multiple of {SIDE}.")
+        raise UserError("recipe", f"--size is {asked.size}; give a multiple of {SIDE}.")
     for stage in (*stages, *([ladder[asked.old_stage]] if asked.old_stage else [])):
         try:
             stage.recipe.on(kind, emulated=lacking)
-        except RecipeError as error:
-            raise type(error)(f"{stage.name}: {error}") from None
+        except UserError as error:
+            raise UserError(error.code, f"{stage.name}: {error}") from None
     return [
         Question(
             old=work(old, model, ladder[asked.old_stage] if asked.old_stage else stage, asked, project),
@@ -179,7 +187,7 @@ def policy_of(question: Question, project: Path) -> Policy:
 def _model(asked: Asked, project: Path) -> Model:
     known = {model.name: model for model in (*CATALOGUE, *models(tables(project)["models"], project))}
     if asked.model not in known:
-        raise RecipeError(unknown("model", asked.model, list(known)))
+        raise UserError("recipe", unknown("model", asked.model, list(known)))
     return known[asked.model].with_weights(asked.weights)
 
 

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from fastdiff.judge.facts import differences, listed
+from fastdiff.compare.facts import differences, listed
 from fastdiff.record import files
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +22,6 @@ RUN_FILE = re.compile(r"^run file: (.+)$", re.MULTILINE)
 WORK = ("request", "recipe", "weights", "injected")
 LAST_WORDS = 500
 """Characters of a failed process's output that are worth showing."""
-
-
-class LookError(RuntimeError):
-    """A fresh process that measured nothing of use; the message ends with its last words."""
 
 
 def look(test: str, first: StageRecord, options: Sequence[str], root: Path, folder: Path) -> StageRecord:
@@ -42,9 +39,9 @@ def look(test: str, first: StageRecord, options: Sequence[str], root: Path, fold
         if record and record.rounds:
             here, there = ({what: getattr(one, what) for what in WORK} for one in (first, record))
             if changed := differences(here, there):
-                raise LookError(
-                    f"a fresh process measured other work as {stage} ({listed(changed)}); it does not count."
+                raise UserError(
+                    "process", f"a fresh process measured other work as {stage} ({listed(changed)}); it does not count."
                 )
             return record
     words = (done.stdout + done.stderr).strip()[-LAST_WORDS:]
-    raise LookError(f"a fresh process measured nothing of {stage}; it ended with: {words}")
+    raise UserError("process", f"a fresh process measured nothing of {stage}; it ended with: {words}")

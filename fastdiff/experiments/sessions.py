@@ -11,44 +11,41 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastdiff.compare import pairs as judge
+from fastdiff.compare.facts import package_differences
+from fastdiff.compare.pairs import Answer, differing
+from fastdiff.compare.verdicts import FAST, SLOW, VOID, fails
 from fastdiff.experiments import ab
-from fastdiff.experiments.ab import Answer
-from fastdiff.experiments.bisect import MEASURED, UNUSABLE, BisectError, Step, candidates, search, spec_of
+from fastdiff.experiments.bisect import candidates, search, spec_of
 from fastdiff.experiments.calibrate import calibration
 from fastdiff.experiments.environments import (
-    CreationError,
     Environment,
     masked,
-    package_differences,
     parse,
     ready,
     releases,
     source_path,
 )
-from fastdiff.experiments.errors import ExperimentError
-from fastdiff.experiments.pairs import OLD, NotAppliedError
+from fastdiff.experiments.pairs import OLD
 from fastdiff.experiments.questions import ENVIRONMENTS, policy_of, questions, told
-from fastdiff.experiments.sides import SideError
-from fastdiff.judge import pairs as judge
-from fastdiff.judge.pairs import differing
-from fastdiff.judge.verdicts import FAST, SLOW, VOID, fails
-from fastdiff.measure.environment import device_kind, device_slug
-from fastdiff.recipes import LADDER
+from fastdiff.host.environment import device_kind, device_slug
 from fastdiff.record import calibration as calibrations
 from fastdiff.record import pairs
-from fastdiff.record.checks import RecordError
+from fastdiff.record.bisection import MEASURED, UNUSABLE, Step
+from fastdiff.record.errors import UserError
 from fastdiff.record.files import write_text
 from fastdiff.record.pairs import FOLDER
+from fastdiff.stages.published import LADDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fastdiff.compare.policy import Policy
     from fastdiff.experiments.ab import Question
-    from fastdiff.experiments.bisect import Found
+    from fastdiff.experiments.progress import Progress
     from fastdiff.experiments.questions import Asked
-    from fastdiff.judge.policy import Policy
+    from fastdiff.record.bisection import Found
     from fastdiff.record.calibration import Calibration
-    from fastdiff.report.progress import Progress
 
 
 NOWHERE = Environment("", Path(), {}, "")
@@ -77,7 +74,7 @@ class Done:
         if name is None:
             return None
         path = self._file.parent / name
-        with suppress(RecordError):
+        with suppress(UserError):
             experiment = pairs.read(path)
             judged = judge.judge(experiment, policy, judge.errors_of(experiment.comparisons))
             return Answer(experiment, judged, path)
@@ -140,10 +137,11 @@ class Session:
             self.say(f"{known.stage}: the same environment twice read {verdict.estimate}")
             if verdict.word in (SLOW, FAST):
                 done.forget()
-                raise ExperimentError(
+                raise UserError(
+                    "experiment",
                     f"{known.stage}: the same environment twice is {verdict.word}, so this machine favours one of two "
                     f"equal processes, and what pairs say here cannot be trusted; nothing was kept but {answer.path}. "
-                    "Repeat the command when the machine is quieter."
+                    "Repeat the command when the machine is quieter.",
                 )
             calibrations.write(self.root, known)
             found.append(known)
@@ -188,11 +186,13 @@ class Session:
                 environment = self.environment([spec, *said])
                 (question,) = questions(asked, reference, environment, self.root)
                 answer = self.answer(question)
-            except (CreationError, SideError, NotAppliedError) as error:
+            except UserError as error:
+                if error.code not in ("environment", "process", "memory", "not-applied"):
+                    raise
                 return Step(spec, UNUSABLE, reason=str(error), seconds=time.monotonic() - began)
             trouble = answer.experiment.unapplied or next(reversed(answer.experiment.failures), "")
             if answer.latency.verdict.estimate is None and trouble.startswith(f"{OLD} "):
-                raise BisectError(f"the good end cannot be measured: {trouble}; name another --good.")
+                raise UserError("bisect", f"the good end cannot be measured: {trouble}; name another --good.")
             return _step(spec, answer, time.monotonic() - began)
 
         later = {"band": None, "emulate": False}  # which older files do not have

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
-from fastdiff.recipes import RecipeError, unknown
+from fastdiff.record.errors import UserError, unknown
 
 ASTRONAUT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 """The prompt of the published benchmark."""
@@ -44,14 +44,6 @@ TWINS_REQUEST = {"steps": 2, "size": 128}
 """What a twin is asked to draw unless somebody asks for more: random weights draw no better with more steps."""
 
 
-class WeightsError(RuntimeError):
-    """The weights are not to be had; the message says in one sentence why and what to do."""
-
-
-class MemoryShortError(RuntimeError):
-    """The weights do not fit into the memory that is free; the message says how much is missing."""
-
-
 @dataclass(frozen=True)
 class Model:
     """An entry of the catalogue. `source` is a folder in diffusers' layout or a name on the hub."""
@@ -80,7 +72,7 @@ class Model:
     def __post_init__(self) -> None:
         for idea in self.lacks:
             if idea not in IDEAS:
-                raise RecipeError(f"model {self.name!r}: lacks: {unknown('idea', idea, IDEAS)}")
+                raise UserError("recipe", f"model {self.name!r}: lacks: {unknown('idea', idea, IDEAS)}")
 
     @property
     def folder(self) -> Path | None:
@@ -108,21 +100,25 @@ class Model:
             return self
         if weights in MADE_HERE:
             if self.name not in ARCHITECTURES:
-                raise WeightsError(
+                raise UserError(
+                    "weights",
                     f"the architecture of {self.name!r} is not described in fastdiff, so it has no {weights} weights; "
-                    f"there are: {', '.join(ARCHITECTURES)}."
+                    f"there are: {', '.join(ARCHITECTURES)}.",
                 )
             request = self.request.changed(**TWINS_REQUEST) if weights == "twin" else self.request
             return replace(self, weights=weights, request=request)
         if weights == "hub":
             if self.folder is not None:
-                raise WeightsError(f"the weights of {self.name!r} lie in {self.folder}, not on the hub; use auto.")
+                raise UserError(
+                    "weights", f"the weights of {self.name!r} lie in {self.folder}, not on the hub; use auto."
+                )
             return replace(self, weights="hub")
         folder = Path(weights).expanduser().resolve()
         if not (folder / "model_index.json").is_file():
-            raise WeightsError(
+            raise UserError(
+                "weights",
                 f"{weights!r} is none of {', '.join(WEIGHTS)}, and no folder in diffusers' layout: "
-                f"there is no {folder.name}/model_index.json."
+                f"there is no {folder.name}/model_index.json.",
             )
         return replace(self, weights=str(folder), source=str(folder), revision=None, vae=None)
 

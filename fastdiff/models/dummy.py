@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.host import memory
-from fastdiff.models import MemoryShortError
 from fastdiff.models.libraries import diffusers, torch, transformers
 from fastdiff.models.tokenizers import tokenizer
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -145,9 +145,10 @@ def _require_room(skeletons: Iterable[Any], dtype: str, device: str) -> None:
     needed = round(CALL_BESIDES * weights * getattr(torch, dtype).itemsize)
     free = torch.cuda.mem_get_info(device)[0] if torch.device(device).type == "cuda" else memory.available_bytes()
     if free is not None and needed > free:
-        raise MemoryShortError(
+        raise UserError(
+            "memory",
             f"{weights / 1e9:.2f} billion weights in {dtype} plus one call need about {needed / 1e9:.1f} GB of memory; "
-            f"only {free / 1e9:.1f} GB are free. End other programs, or measure a small twin: --fastdiff-weights twin."
+            f"only {free / 1e9:.1f} GB are free. End other programs, or measure a small twin: --fastdiff-weights twin.",
         )
 
 

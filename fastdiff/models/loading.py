@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.models import WeightsError
 from fastdiff.models.libraries import diffusers, torch
-from fastdiff.recipes import RecipeError
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,18 +60,19 @@ def stand_ins(model: Model, request: Request, dtype: str, device: str) -> dict[s
 
 def _loaded(model: Model, dtype: str, autoencoder: str) -> Any:
     if not hasattr(diffusers, model.pipeline):
-        raise WeightsError(
+        raise UserError(
+            "weights",
             f"diffusers {diffusers.__version__} has no pipeline class {model.pipeline!r}; "
-            f"check `pipeline` of the model {model.name!r}."
+            f"check `pipeline` of the model {model.name!r}.",
         )
     folder = model.folder
     if folder is not None and not (folder / "model_index.json").is_file():
-        raise WeightsError(f"{folder} is not a pipeline in diffusers' layout: it has no model_index.json.")
+        raise UserError("weights", f"{folder} is not a pipeline in diffusers' layout: it has no model_index.json.")
     # Weights and nothing else: neither pickles, which are programs, nor code from the hub.
     safely = {"dtype": getattr(torch, dtype), "use_safetensors": True}
     parts: dict[str, Any] = dict.fromkeys(model.without)
     if autoencoder == "tiny" and model.tiny_autoencoder is None:
-        raise RecipeError(f'the model {model.name!r} has no tiny autoencoder; set autoencoder = "own".')
+        raise UserError("recipe", f'the model {model.name!r} has no tiny autoencoder; set autoencoder = "own".')
     with _quiet_bars(), _clear_errors(model):
         if autoencoder == "tiny":
             parts["vae"] = diffusers.AutoencoderTiny.from_pretrained(
@@ -97,10 +97,11 @@ def _clear_errors(model: Model) -> Iterator[None]:
     except (OSError, ImportError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         if model.folder is not None:
-            raise WeightsError(f"the weights in {model.folder} could not be loaded ({reason}).") from error
-        raise WeightsError(
+            raise UserError("weights", f"the weights in {model.folder} could not be loaded ({reason}).") from error
+        raise UserError(
+            "weights",
             f"the weights of {model.name!r} could not be loaded from {model.source} ({reason}); "
-            "check the connection and HF_TOKEN, or do without: --fastdiff-weights dummy, or --fastdiff-model shapes."
+            "check the connection and HF_TOKEN, or do without: --fastdiff-weights dummy, or --fastdiff-model shapes.",
         ) from error
 
 

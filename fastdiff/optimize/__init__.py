@@ -25,17 +25,13 @@ from fastdiff.optimize import (
     switches,
     text,
 )
-from fastdiff.recipes import RecipeError
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from fastdiff.models import Model, Request
-    from fastdiff.recipes import Recipe
+    from fastdiff.stages.recipe import Recipe
 
 _alive: weakref.WeakSet[Built] = weakref.WeakSet()
-
-
-class DeviceError(RuntimeError):
-    """The device that was asked for is not there; the message says so in one sentence."""
 
 
 class Built:
@@ -141,9 +137,10 @@ def _load(built: Built, request: Request) -> None:
         built.call_options |= words
     if recipe.text == "precomputed":
         if built.synthetic_text:
-            raise RecipeError(
+            raise UserError(
+                "recipe",
                 f"{model.name} with {model.weights} weights has no text encoders, so there is nothing to precompute; "
-                'set text = "live".'
+                'set text = "live".',
             )
         built.call_options |= text.precompute(built.pipeline, request, device, built.call_options)
         _return_memory()
@@ -183,7 +180,7 @@ def cooked(model: Model, recipe: Recipe, device: str) -> Recipe:
     }
     for idea in model.lacks:
         if wanted.get(idea):
-            raise RecipeError(f"the architecture of {model.name!r} has no place for {idea}; leave it out.")
+            raise UserError("recipe", f"the architecture of {model.name!r} has no place for {idea}; leave it out.")
     kind = torch.device(device).type
     return recipe.on(kind, torch.cuda.get_device_capability(device) if kind == "cuda" else None)
 
@@ -195,9 +192,10 @@ def _choose_attention(built: Built) -> None:
         attention.write_out(built.parts)
     elif recipe.attention_backend:
         if not attention.takes_backends(built.denoiser):
-            raise RecipeError(
+            raise UserError(
+                "recipe",
                 f"the attention of {type(built.denoiser).__name__} does not go through diffusers' dispatcher, "
-                "so attention_backend would do nothing; leave it out."
+                "so attention_backend would do nothing; leave it out.",
             )
         built.borrow({"diffusers.attention_backend": switches.UNCHANGED})
         attention.dispatch(built.denoiser, recipe.attention_backend)
@@ -211,9 +209,10 @@ def _require(device: str) -> None:
         return
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if (wanted.index or 0) >= count:
-        raise DeviceError(
+        raise UserError(
+            "device",
             f"torch {torch.__version__} sees {count} CUDA devices, and {device} was asked for; "
-            "install a CUDA build of torch, or measure with --fastdiff-device cpu."
+            "install a CUDA build of torch, or measure with --fastdiff-device cpu.",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.optimize.attention import without_notice
-from fastdiff.recipes import RecipeError
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from fastdiff.models import Request
@@ -23,14 +23,16 @@ INTERVAL = 3
 
 def cache(pipeline: Any, denoiser: Any, kind: str, request: Request) -> None:
     if not hasattr(denoiser, "enable_cache"):
-        raise RecipeError(
+        raise UserError(
+            "recipe",
             f"diffusers' caches are made for transformers, and {type(denoiser).__name__} has no place for them; "
-            'set cache = "none".'
+            'set cache = "none".',
         )
     if request.steps < FEWEST_STEPS:
-        raise RecipeError(
+        raise UserError(
+            "recipe",
             f"a cache uses what earlier steps computed, and there are {request.steps} steps in all; "
-            f"use --fastdiff-steps {FEWEST_STEPS} or more."
+            f"use --fastdiff-steps {FEWEST_STEPS} or more.",
         )
     with without_notice("diffusers.hooks.faster_cache"):
         denoiser.enable_cache(_configuration(pipeline, kind))

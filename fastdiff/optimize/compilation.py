@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models.libraries import torch
-from fastdiff.recipes import RecipeError
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
-    from fastdiff.recipes import Compile
+    from fastdiff.stages.recipe import Compile
 
 
 def compile_parts(denoiser: Any, autoencoder: Any, how: Compile) -> None:
@@ -16,9 +16,10 @@ def compile_parts(denoiser: Any, autoencoder: Any, how: Compile) -> None:
     mode = None if how.mode == "default" else how.mode
     if how.denoiser and how.regional:
         if not getattr(denoiser, "_repeated_blocks", None):
-            raise RecipeError(
+            raise UserError(
+                "recipe",
                 f"{type(denoiser).__name__} does not say which of its blocks repeat, so it has no regions to compile; "
-                "set compile.regional = false."
+                "set compile.regional = false.",
             )
         denoiser.compile_repeated_blocks(mode=mode, fullgraph=how.fullgraph, dynamic=False)
     elif how.denoiser:

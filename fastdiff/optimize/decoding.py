@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models.libraries import torch
-from fastdiff.recipes import RecipeError
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from fastdiff.models import Request
@@ -17,8 +17,9 @@ TILES_A_SIDE = 2
 
 def slicing(autoencoder: Any, request: Request) -> None:
     if request.batch < 2:
-        raise RecipeError(
-            "vae_slicing decodes the pictures of a batch one by one, and there is one picture; use --fastdiff-batch 4."
+        raise UserError(
+            "recipe",
+            "vae_slicing decodes the pictures of a batch one by one, and there is one picture; use --fastdiff-batch 4.",
         )
     autoencoder.enable_slicing()
 

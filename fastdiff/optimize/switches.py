@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models.libraries import torch
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -17,10 +18,6 @@ BORROWED_ENVIRONMENT = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
 
 UNCHANGED = object()
 """As a borrowed value: somebody else sets the switch, and it is put back all the same."""
-
-
-class UnknownSwitch(RuntimeError):
-    """A recipe borrows a switch that this torch does not have; releases rename and drop them."""
 
 
 def _backends() -> dict[str, tuple[Any, Any]]:
@@ -89,8 +86,8 @@ def borrowed(changes: Mapping[str, Any]) -> Iterator[None]:
     try:
         for name, value in changes.items():
             if name not in before:
-                raise UnknownSwitch(
-                    f"torch {torch.__version__} has no switch called {name!r}; leave it out of the recipe."
+                raise UserError(
+                    "switch", f"torch {torch.__version__} has no switch called {name!r}; leave it out of the recipe."
                 )
             if value is not UNCHANGED:
                 _set(name, value)

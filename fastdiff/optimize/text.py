@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models.libraries import torch
-from fastdiff.recipes import RecipeError
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ def precompute(pipeline: Any, request: Request, device: str, call_options: Mappi
     """
     kind = type(pipeline).__name__
     if kind not in RETURNED:
-        raise RecipeError(f'text = "precomputed" is not known for {kind}; known are: {", ".join(RETURNED)}.')
+        raise UserError("recipe", f'text = "precomputed" is not known for {kind}; known are: {", ".join(RETURNED)}.')
     for name in ENCODERS:
         if isinstance(getattr(pipeline, name, None), torch.nn.Module):
             getattr(pipeline, name).to(device)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fastdiff.quality.metrics import Likeness
-    from fastdiff.recipes import ImageBudget
+    from fastdiff.record.budget import Budget
 
 
 def assert_sound(images: np.ndarray) -> None:
@@ -20,13 +20,13 @@ def assert_sound(images: np.ndarray) -> None:
         raise AssertionError(wrong)
 
 
-def assert_parity(found: Likeness, budget: ImageBudget) -> None:
+def assert_parity(found: Likeness, budget: Budget) -> None:
     __tracebackhide__ = True
     if wrong := shortfall(found, budget):
         raise AssertionError(wrong)
 
 
-def shortfall(found: Likeness, budget: ImageBudget) -> str | None:
+def shortfall(found: Likeness, budget: Budget) -> str | None:
     """Says in one sentence what the budget asks for and the picture does not have; None if nothing is."""
     # Written as `not ... >=`, so that a likeness that is not a number falls short too.
     if not found.ssim >= budget.ssim:

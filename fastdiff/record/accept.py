@@ -1,4 +1,4 @@
-"""`fastdiff accept`: makes a run, or some stages of it, the baseline of its device. Nothing else writes there."""
+"""Makes a run, or some stages of it, the baseline of its device. Nothing else writes there."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.record import log
 from fastdiff.record.baselines import folder_of, newest, next_path
-from fastdiff.record.changes import changes
-from fastdiff.record.checks import RecordError
 from fastdiff.record.eligibility import injected, objections
+from fastdiff.record.errors import UserError
 from fastdiff.record.files import read, read_benchmarks, write_baseline
-from fastdiff.record.parts import chosen, merged, merged_benchmarks, merged_noise, without_centres
-from fastdiff.record.run import HARDWARE, Acceptance, Baseline, Noise, Run
+from fastdiff.record.parts import chosen, merged, merged_benchmarks
+from fastdiff.record.run import Acceptance, Baseline, Noise, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 LOCK = ".fastdiff/accept.lock"
@@ -32,53 +32,76 @@ PATIENCE_S = 10.0
 """An acceptance takes well under a second; whoever holds the lock longer hangs."""
 
 
-def accept(
-    path: Path,
-    reason: str,
-    *,
-    root: Path,
-    only: Sequence[str] = (),
-    noise_of: Sequence[Path] = (),
-    force: bool = False,
-    name: str = "",
-    say: Callable[[str], None] = print,
-) -> Path:
-    """Says what changes and writes the new baseline, or raises a RecordError that says why not. Returns its path."""
-    if not reason.strip():
-        raise RecordError('an acceptance needs a reason; give --reason "why this is the new normal".')
+@dataclass(frozen=True)
+class Proposal:
+    """A run that may become the baseline of its device, and the baseline that it would replace."""
+
+    path: Path
+    run: Run
+    trials: dict[Path, Run]
+    """The run, and others of the same code over which the noise is measured."""
+    only: tuple[str, ...]
+    """Ids of the stages that were named; empty where all are meant."""
+    old: Baseline | None
+    folder: Path
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Stages that replace those of the old baseline; empty where the whole run replaces it."""
+        if self.old and not self.only and _other_models(self.old.run, self.run):
+            # A session measures the models that were named; those of other sessions stay as they are.
+            return tuple(stage.id for stage in self.run.stages)
+        return self.only
+
+    @property
+    def old_run(self) -> Run | None:
+        return self.old.run if self.old else None
+
+
+def propose(path: Path, root: Path, only: Sequence[str] = (), noise_of: Sequence[Path] = ()) -> Proposal:
+    """Reads everything; writes nothing."""
     run = read(path)
     trials = {path.resolve(): run} | {other.resolve(): read(other) for other in noise_of}
     folder = folder_of(root, run.device.slug)
-    by = _who(root)
-    with _alone(root):
-        old = newest(folder)
-        ids = chosen(run, only)
-        if ids and old is None:
-            raise RecordError(f"there is no baseline in {folder} of which a part could be replaced; drop --only.")
-        asked_for = ids
-        if old and not ids and _other_models(old.run, run):
-            # A session measures the models that were named; those of other sessions stay as they are.
-            ids = tuple(stage.id for stage in run.stages)
-        for line in changes(old.run if old else None, run, ids):
-            say(line)
-        leaving = _leaving(old.run, run) if old and not ids else []
-        forced = _allowed(trials, asked_for, old.run if old else None, force, leaving)
-        benchmarks, noise = read_benchmarks(path), _noise(list(trials.values()), old, ids, say)
-        if ids and old:
-            run = merged(old.run, run, ids, path.name)
-            benchmarks = merged_benchmarks(read_benchmarks(folder / old.name), benchmarks, ids)
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        target = next_path(folder, _slug(name or "-".join(dict.fromkeys(stage.model for stage in run.stages))))
-        acceptance = Acceptance(by, when, reason.strip(), path.name, ids, forced)
-        new = Baseline(run, acceptance, noise, target.name)
-        pictures = _pictures(run, path, folder / old.name if ids and old else None, ids)
-        if not pictures:
-            say("pictures: the run has none of its reference, so none are kept")
-        with _uninterrupted():
-            _write(target, benchmarks, new, pictures)
-            _log(folder, old.run if old else None, new)
-    say(f"accepted: {target}")
-    return target
+    old, ids = newest(folder), chosen(run, only)
+    if ids and old is None:
+        raise UserError("file", f"there is no baseline in {folder} of which a part could be replaced; drop --only.")
+    return Proposal(path, run, trials, ids, old, folder)
+
+
+def require_allowed(proposal: Proposal, *, force: bool) -> tuple[str, ...]:
+    """The objections that were forced; without force, or to an injected fault, an objection is an error."""
+    trials = proposal.trials.items()
+    never = [f"{path.name}: {sentence}" for path, run in trials for sentence in injected(run, proposal.only)]
+    if never:
+        more = "; leave such files out of --noise-of" if len(trials) > 1 else ""
+        raise UserError("file", f"an injected fault is never accepted, not by force either{more}:\n{_listed(never)}")
+    old = proposal.old_run
+    against = [f"{path.name}: {one}" for path, run in trials for one in objections(run, proposal.only, old)]
+    against += _leaving(old, proposal.run) if old and not proposal.ids else []
+    if against and not force:
+        raise UserError("file", f"not accepted (--force would do it, and keep these reasons):\n{_listed(against)}")
+    return tuple(against)
+
+
+def write(
+    proposal: Proposal, reason: str, root: Path, *, noise: Noise | None, forced: Sequence[str] = (), name: str = ""
+) -> tuple[Path, int]:
+    """The path of the new baseline, and how many pictures it has."""
+    run, old, ids, folder = proposal.run, proposal.old, proposal.ids, proposal.folder
+    benchmarks = read_benchmarks(proposal.path)
+    if ids and old:
+        run = merged(old.run, run, ids, proposal.path.name)
+        benchmarks = merged_benchmarks(read_benchmarks(folder / old.name), benchmarks, ids)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    target = next_path(folder, _slug(name or "-".join(dict.fromkeys(stage.model for stage in run.stages))))
+    acceptance = Acceptance(_who(root), when, reason.strip(), proposal.path.name, ids, tuple(forced))
+    new = Baseline(run, acceptance, noise, target.name)
+    pictures = _pictures(run, proposal.path, folder / old.name if ids and old else None, ids)
+    with _uninterrupted():
+        _write(target, benchmarks, new, pictures)
+        _log(folder, proposal.old_run, new)
+    return target, len(pictures)
 
 
 def _leaving(old: Run, new: Run) -> list[str]:
@@ -91,50 +114,12 @@ def _leaving(old: Run, new: Run) -> list[str]:
     return [f"{', '.join(gone)} would leave the baseline, because this run has no such stage; {keeping} keeps it"]
 
 
-def _allowed(
-    trials: dict[Path, Run], ids: Sequence[str], old: Run | None, force: bool, leaving: Sequence[str]
-) -> tuple[str, ...]:
-    """What spoke against it and was forced."""
-    never = [f"{path.name}: {sentence}" for path, run in trials.items() for sentence in injected(run, ids)]
-    if never:
-        more = "; leave such files out of --noise-of" if len(trials) > 1 else ""
-        raise RecordError(f"an injected fault is never accepted, not by force either{more}:\n{_listed(never)}")
-    against = [f"{path.name}: {sentence}" for path, run in trials.items() for sentence in objections(run, ids, old)]
-    against += leaving
-    if against and not force:
-        raise RecordError(f"not accepted (--force would do it, and keep these reasons):\n{_listed(against)}")
-    return tuple(against)
-
-
 def _other_models(old: Run, new: Run) -> set[str]:
     return {stage.model for stage in old.stages} - {stage.model for stage in new.stages}
 
 
 def _listed(sentences: list[str]) -> str:
     return "\n".join(f"  {sentence}" for sentence in sentences)
-
-
-def _noise(trials: list[Run], old: Baseline | None, ids: Sequence[str], say: Callable[[str], None]) -> Noise | None:
-    """Measured over the trials, or else the old baseline's; None means the declared one."""
-    run, before = trials[0], old.noise if old else None
-    if len(trials) > 1:
-        from fastdiff.judge.noise import measured
-
-        try:
-            noise = measured(trials)
-        except ValueError as error:
-            raise RecordError(f"the noise cannot be measured: {error}") from None
-        say(f"noise: measured over {noise.trials} processes, latency ±{noise.latency_sd:.1%}")
-        return merged_noise(before, noise, ids) if ids else noise
-    if old is None or before is None:
-        say("noise: the declared one, because it was not measured on this device; --noise-of RUN measures it")
-        return None
-    facts = [(old.run.environment.get(name), run.environment.get(name)) for name in HARDWARE]
-    if any(before and now and before != now for before, now in facts):
-        say("noise: the declared one, because the measured one is of another machine; --noise-of RUN measures it")
-        return None
-    say(f"noise: carried over from {old.name}, measured over {before.trials} processes")
-    return without_centres(before, ids or [stage.id for stage in old.run.stages])
 
 
 def _pictures(run: Run, path: Path, old: Path | None, ids: Sequence[str]) -> list[Path]:
@@ -159,8 +144,8 @@ def _write(target: Path, benchmarks: dict[str, Any], new: Baseline, pictures: li
     except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
         if isinstance(error, OSError):
-            raise RecordError(
-                f"{beside} cannot be written ({error.strerror}); no part of it was left behind."
+            raise UserError(
+                "file", f"{beside} cannot be written ({error.strerror}); no part of it was left behind."
             ) from None
         raise
 
@@ -169,13 +154,13 @@ def _log(folder: Path, old: Run | None, new: Baseline) -> None:
     try:
         log.append(folder, old, new)
     except OSError as error:
-        raise RecordError(
-            f"{folder / new.name} is accepted, but {folder / log.NAME} cannot be written ({error.strerror})."
+        raise UserError(
+            "file", f"{folder / new.name} is accepted, but {folder / log.NAME} cannot be written ({error.strerror})."
         ) from None
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def alone(root: Path) -> Iterator[None]:
     """One acceptance at a time, so that each builds on the one before; the system ends the lock with the process."""
     import fcntl
 
@@ -189,7 +174,9 @@ def _alone(root: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > patient_until:
-                    raise RecordError(f"another `fastdiff accept` holds {path}; end it, and accept again.") from None
+                    raise UserError(
+                        "file", f"another `fastdiff accept` holds {path}; end it, and accept again."
+                    ) from None
                 time.sleep(0.05)
         yield
 
@@ -237,5 +224,5 @@ def _git(root: Path, key: str) -> str:
 def _slug(name: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80]
     if not slug:
-        raise RecordError(f"--name is {name!r}; give a name with letters or digits.")
+        raise UserError("file", f"--name is {name!r}; give a name with letters or digits.")
     return slug

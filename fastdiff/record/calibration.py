@@ -9,7 +9,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.record.checks import RecordError, object_, shaped
+from fastdiff.record.checks import object_, shaped
+from fastdiff.record.errors import UserError
 from fastdiff.record.files import load, named, write_text
 
 if TYPE_CHECKING:
@@ -74,5 +75,5 @@ def _readable(root: Path) -> list[Calibration]:
     """A broken file is a missing calibration: it is measured again, not mended."""
     try:
         return read(root)
-    except RecordError:
+    except UserError:
         return []

@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin, get_type_hints
 
+from fastdiff.record.errors import UserError
 from fastdiff.record.run import STATES
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 NAMED = ("slug", "model", "stage", "follows", "reference")
 ABOVE_ZERO = ("wall_s", "first_call_s")
 """Work was done in that time. A baseline of 0.0 would never fail a comparison."""
-
-
-class RecordError(ValueError):
-    """A file that cannot be used; the message says which one, what is wrong with it, and what to do."""
 
 
 def shaped(kind: Any, value: object, where: str) -> Any:
@@ -81,7 +78,7 @@ def _record(kind: Any, value: object, where: str) -> Any:
             found[name] = shaped(hint, given[name], f"{where}.{name}")
             _obey(name, found[name], f"{where}.{name}")
         elif not optional:
-            raise RecordError(f"{where}.{name} is missing.")
+            raise UserError("file", f"{where}.{name} is missing.")
     return kind(**found)
 
 
@@ -137,4 +134,4 @@ def _rule(name: str) -> tuple[str, Callable[[Any], object]] | None:
 
 def _refuse(value: object, where: str, expected: str) -> NoReturn:
     shown = json.dumps(value)
-    raise RecordError(f"{where} is {shown if len(shown) <= 40 else shown[:36] + ' ...'}; expected {expected}.")
+    raise UserError("file", f"{where} is {shown if len(shown) <= 40 else shown[:36] + ' ...'}; expected {expected}.")

@@ -12,9 +12,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.record.checks import RecordError, list_, object_, require_finite, shaped
+from fastdiff.record.checks import list_, object_, require_finite, shaped
+from fastdiff.record.errors import UserError
 from fastdiff.record.run import Acceptance, Baseline, Noise, Run
-from fastdiff.record.schema import SchemaError, require_schema
+from fastdiff.record.schema import require_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +93,7 @@ def as_json(run: Run) -> dict[str, Any]:
     try:
         value: dict[str, Any] = json.loads(json.dumps(asdict(run)))
     except (TypeError, ValueError) as error:
-        raise RecordError(f"this run cannot be kept as JSON: {error}.") from None
+        raise UserError("file", f"this run cannot be kept as JSON: {error}.") from None
     _run(value)
     return value
 
@@ -103,7 +104,9 @@ def _write(path: Path, pytest_benchmark: dict[str, Any], ours: dict[str, Any], *
         # The parameters of a test may be any objects; pytest-benchmark writes them as text, too.
         content = json.dumps(whole, indent=1, allow_nan=False, default=str)
     except ValueError as error:
-        raise RecordError(f"{path} was not written, because pytest-benchmark's part is no JSON: {error}.") from None
+        raise UserError(
+            "file", f"{path} was not written, because pytest-benchmark's part is no JSON: {error}."
+        ) from None
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +120,7 @@ def _write(path: Path, pytest_benchmark: dict[str, Any], ours: dict[str, Any], *
             os.link(part, path)  # unlike a rename, this fails where the name is taken
     except OSError as error:
         old = "the file that was there is whole" if path.exists() else "no part of it was left behind"
-        raise RecordError(f"{path} cannot be written ({error.strerror}); {old}.") from None
+        raise UserError("file", f"{path} cannot be written ({error.strerror}); {old}.") from None
     finally:
         with suppress(OSError):
             part.unlink()
@@ -134,13 +137,15 @@ def read(path: Path) -> Run:
 def read_baseline(path: Path) -> Baseline:
     try:
         run, whole = _read(path)
-    except SchemaError:
-        raise
-    except RecordError as error:
-        raise RecordError(f"{error} Restore it (git checkout -- {path}), or remove it and accept a run.") from None
+    except UserError as error:
+        if error.code == "schema":
+            raise
+        raise UserError(
+            "file", f"{error} Restore it (git checkout -- {path}), or remove it and accept a run."
+        ) from None
     ours = whole[KEY]
     if "accepted" not in ours:
-        raise RecordError(f'{path} is a run that nobody accepted; do: fastdiff accept {path} --reason "..."')
+        raise UserError("file", f'{path} is a run that nobody accepted; do: fastdiff accept {path} --reason "..."')
     with named(path):
         acceptance = shaped(Acceptance, ours["accepted"], f"{KEY}.accepted")
         noise = shaped(Noise | None, ours.get("noise"), f"{KEY}.noise")
@@ -160,7 +165,7 @@ def read_benchmarks(path: Path) -> dict[str, Any]:
 def _read(path: Path) -> tuple[Run, dict[str, Any]]:
     whole = load(path)
     if KEY not in whole:
-        raise RecordError(f"{path} is a pytest-benchmark file without fastdiff's key; give a file of {RUNS}/.")
+        raise UserError("file", f"{path} is a pytest-benchmark file without fastdiff's key; give a file of {RUNS}/.")
     with named(path):
         return _run(whole[KEY]), whole
 
@@ -171,7 +176,7 @@ def _run(value: object) -> Run:
     run: Run = shaped(Run, ours, KEY)
     twice = [id_ for id_, count in Counter(stage.id for stage in run.stages).items() if count > 1]
     if twice:
-        raise RecordError(f"{KEY}.stages holds {twice[0]} more than once; expected each stage once.")
+        raise UserError("file", f"{KEY}.stages holds {twice[0]} more than once; expected each stage once.")
     return run
 
 
@@ -179,14 +184,14 @@ def load(path: Path) -> dict[str, Any]:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise RecordError(f"{path} is a folder or a device; give a run file.")
+            raise UserError("file", f"{path} is a folder or a device; give a run file.")
         if status.st_size > LARGEST_BYTES:
-            raise RecordError(f"{path} has {status.st_size:,} bytes; a run file has at most {LARGEST_BYTES:,}.")
+            raise UserError("file", f"{path} has {status.st_size:,} bytes; a run file has at most {LARGEST_BYTES:,}.")
         content = path.read_bytes()
     except FileNotFoundError:
-        raise RecordError(f"there is no {path}; {_nearest(path)}") from None
+        raise UserError("file", f"there is no {path}; {_nearest(path)}") from None
     except OSError as error:
-        raise RecordError(f"{path} cannot be read ({error.strerror}).") from None
+        raise UserError("file", f"{path} cannot be read ({error.strerror}).") from None
     with named(path):
         return object_(_parsed(content), "the file")
 
@@ -195,9 +200,9 @@ def _parsed(content: bytes) -> object:
     try:
         return json.loads(content.decode())
     except UnicodeDecodeError:
-        raise RecordError("this is not UTF-8 text; expected JSON.") from None
+        raise UserError("file", "this is not UTF-8 text; expected JSON.") from None
     except ValueError as error:
-        raise RecordError(f"this is not whole JSON: {error}.") from None
+        raise UserError("file", f"this is not whole JSON: {error}.") from None
 
 
 @contextmanager
@@ -205,10 +210,10 @@ def named(path: Path) -> Iterator[None]:
     """Puts the file's name before what is wrong in it."""
     try:
         yield
-    except RecordError as error:
-        raise type(error)(f"{path}: {error}") from None
+    except UserError as error:
+        raise UserError(error.code, f"{path}: {error}") from None
     except RecursionError:
-        raise RecordError(f"{path}: this is nested too deeply for a run; expected a file of {RUNS}/.") from None
+        raise UserError("file", f"{path}: this is nested too deeply for a run; expected a file of {RUNS}/.") from None
 
 
 def _nearest(path: Path) -> str:

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.record.changes import latency
+from fastdiff.record.spread import latency
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.record.checks import RecordError, object_, shaped
+from fastdiff.record.checks import object_, shaped
+from fastdiff.record.errors import UserError
 from fastdiff.record.files import load, named, write_text
 from fastdiff.record.run import SCHEMA, Device, StageRecord
 from fastdiff.record.schema import require_schema
@@ -106,17 +107,19 @@ def write(path: Path, experiment: Experiment) -> None:
     try:
         content = json.dumps({KEY: asdict(experiment)}, indent=1, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise RecordError(f"{path} was not written, because it cannot be kept as JSON: {error}.") from None
+        raise UserError("file", f"{path} was not written, because it cannot be kept as JSON: {error}.") from None
     try:
         write_text(path, content + "\n")
     except OSError as error:
-        raise RecordError(f"{path} cannot be written ({error.strerror}); make room there, and start again.") from None
+        raise UserError(
+            "file", f"{path} cannot be written ({error.strerror}); make room there, and start again."
+        ) from None
 
 
 def read(path: Path) -> Experiment:
     whole = load(path)
     if KEY not in whole:
-        raise RecordError(f"{path} is no paired experiment; `fastdiff ab` writes them into {FOLDER}/.")
+        raise UserError("file", f"{path} is no paired experiment; `fastdiff ab` writes them into {FOLDER}/.")
     with named(path):
         ours = object_(whole[KEY], KEY)
         require_schema(ours, KEY)
@@ -124,5 +127,7 @@ def read(path: Path) -> Experiment:
         for place, pair in enumerate(found.pairs):
             rounds, letters = CALLS_OF_BLOCK * len(pair.starts), set(pair.starts)
             if letters - {"o", "n"} or (letters and {len(pair.old.rounds), len(pair.new.rounds)} != {rounds}):
-                raise RecordError(f"{KEY}.pairs[{place}] has other rounds than its {len(pair.starts)} blocks need.")
+                raise UserError(
+                    "file", f"{KEY}.pairs[{place}] has other rounds than its {len(pair.starts)} blocks need."
+                )
         return found

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.recipes import unknown
-from fastdiff.record.checks import RecordError
+from fastdiff.record.errors import UserError, unknown
 from fastdiff.record.run import MACHINE
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ def chosen(run: Run, names: Sequence[str]) -> tuple[str, ...]:
     known = [name for stage in run.stages for name in (stage.stage, stage.id)]
     for name in names:
         if name not in known:
-            raise RecordError(unknown("stage of this run", name, dict.fromkeys(known)))
+            raise UserError("file", unknown("stage of this run", name, dict.fromkeys(known)))
     return tuple(stage.id for stage in run.stages if {stage.stage, stage.id} & set(names))
 
 

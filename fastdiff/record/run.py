@@ -1,6 +1,6 @@
 """A run as data: what one pytest session measured, in the shape in which it is kept under a file's key `fastdiff`.
 
-Only shapes live here. `files` reads and writes them, `fastdiff.judge` decides about them.
+Only shapes live here. `files` reads and writes them, `fastdiff.compare` decides about them.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Run:
     outcome: str = ""
     """Why the session ended as it did, for instance passed, slow, quality, interrupted."""
     judgements: tuple[dict[str, Any], ...] = ()
-    """What was decided in the session, as `fastdiff.judge` wrote it; for readers, never read back by the judge."""
+    """What was decided in the session, as `fastdiff.compare` wrote it; for readers, never read back by the judge."""
     made_by: str = ""
     schema: int = SCHEMA
 

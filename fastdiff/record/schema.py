@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.record.checks import RecordError, shaped
+from fastdiff.record.checks import shaped
+from fastdiff.record.errors import UserError
 from fastdiff.record.run import SCHEMA
 
 if TYPE_CHECKING:
@@ -15,16 +16,12 @@ REASONS = {1: "its latencies are too long"}
 """Why a file of that schema cannot be used."""
 
 
-class SchemaError(RecordError):
-    """The file is whole, and another fastdiff wrote it."""
-
-
 def require_schema(ours: Mapping[str, Any], key: str) -> None:
     """`ours` is what stands under `key` in the file."""
     schema = shaped(int, ours.get("schema", 0), f"{key}.schema")
     made = f"made with schema {schema}, and this fastdiff reads schema {SCHEMA}"
     if schema > SCHEMA:
-        raise SchemaError(f"{made}; upgrade fastdiff.")
+        raise UserError("schema", f"{made}; upgrade fastdiff.")
     if schema < SCHEMA:
         reason = f" ({REASONS[schema]})" if schema in REASONS else ""
-        raise SchemaError(f"{made}{reason}; remove the file and measure again.")
+        raise UserError("schema", f"{made}{reason}; remove the file and measure again.")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from fastdiff.experiments.bisect import MEASURED
-from fastdiff.judge.verdicts import AMBIGUOUS, SAME
+from fastdiff.compare.verdicts import AMBIGUOUS, SAME
+from fastdiff.record.bisection import MEASURED
 from fastdiff.report import tables
 
 if TYPE_CHECKING:
-    from fastdiff.experiments.bisect import Found, Step
+    from fastdiff.record.bisection import Found, Step
 
 HEADINGS = ("candidate", "new / old", "interval", "verdict")
 

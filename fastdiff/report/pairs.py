@@ -6,15 +6,15 @@ import math
 from statistics import median
 from typing import TYPE_CHECKING
 
-from fastdiff.experiments.environments import package_differences
-from fastdiff.judge.pairs import first_calls, order_effect, percent, unlike
+from fastdiff.compare.facts import package_differences
+from fastdiff.compare.pairs import first_calls, order_effect, percent, unlike
 from fastdiff.report import tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastdiff.experiments.ab import Answer
-    from fastdiff.judge.gate import Judgement
+    from fastdiff.compare.gate import Judgement
+    from fastdiff.compare.pairs import Answer
     from fastdiff.record.calibration import Calibration
     from fastdiff.record.pairs import Experiment
 

@@ -1,4 +1,4 @@
-"""The published benchmark script's CSV: a row of a measured setting, many rows merged, and the bar chart over them.
+"""The published benchmark script's CSV: many rows merged, and the bar chart over them.
 
 Its columns come first, under their names and in their order; ours stand behind them. Everything goes by a column's
 name, nothing by its position.
@@ -13,25 +13,19 @@ import textwrap
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from fastdiff import __version__
-from fastdiff.experiments.published import DTYPES
-from fastdiff.host.processor import emulated
-from fastdiff.measure.environment import device_name, versions
-from fastdiff.record import pictures
-from fastdiff.record.checks import RecordError
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from matplotlib.figure import Figure
 
-    from fastdiff.experiments.published import Outcome, Setting
-
 Row = dict[str, str]
+LIBRARIES = ("torch", "triton", "diffusers", "transformers", "torchao")
 
 TIME, LOW, HIGH = "time (secs)", "lower quartile (secs)", "upper quartile (secs)"
 DENOISER = ("compile_unet", "compile_transformer")
@@ -55,101 +49,9 @@ THEIRS = (
     "actual_gpu_memory (gbs)",
     "tag",
 )
-GIGA = 1024**3
-"""What the published script calls a GB."""
-
 PICTURES = (".png", ".svg", ".pdf")
 LARGEST_BYTES = 16 * 1024**2
 """A row has about a kB; a file beyond this is something else."""
-
-
-# -- a row ------------------------------------------------------------------------------------------------------------
-
-
-def row(outcome: Outcome) -> Row:
-    """Numbers as they were measured: rounding is for readers, not for files."""
-    record = outcome.record
-    samples = [round_.wall_s for round_ in record.rounds]
-    low, middle, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else (None, *samples, None)
-    memory = record.memory
-    cells = _asked(outcome.setting) | {
-        TIME: middle,
-        LOW: low,
-        HIGH: high,
-        "rounds": len(samples),
-        "samples (secs)": " ".join(repr(sample) for sample in samples),
-        "disturbed rounds": sum(bool(round_.void) for round_ in record.rounds),
-        "stopped": outcome.stopped,
-        "first call (secs)": record.first_call_s,
-        "compile cache": record.cache,
-        "load (secs)": record.load_s,
-        "memory (gbs)": memory.peak_bytes / GIGA if memory else None,
-        "where memory peaks": memory.where if memory else None,
-        "memory measured as": memory.measure if memory else None,
-        "weights (gbs)": memory.weights_bytes / GIGA if memory and memory.weights_bytes else None,
-        "actual_gpu_memory (gbs)": outcome.gpu_bytes / GIGA if outcome.gpu_bytes else None,
-        "weights": record.weights,
-        "proof": _proof(record.fingerprint),
-        "started": outcome.started,
-    }
-    order = [*THEIRS, *(name for name in cells if name not in THEIRS)]
-    return {name: _cell(cells[name]) for name in order}
-
-
-def _asked(setting: Setting) -> dict[str, Any]:
-    recipe, request, how = setting.recipe, setting.request, setting.recipe.compile
-    flags = how.flags if how else ()
-    return {
-        "pipeline_cls": setting.model.pipeline,
-        "ckpt_id": setting.checkpoint,
-        "bf16": recipe.dtype == "bfloat16",
-        "sdpa": recipe.attention != "vanilla",
-        "fused_qkv_projections": recipe.fuse_qkv,
-        "upcast_vae": recipe.upcast_vae,
-        "batch_size": request.batch,
-        "num_inference_steps": request.steps,
-        "compile_unet": how is not None and how.denoiser,
-        "compile_vae": how is not None and how.decoder,
-        "compile_mode": how.mode if how else None,
-        "change_comp_config": any(name == "coordinate_descent_tuning" for name, _ in flags),
-        "do_quant": recipe.quantize.replace("-", "") if recipe.quantize != "none" else None,
-        "tag": setting.tag,
-        "model": setting.model.name,
-        "dtype": next(short for short, name in DTYPES.items() if name == recipe.dtype),
-        "size": request.size,
-        "guidance": request.guidance,
-        "seed": request.seed,
-        "prompt": request.prompt,
-        "inductor flags": " ".join(f"{name}={value}" for name, value in flags),
-        "tf32": recipe.tf32 and setting.device.startswith("cuda"),
-        "device": setting.device,
-        "device name": device_name(setting.device),
-        **{name: version for name, version in versions().items() if name in LIBRARIES},
-        "fastdiff": __version__,
-    }
-
-
-LIBRARIES = ("torch", "triton", "diffusers", "transformers", "torchao")
-
-
-def _proof(facts: Mapping[str, Any]) -> str:
-    """What the built pipeline showed: the counts behind the claim that the setting was applied."""
-    kinds = [f"{name.partition('.')[2]} x {count}" for name, count in facts.items() if name.startswith("processors.")]
-    dtypes = {name.rpartition(".")[2] for name in facts if name.startswith("dtypes.")}
-    counted = (
-        f"{facts['graphs']} graphs",
-        f"{facts['breaks']} breaks",
-        f"{facts['recompiles']} recompiles",
-        f"{facts['fused_modules']} of {facts['attention_modules']} attention modules fused",
-        f"{facts['quantized_layers']} layers quantized",
-    )
-    return "; ".join([*counted, *kinds, f"parameters in {' and '.join(sorted(dtypes))}"])
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return repr(value) if isinstance(value, float) else str(value)
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
@@ -165,30 +67,10 @@ def kept(folder: Path, name: str) -> Iterator[Path]:
             path.replace(folder / path.name)
 
 
-def keep(place: Path, outcome: Outcome) -> Row:
-    """The picture (of a batch `NAME-1.png` and so on too) and the row. What no disk takes is told to a person."""
-    name, found = outcome.name, row(outcome)
-    file = f"{name}.trace.json"
-    try:
-        if outcome.trace is not None and not outcome.trace.is_file():
-            raise OSError("torch left no file; is the disk full?")
-        file = f"{name}.png"
-        pictures.save(place, name, outcome.images)
-        file = f"{name}.csv"
-        write(place / file, [found])
-    except OSError as error:
-        said = (
-            f"{place.parent / file} cannot be written ({error.strerror or error}), so no file was kept; save the two "
-            f"lines above as {name}.csv, or make room and measure again: fastdiff run --out FOLDER"
-        )
-        raise RecordError("\n".join([*_figures(found), "", *as_csv([found]).splitlines(), "", said])) from error
-    return found
-
-
 def collate(folder: Path, out: Path, chart: Path, title: str = "") -> list[str]:
     """Merges what is in `folder` into `out` and draws `chart`; says what it made of how much."""
     if chart.suffix not in PICTURES:
-        raise RecordError(f"{chart} is no name for a chart; end it with {', '.join(PICTURES)}.")
+        raise UserError("file", f"{chart} is no name for a chart; end it with {', '.join(PICTURES)}.")
     rows = read(folder, besides=out)
     figure = draw(rows, title)
     with kept(out.parent, out.name) as place:
@@ -218,17 +100,19 @@ def as_csv(rows: Sequence[Row]) -> str:
 def read(folder: Path, besides: Path) -> list[Row]:
     """The rows of every CSV in `folder`, in a stable order; `besides` is the file into which they are merged."""
     if not folder.is_dir():
-        raise RecordError(f"there is no folder {folder}; name the one that `fastdiff run --out` wrote to.")
+        raise UserError("file", f"there is no folder {folder}; name the one that `fastdiff run --out` wrote to.")
     paths = sorted(path for path in folder.glob("*.csv") if path.resolve() != besides.resolve())
     if not paths:
-        raise RecordError(f"{folder} holds no CSV to collate; measure something first: fastdiff run --out {folder}")
+        raise UserError(
+            "file", f"{folder} holds no CSV to collate; measure something first: fastdiff run --out {folder}"
+        )
     found: list[Row] = []
     origin: dict[tuple[tuple[str, str], ...], Path] = {}
     for path in paths:
         for row in _rows(path):
             known = origin.setdefault(tuple(sorted(row.items())), path)
             if known != path:
-                raise RecordError(f"{known} and {path} hold the same row; take one of them out of the folder.")
+                raise UserError("file", f"{known} and {path} hold the same row; take one of them out of the folder.")
             found.append(row)
     return sorted(found, key=_place)
 
@@ -236,25 +120,31 @@ def read(folder: Path, besides: Path) -> list[Row]:
 def _rows(path: Path) -> list[Row]:
     """A file that ends in the middle, or is none of ours and none of theirs, is refused by its name."""
     if path.stat().st_size > LARGEST_BYTES:
-        raise RecordError(f"{path} has {path.stat().st_size:,} bytes; a file of results has at most {LARGEST_BYTES:,}.")
+        raise UserError(
+            "file", f"{path} has {path.stat().st_size:,} bytes; a file of results has at most {LARGEST_BYTES:,}."
+        )
     try:
         text = path.read_bytes().decode("utf-8-sig")
         lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise RecordError(f"{path} is no whole CSV ({error}); measure that setting again, or move the file.") from None
+        raise UserError(
+            "file", f"{path} is no whole CSV ({error}); measure that setting again, or move the file."
+        ) from None
     names, *given = lines or [[]]
     missing = [name for name in THEIRS if name not in names and not (name in DENOISER and set(DENOISER) & set(names))]
     if missing:
-        raise RecordError(f"{path} is no file of results: it has no column {missing[0]!r}; take it out of the folder.")
+        raise UserError(
+            "file", f"{path} is no file of results: it has no column {missing[0]!r}; take it out of the folder."
+        )
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise RecordError(f"{path} has two columns called {twice[0]!r}; take it out of the folder.")
+        raise UserError("file", f"{path} has two columns called {twice[0]!r}; take it out of the folder.")
     if not given or len(given[-1]) != len(names) or not text.endswith("\n"):
-        raise RecordError(f"{path} ends in the middle; measure that setting again, or take it out of the folder.")
+        raise UserError("file", f"{path} ends in the middle; measure that setting again, or take it out of the folder.")
     for number, cells in enumerate(given, start=2):
         if len(cells) != len(names):
-            raise RecordError(
-                f"{path}: row {number} has {len(cells)} cells for {len(names)} columns; mend or remove it."
+            raise UserError(
+                "file", f"{path}: row {number} has {len(cells)} cells for {len(names)} columns; mend or remove it."
             )
         _check(path, number, dict(zip(names, cells, strict=True)))
     return [dict(zip(names, cells, strict=True)) for cells in given]
@@ -266,10 +156,10 @@ def _check(path: Path, number: int, row: Row) -> None:
     for name in times:
         seconds = _number(row[name])
         if not (seconds > 0 and math.isfinite(seconds)):
-            raise RecordError(f"{path}: row {number} has the {name} {row[name]!r}; expected a number above zero.")
+            raise UserError("file", f"{path}: row {number} has the {name} {row[name]!r}; expected a number above zero.")
     for name in ("batch_size", "num_inference_steps"):
         if not row[name].isdecimal():
-            raise RecordError(f"{path}: row {number} has the {name} {row[name]!r}; expected a whole number.")
+            raise UserError("file", f"{path}: row {number} has the {name} {row[name]!r}; expected a whole number.")
 
 
 def _number(text: str) -> float:
@@ -451,33 +341,17 @@ def _seconds(seconds: float) -> str:
 # -- for a person -----------------------------------------------------------------------------------------------------
 
 
-def headline(setting: Setting) -> list[str]:
-    """What is going to be measured, and on what."""
-    request = setting.request
-    random = f" ({setting.model.weights})" if setting.model.made_here else ""
-    return [
-        f"{setting.model.name}{random} on {device_name(setting.device)} ({setting.device}): {request.size} px, "
-        f'{request.steps} steps, batch {request.batch}, "{request.prompt}"',
-        described({name: _cell(value) for name, value in _asked(setting).items()}),
-        *(
-            f"this CPU has no instructions for {kind} and takes many times as long for it as for float32"
-            for kind in emulated(setting.device)
-            if kind in setting.recipe.arithmetic
-        ),
-    ]
-
-
 def summary(row: Row, stem: Path, *, trace: bool) -> list[str]:
     """The result with its units, and where it was kept."""
     return [
-        *_figures(row),
+        *figures(row),
         f"row         {stem}.csv",
         f"picture     {stem}.png",
         *([f"trace       {stem}.trace.json"] if trace and not row["stopped"] else []),
     ]
 
 
-def _figures(row: Row) -> list[str]:
+def figures(row: Row) -> list[str]:
     """A stopped measurement may have no memory."""
     spread = ""
     if row[LOW]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.record.table import aligned
+from fastdiff.report.columns import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

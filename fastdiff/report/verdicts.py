@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fastdiff.judge.verdicts import AMBIGUOUS
-from fastdiff.record.table import aligned
+from fastdiff.compare.verdicts import AMBIGUOUS
+from fastdiff.report.columns import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastdiff.judge.gate import Judgement
+    from fastdiff.compare.gate import Judgement
     from fastdiff.record.run import Baseline
 
 METRICS = ("latency", "first_call", "ladder", "memory", "fingerprint", "picture")

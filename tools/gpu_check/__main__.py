@@ -19,10 +19,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.judge.facts import differences, listed
-from fastdiff.measure.environment import device_kind, device_name, versions
+from fastdiff.compare.facts import differences, listed
+from fastdiff.host.environment import device_kind, device_name, versions
 from fastdiff.record import files
-from fastdiff.record.checks import RecordError
+from fastdiff.record.errors import UserError
 from fastdiff.record.files import write_text
 from tools.gpu_check import report
 from tools.gpu_check.reading import Found, Outcome
@@ -193,7 +193,7 @@ def reference_pictures(run: Path) -> list[Path]:
     """Full-size pictures of every stage would be too large to travel."""
     try:
         stages = files.read(run).stages
-    except RecordError:  # pairs are no run
+    except UserError:  # pairs are no run
         return []
     names = {f"{one.model}-{one.quality.reference}" for one in stages if one.quality}
     return [path for path in run.with_suffix("").glob("*.png") if path.stem in names]

@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from fastdiff.host.environment import visible
 from fastdiff.host.processor import emulated
-from fastdiff.measure.environment import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable

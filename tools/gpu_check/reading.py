@@ -137,7 +137,7 @@ def full_size(scale: Scale, outcome: Outcome) -> Found:
 def techniques(_: Scale, outcome: Outcome) -> Found:
     run = _run(outcome)
     peaks = {one.stage: one.memory.whole_bytes for one in run.stages if one.memory}
-    dtypes = {one.stage: one.recipe.get("dtype") for one in run.stages}
+    dtypes = {one.stage: one.recipe.get("dtype", "float32") for one in run.stages}
     plain = peaks.get("default")
     claims = [
         Claim(

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.recipes import Compile
+from fastdiff.stages.recipe import Compile
 
 if TYPE_CHECKING:
     from fastdiff.models import Model
-    from fastdiff.recipes import Ladder
+    from fastdiff.stages.ladder import Ladder
 
 UNTUNED = "denoiser-untuned"
 UNTUNED_GRAPHS = "denoiser-untuned-graphs"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from fastdiff.measure.live import LiveStage
+    from fastdiff.trial.live import LiveStage
 
 SIZE, PRODUCTS = 768, 20
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from fastdiff.host.processor import emulated
 from fastdiff.models.shapes import FOLDER
-from fastdiff.recipes import LADDER
 from fastdiff.record.files import APART
+from fastdiff.stages.published import LADDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

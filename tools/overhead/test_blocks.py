@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from fastdiff.measure.live import LiveStage
+    from fastdiff.trial.live import LiveStage
 
 BLOCKS = int(os.environ.get("OVERHEAD_BLOCKS", "0"))
 CALLS = 8

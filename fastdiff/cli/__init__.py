@@ -1,0 +1,48 @@
+"""The `fastdiff` command: one file for each subcommand, which calls the room that does the work."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import typer
+
+from fastdiff import __version__
+from fastdiff.cli.ab import ab
+from fastdiff.cli.accept import accept
+from fastdiff.cli.baselines import baselines
+from fastdiff.cli.bisect import bisect
+from fastdiff.cli.calibrate import calibrate
+from fastdiff.cli.collate import collate
+from fastdiff.cli.environment import environment
+from fastdiff.cli.ladder import ladder
+from fastdiff.cli.models import models
+from fastdiff.cli.run import run
+from fastdiff.cli.runs import runs
+
+app = typer.Typer(
+    help="Is the diffusion pipeline still fast, and does it still draw the same picture?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fastdiff {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Show the version."),
+) -> None:
+    # Run files may hold text that no terminal can show, and a terminal may know few characters.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+for command in (models, ladder, environment, accept, baselines, runs, run, collate, ab, calibrate, bisect):
+    app.command()(command)

@@ -1,0 +1,101 @@
+"""`fastdiff ab`: compare two sides in pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from fastdiff.cli.common import one_sentence, session_in, share, shown
+from fastdiff.cli.options import (
+    A_BATCH,
+    BAND,
+    CALLS,
+    DEVICE,
+    EMULATE,
+    FRESH,
+    MODEL,
+    MOST_PAIRS,
+    ROOT,
+    SIZE,
+    STEPS,
+    WEIGHTS,
+)
+
+OLD = typer.Option(
+    ["."],
+    metavar="SPEC",
+    help="The old side: '.' (this environment), a Python interpreter, a virtual environment, a requirement such as "
+    "torch==2.12.1 or a wheel (this environment with only that changed), a requirements file, a variable, NAME=VALUE, "
+    "or an option of pip such as --index-url=URL. May be repeated.",
+)
+NEW = typer.Option(["."], metavar="SPEC", help="The new side, in the same words (default: this environment).")
+STAGES = typer.Option([], "--stage", metavar="NAMES", help="Stages, separated by commas (default: all of the ladder).")
+OLD_STAGE = typer.Option("", metavar="NAME", help="Another stage for the old side: an A/B of two recipes.")
+MOST_TIME = typer.Option(
+    0.0,
+    "--max-time",
+    min=0,
+    metavar="MINUTES",
+    help="Begin no pair after so long, of all stages together (0: no limit).",
+)
+INJECT = typer.Option("", metavar="FAULTS", help="Put faults into the new side, for instance slow:5%.")
+STRICT = typer.Option(False, "--strict", help="Whatever is not SAME fails.")
+MARKDOWN = typer.Option(None, metavar="FILE", help="Write the report as markdown, too.")
+
+
+def ab(
+    old: list[str] = OLD,
+    new: list[str] = NEW,
+    model: str = MODEL,
+    weights: str = WEIGHTS,
+    stage: list[str] = STAGES,
+    old_stage: str = OLD_STAGE,
+    device: str = DEVICE,
+    steps: int | None = STEPS,
+    size: int | None = SIZE,
+    batch: int | None = A_BATCH,
+    calls: int = CALLS,
+    max_pairs: int = MOST_PAIRS,
+    max_time: float = MOST_TIME,
+    band: float | None = BAND,
+    inject: str = INJECT,
+    emulate: bool = EMULATE,
+    fresh: bool = FRESH,
+    strict: bool = STRICT,
+    markdown: Path | None = MARKDOWN,
+    root: Path = ROOT,
+) -> None:
+    """Compare two environments: the same stages in both, whose processes take turns call by call."""
+    with one_sentence(kept="every finished pair is kept, and the same command goes on."):
+        from fastdiff.experiments.questions import Asked, named_stages
+        from fastdiff.experiments.sessions import failing
+        from fastdiff.record.files import write_text
+        from fastdiff.report import pairs
+        from fastdiff.trial.faults import parse
+
+        stages = named_stages(stage)
+        asked = Asked(
+            model,
+            weights,
+            stages,
+            old_stage,
+            device,
+            steps,
+            size,
+            batch,
+            calls,
+            max_pairs,
+            parse(inject) if inject else (),
+            share(band),
+            emulate,
+        )
+        session = session_in(root)
+        answers = session.compare(asked, old, new, minutes=max_time, fresh=fresh)
+        files = [shown(answer.path) for answer in answers]
+        for line in pairs.text(answers, session.limit(answers), files):
+            typer.echo(line)
+        if markdown:
+            write_text(markdown, "\n".join(pairs.markdown(answers, session.limit(answers), files)) + "\n")
+        if failing(answers, strict=strict):
+            raise typer.Exit(1)

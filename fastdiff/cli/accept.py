@@ -1,0 +1,102 @@
+"""`fastdiff accept`: make a run the baseline of its device."""
+
+from __future__ import annotations
+
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from fastdiff.cli.common import one_sentence
+from fastdiff.cli.options import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fastdiff.record.accept import Proposal
+    from fastdiff.record.run import Noise
+
+RUN = typer.Argument(help="The run file, for instance runs/20261120T155223Z.json.")
+ONLY = typer.Option([], metavar="STAGE", help="Accept this stage alone. May be repeated.")
+NOISE_OF = typer.Option(
+    [],
+    metavar="RUN",
+    help="A run of another fresh process, or a pattern in quotes like 'runs/*.json', to measure the noise over. "
+    "May be repeated.",
+)
+
+
+def accept(
+    run: Path = RUN,
+    reason: str = typer.Option(help="Why this is the new normal; it is kept."),
+    only: list[str] = ONLY,
+    noise_of: list[str] = NOISE_OF,
+    force: bool = typer.Option(False, "--force", help="Accept whatever speaks against it, and keep what that was."),
+    name: str = typer.Option("", help="Name in the new baseline's file name; the models if not given."),
+    root: Path = ROOT,
+) -> None:
+    """Make a run the baseline of its device, after showing what changes."""
+    with one_sentence():
+        # What matches nothing stays as it is, so that reading it says what is wrong.
+        trials = [Path(found) for pattern in noise_of for found in sorted(glob(pattern)) or [pattern]]  # noqa: PTH207
+        ids = [id_ for part in only for id_ in part.split(",")]
+        accept_run(run, reason, root=root, only=ids, noise_of=trials, force=force, name=name, say=typer.echo)
+
+
+def accept_run(
+    path: Path,
+    reason: str,
+    *,
+    root: Path,
+    only: Sequence[str] = (),
+    noise_of: Sequence[Path] = (),
+    force: bool = False,
+    name: str = "",
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Shows what changes and writes the new baseline, or raises a UserError. Returns the baseline's path."""
+    from fastdiff.record.accept import alone, propose, require_allowed, write
+    from fastdiff.record.errors import UserError
+    from fastdiff.report.changes import changes
+
+    if not reason.strip():
+        raise UserError("file", 'an acceptance needs a reason; give --reason "why this is the new normal".')
+    with alone(root):
+        proposal = propose(path, root, only, noise_of)
+        for line in changes(proposal.old_run, proposal.run, proposal.ids):
+            say(line)
+        forced = require_allowed(proposal, force=force)
+        noise = _noise(proposal, say)
+        target, pictures = write(proposal, reason, root, noise=noise, forced=forced, name=name)
+    if not pictures:
+        say("pictures: the run has none of its reference, so none are kept")
+    say(f"accepted: {target}")
+    return target
+
+
+def _noise(proposal: Proposal, say: Callable[[str], None]) -> Noise | None:
+    """Measured over the trials, or else the old baseline's; None means the declared one."""
+    from fastdiff.compare.noise import measured
+    from fastdiff.record.errors import UserError
+    from fastdiff.record.parts import merged_noise, without_centres
+    from fastdiff.record.run import HARDWARE
+
+    run, old, ids = proposal.run, proposal.old, proposal.ids
+    before = old.noise if old else None
+    if len(proposal.trials) > 1:
+        try:
+            noise = measured(list(proposal.trials.values()))
+        except ValueError as error:
+            raise UserError("file", f"the noise cannot be measured: {error}") from None
+        say(f"noise: measured over {noise.trials} processes, latency ±{noise.latency_sd:.1%}")
+        return merged_noise(before, noise, ids) if ids else noise
+    if old is None or before is None:
+        say("noise: the declared one, because it was not measured on this device; --noise-of RUN measures it")
+        return None
+    facts = [(old.run.environment.get(name), run.environment.get(name)) for name in HARDWARE]
+    if any(before and now and before != now for before, now in facts):
+        say("noise: the declared one, because the measured one is of another machine; --noise-of RUN measures it")
+        return None
+    say(f"noise: carried over from {old.name}, measured over {before.trials} processes")
+    return without_centres(before, ids or [stage.id for stage in old.run.stages])

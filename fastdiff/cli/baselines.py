@@ -1,0 +1,19 @@
+"""`fastdiff baselines`: list the accepted runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from fastdiff.cli.common import one_sentence
+from fastdiff.cli.options import ROOT
+
+
+def baselines(root: Path = ROOT) -> None:
+    """List the accepted runs of every device: who accepted what, when and why, and how the noise is known."""
+    with one_sentence():
+        from fastdiff.report.listings import baselines_text
+
+        for line in baselines_text(root):
+            typer.echo(line)

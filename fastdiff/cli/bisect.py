@@ -1,0 +1,50 @@
+"""`fastdiff bisect`: find the first slow release."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import typer
+
+from fastdiff.cli.common import one_sentence, session_in, share
+from fastdiff.cli.options import A_BATCH, BAND, CALLS, DEVICE, EMULATE, MODEL, MOST_PAIRS, ROOT, SIZE, STEPS, WEIGHTS
+
+PIP = typer.Option([], metavar="OPTION", help="For pip, such as --index-url=URL or --pre. May be repeated.")
+ALSO = typer.Option([], metavar="SPEC", help="What every side has besides, such as a variable. May be repeated.")
+
+
+def bisect(
+    package: str = typer.Option(help="The package whose release is looked for."),
+    good: str = typer.Option(help="A release (or, for nightlies, a date) that is known to be good."),
+    bad: str = typer.Option(help="A later one that is known to be bad."),
+    model: str = MODEL,
+    weights: str = WEIGHTS,
+    stage: str = typer.Option("sdpa", help="The stage that became slower."),
+    device: str = DEVICE,
+    steps: int | None = STEPS,
+    size: int | None = SIZE,
+    batch: int | None = A_BATCH,
+    calls: int = CALLS,
+    max_pairs: int = MOST_PAIRS,
+    band: float | None = BAND,
+    emulate: bool = EMULATE,
+    pip: list[str] = PIP,
+    also: list[str] = ALSO,
+    root: Path = ROOT,
+) -> None:
+    """Find the first release of a package with which a stage is slower, by an A/B of each against the good one."""
+    with one_sentence(kept="every finished step is kept, and the same command goes on."):
+        from fastdiff.experiments.environments import masked
+        from fastdiff.experiments.questions import Asked
+        from fastdiff.report import bisection
+
+        asked = Asked(
+            model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs, (), share(band), emulate
+        )
+        end, found = session_in(root).bisect(asked, package, good, bad, pip=pip, also=also)
+        said = [f"--{side} {shlex.quote(masked(word))}" for word in (*pip, *also) for side in ("old", "new")]
+        for line in bisection.text(found, end, " ".join([*said, asked.options(stage), f"--max-pairs {max_pairs}"])):
+            typer.echo(line)
+        if found.culprit is None:
+            raise typer.Exit(1)

@@ -1,0 +1,42 @@
+"""`fastdiff calibrate`: measure the noise of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from fastdiff.cli.common import one_sentence, session_in
+from fastdiff.cli.options import A_BATCH, CALLS, DEVICE, EMULATE, FRESH, MODEL, ROOT, SIZE, STEPS, WEIGHTS
+
+SDPA_STAGE = typer.Option(["sdpa"], "--stage", metavar="NAMES", help="Stages, separated by commas.")
+
+
+def calibrate(
+    model: str = MODEL,
+    weights: str = WEIGHTS,
+    stage: list[str] = SDPA_STAGE,
+    device: str = DEVICE,
+    steps: int | None = STEPS,
+    size: int | None = SIZE,
+    batch: int | None = A_BATCH,
+    calls: int = CALLS,
+    pairs: int = typer.Option(12, min=5, help="Pairs of processes over which the scatter is measured."),
+    max_pairs: int = typer.Option(
+        12,
+        min=3,
+        help="For experiments of at most so many pairs (--max-pairs of `fastdiff ab`) the limit is worked out.",
+    ),
+    emulate: bool = EMULATE,
+    fresh: bool = FRESH,
+    root: Path = ROOT,
+) -> None:
+    """Measure what this machine can see: the same environment on both sides, and the smallest slowdown it finds."""
+    with one_sentence(kept="every finished pair is kept, and the same command goes on."):
+        from fastdiff.experiments.questions import Asked, named_stages
+        from fastdiff.report.pairs import limit
+
+        stages = named_stages(stage)
+        asked = Asked(model, weights, stages, "", device, steps, size, batch, calls, pairs, emulate=emulate)
+        for found in session_in(root).calibrate(asked, most_pairs=max_pairs, fresh=fresh):
+            typer.echo(limit(found))

@@ -1,0 +1,60 @@
+"""What several commands do alike: errors in one sentence, and sessions of paired experiments."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastdiff.experiments.sessions import Session
+
+TROUBLE = 2
+"""The exit code of a command that could not do its work; 1 is that of one that did, and found something."""
+
+
+@contextmanager
+def one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
+    """What a person can do something about ends the command with a sentence, not with a traceback."""
+    from fastdiff.record.errors import UserError
+
+    try:
+        yield
+    except UserError as error:
+        # These sentences are told to pytest as well, where every option has a prefix; what a file holds stays.
+        said = str(error) if error.code in ("file", "schema") else str(error).replace("--fastdiff-", "--")
+    except KeyboardInterrupt as stop:
+        typer.echo(f"\n{stop if stop.args else f'stopped; {kept}'}", err=True)
+        raise typer.Exit(130) from None
+    except OSError as error:
+        said = f"{error.filename}: {error.strerror}" if error.filename else f"a file cannot be written ({error})."
+    else:
+        return
+    typer.echo(said, err=True)
+    raise typer.Exit(TROUBLE)
+
+
+def session_in(root: Path) -> Session:
+    from fastdiff.experiments.sessions import Session
+    from fastdiff.report.progress import Progress
+
+    return Session(root, say=aside, progress=Progress(sys.stderr if sys.stderr.isatty() else None))
+
+
+def share(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
+
+
+def shown(path: Path) -> str:
+    """As a person would type it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def aside(line: str) -> None:
+    """What is said meanwhile; the answer alone goes to standard output."""
+    typer.echo(line, err=True)

@@ -1,0 +1,36 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+ROOT = typer.Option(Path(), help="Folder of the project, in which runs/ and baselines/ lie.")
+MODEL = typer.Option(
+    "shapes", "--model", help="A model of the catalogue or of pyproject.toml; `fastdiff models` lists them."
+)
+WEIGHTS = typer.Option("auto", help="Where the weights come from: auto, hub, dummy, twin, or a folder.")
+STEPS = typer.Option(None, min=1, help="Denoising steps (default: the model's own).")
+SIZE = typer.Option(
+    None, min=1, metavar="PIXELS", help="Side of the picture, a multiple of 64 (default: the model's own)."
+)
+DEVICE = typer.Option("auto", help="Device to measure on: auto, cpu, cuda or cuda:N.")
+CALLS = typer.Option(24, min=2, help="Calls of each side in a pair, an even number.")
+A_BATCH = typer.Option(None, "--batch", min=1, help="Pictures of a call (default: 1).")
+MOST_PAIRS = typer.Option(12, "--max-pairs", min=3, help="The most pairs of processes for each stage.")
+BAND = typer.Option(
+    None,
+    "--band",
+    min=0.01,
+    max=100,
+    metavar="PERCENT",
+    help="Up to how many per cent a difference does not matter; a wide band is decided in fewer pairs (default: 1, or "
+    "`paired` of the project's policy).",
+)
+EMULATE = typer.Option(
+    False,
+    "--emulate",
+    help="Ask a CPU also for what it has no instructions for, such as bfloat16 (default: float32 there).",
+)
+FRESH = typer.Option(False, "--fresh", help="Begin anew, although a stopped experiment of the same question is there.")

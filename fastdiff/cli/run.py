@@ -1,0 +1,158 @@
+"""`fastdiff run`: measure one setting."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from fastdiff.cli.common import one_sentence
+from fastdiff.cli.options import DEVICE, MODEL, SIZE, STEPS, WEIGHTS
+
+if TYPE_CHECKING:
+    from fastdiff.experiments.published import Outcome, Setting
+    from fastdiff.report.published import Row
+
+CKPT = typer.Option(
+    "", "--ckpt", metavar="ID|FOLDER", help="A checkpoint of --model's kind: a name on the hub or a folder."
+)
+PROMPT = typer.Option("", help="What to draw (default: the model's own prompt).")
+DTYPE = typer.Option("bf16", help="Precision of weights and arithmetic: bf16, fp16 or fp32.")
+NO_SDPA = typer.Option(False, "--no-sdpa", help="Write attention out, without scaled_dot_product_attention.")
+BATCH = typer.Option(1, min=1, help="Pictures of a call.")
+FUSE_QKV = typer.Option(False, "--fuse-qkv", help="One matrix product for query, key and value.")
+UPCAST_VAE = typer.Option(False, "--upcast-vae", help="The model's own autoencoder, in float32.")
+DENOISER = typer.Option(False, "--compile-denoiser", help="Compile the UNet or the transformer as a full graph.")
+DECODER = typer.Option(False, "--compile-decoder", help="Compile the autoencoder's decoder as a full graph.")
+MODE = typer.Option(
+    "", help="How: default, reduce-overhead, max-autotune or max-autotune-no-cudagraphs (a CPU takes default)."
+)
+FLAGS = typer.Option(False, "--inductor-flags", help="Set the published flags of inductor while this runs.")
+QUANTIZE = typer.Option(
+    "none", metavar="KIND", help="Fewer bits: int8-dynamic, int8-weight-only, int4-weight-only or float8-dynamic."
+)
+ROUNDS = typer.Option(5, min=1, help="Timed calls, after the first call and the warm-up.")
+TAG = typer.Option("", help="A word of your own; a column of the row, and the end of the files' names.")
+OUT = typer.Option(Path("results"), metavar="FOLDER", help="Where the row, the picture and the trace go.")
+TRACE = typer.Option(False, "--trace", help="Keep a profiler's trace of one more call, for chrome://tracing.")
+
+
+def run(
+    model: str = MODEL,
+    ckpt: str = CKPT,
+    weights: str = WEIGHTS,
+    prompt: str = PROMPT,
+    dtype: str = DTYPE,
+    no_sdpa: bool = NO_SDPA,
+    batch: int = BATCH,
+    steps: int | None = STEPS,
+    size: int | None = SIZE,
+    fuse_qkv: bool = FUSE_QKV,
+    upcast_vae: bool = UPCAST_VAE,
+    compile_denoiser: bool = DENOISER,
+    compile_decoder: bool = DECODER,
+    compile_mode: str = MODE,
+    inductor_flags: bool = FLAGS,
+    quantize: str = QUANTIZE,
+    rounds: int = ROUNDS,
+    device: str = DEVICE,
+    tag: str = TAG,
+    out: Path = OUT,
+    trace: bool = TRACE,
+) -> None:
+    """Measure one setting, as the published benchmark script did: a CSV row, a picture, and a trace on demand."""
+    with one_sentence():
+        from fastdiff.experiments import published
+        from fastdiff.models.toml import models as read_models
+        from fastdiff.record.project import tables
+        from fastdiff.report import published as results
+        from fastdiff.report.progress import Progress
+
+        recipe = published.recipe(
+            dtype=dtype,
+            sdpa=not no_sdpa,
+            fuse_qkv=fuse_qkv,
+            upcast_vae=upcast_vae,
+            compile_denoiser=compile_denoiser,
+            compile_decoder=compile_decoder,
+            compile_mode=compile_mode,
+            inductor_flags=inductor_flags,
+            quantize=quantize,
+        )
+        own = read_models(tables(Path.cwd())["models"], Path.cwd())
+        asked = published.setting(
+            published.model(model, ckpt, weights, own),
+            recipe,
+            prompt=prompt,
+            batch=batch,
+            steps=steps,
+            size=size,
+            device=device,
+            rounds=rounds,
+            tag=tag,
+        )
+
+        def say(line: str) -> None:
+            typer.echo(line, err=True)
+
+        for line in _headline(asked):
+            say(line)
+        with results.kept(out, asked.name) as place:
+            path = place / f"{asked.name}.trace.json" if trace else None
+            progress = Progress(sys.stderr if sys.stderr.isatty() else None)
+            outcome = published.measure(asked, trace=path, say=say, progress=progress)
+            row = _keep(place, outcome)
+        for line in results.summary(row, out / outcome.name, trace=trace):
+            typer.echo(line)
+        if outcome.stopped:
+            raise typer.Exit(130)
+
+
+def _headline(setting: Setting) -> list[str]:
+    """What is going to be measured, and on what."""
+    from fastdiff.cli import row
+    from fastdiff.host.environment import device_name
+    from fastdiff.host.processor import emulated
+    from fastdiff.report import published as results
+
+    request = setting.request
+    random = f" ({setting.model.weights})" if setting.model.made_here else ""
+    return [
+        f"{setting.model.name}{random} on {device_name(setting.device)} ({setting.device}): {request.size} px, "
+        f'{request.steps} steps, batch {request.batch}, "{request.prompt}"',
+        results.described({name: row.cell(value) for name, value in row.asked(setting).items()}),
+        *(
+            f"this CPU has no instructions for {kind} and takes many times as long for it as for float32"
+            for kind in emulated(setting.device)
+            if kind in setting.recipe.arithmetic
+        ),
+    ]
+
+
+def _keep(place: Path, outcome: Outcome) -> Row:
+    """The picture (of a batch `NAME-1.png` and so on too) and the row. What no disk takes is told to a person."""
+    from fastdiff.cli import row
+    from fastdiff.record import pictures
+    from fastdiff.record.errors import UserError
+    from fastdiff.report import published as results
+
+    name, found = outcome.name, row.row(outcome)
+    file = f"{name}.trace.json"
+    try:
+        if outcome.trace is not None and not outcome.trace.is_file():
+            raise OSError("torch left no file; is the disk full?")
+        file = f"{name}.png"
+        pictures.save(place, name, outcome.images)
+        file = f"{name}.csv"
+        results.write(place / file, [found])
+    except OSError as error:
+        said = (
+            f"{place.parent / file} cannot be written ({error.strerror or error}), so no file was kept; save the two "
+            f"lines above as {name}.csv, or make room and measure again: fastdiff run --out FOLDER"
+        )
+        raise UserError(
+            "file", "\n".join([*results.figures(found), "", *results.as_csv([found]).splitlines(), "", said])
+        ) from error
+    return found

@@ -1,0 +1,125 @@
+"""A stage and what it is judged against: only the same work on the same device is comparable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.compare.estimates import estimate
+from fastdiff.compare.facts import differences, listed
+from fastdiff.compare.looks import NO_SECOND_LOOK, Looks
+from fastdiff.compare.noise import declared, spread
+from fastdiff.compare.verdicts import VOID, Verdict
+from fastdiff.record.run import MACHINE, SKIPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fastdiff.compare.estimates import Estimate
+    from fastdiff.compare.policy import Policy
+    from fastdiff.record.run import Baseline, Device, Noise, StageRecord
+
+DIFFERING = {
+    "machine": "of another machine of this model",
+    "processor": "of another machine of this model",
+    "instructions": "of a machine of this model with other instructions",
+    "boot": "from before this virtual machine's last start, perhaps on another host",
+    "allocator": "of a process with another allocator setting",
+}
+"""How an accepted run differs in words, by the fact that tells."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stage, and what it is judged against and with."""
+
+    record: StageRecord
+    previous: StageRecord | None
+    base: StageRecord | None
+    """The accepted record of the same work on the same device; None where there is none."""
+    new: str
+    """Why there is none."""
+    baseline: Baseline | None
+    policy: Policy
+    comparisons: int
+    kind: str
+    environment: Mapping[str, Any]
+    looks: Looks = NO_SECOND_LOOK
+
+    @property
+    def noise(self) -> Noise:
+        return (self.baseline.noise if self.baseline else None) or declared(self.kind)
+
+    @property
+    def base_environment(self) -> Mapping[str, Any]:
+        return self.baseline.run.environment if self.baseline else {}
+
+    @property
+    def differs(self) -> str:
+        """How the machine differs from that of the accepted run; empty where it does not, or where it is not known.
+
+        It is named and changes no number. Clones of one image call themselves the same, generations of a processor
+        share a brand name, and a virtual machine that was started again may lie on another host.
+        """
+        accepted_in_part = self.base is not None and self.base.origin
+        accepted = self.base.where if self.base and accepted_in_part else self.base_environment
+        for what in MACHINE:
+            here, there = self.environment.get(what), accepted.get(what)
+            if here and there and here != there:
+                return f"the accepted run is {DIFFERING[what]}"
+        return ""
+
+    def estimate(self, candidates: Sequence[float], accepted: Sequence[float], sd: float, chances: int = 1) -> Estimate:
+        """`chances` is how often this comparison may be found the same."""
+        sd, freedom = spread(accepted, sd, self.noise)
+        return estimate(
+            fmean(candidates),
+            accepted,
+            sd,
+            candidates=len(candidates),
+            freedom=freedom,
+            confidence=self.policy.confidence,
+            comparisons=self.comparisons,
+            chances=chances,
+        )
+
+
+def comparable(record: StageRecord, baseline: Baseline | None, device: Device) -> tuple[StageRecord | None, str]:
+    """The accepted record of the same work on the same device; or none, and why. Different things never compare."""
+    if baseline is None:
+        return None, f"no run of {device.name} was accepted yet"
+    accepted = baseline.run
+    if accepted.device.slug != device.slug:
+        return None, f"the accepted run is of {accepted.device.name}, this one of {device.name}"
+    base = accepted.stage(record.id)
+    if base is None:
+        return None, f"the accepted run has no stage {record.id}"
+    if base.state == SKIPPED:
+        return None, f"the accepted run has {record.id} as skipped ({base.reason})"
+    if base.weights and base.weights != record.weights:
+        return None, f"the weights are not the accepted ones ({base.weights} -> {record.weights})"
+    for what, old, new in (
+        ("request", base.request, record.request),
+        ("recipe", base.recipe, record.recipe),
+    ):
+        if changed := differences(old, new):
+            return None, f"the {what} is not the accepted one ({listed(changed)})"
+    return base, ""
+
+
+def disturbance(record: StageRecord, policy: Policy) -> Verdict | None:
+    """VOID where the machine left too little to judge."""
+    reasons = Counter(one.void for one in record.rounds if one.void)
+    count, valid = len(record.rounds), len(record.rounds) - reasons.total()
+    if reasons.total() <= policy.void_share * count and valid >= policy.minimum_rounds:
+        return None
+    if not reasons:
+        return Verdict(VOID, f"{record.id} was timed {count} times; at least {policy.minimum_rounds} rounds are needed")
+    why = reasons.most_common(1)[0][0]
+    return Verdict(VOID, f"{reasons.total()} of {count} rounds of {record.id} were disturbed, mostly: {why}")
+
+
+def undisturbed(record: StageRecord) -> bool:
+    return any(not one.void for one in record.rounds)

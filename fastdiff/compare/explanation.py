@@ -1,0 +1,86 @@
+"""Where a slower stage lost its time, and what else changed: the sentences beside a SLOW verdict."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.compare.facts import changed_versions, differences, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fastdiff.record.run import Components, Round, StageRecord
+
+SMALLEST_SHARE = 0.1
+"""A component with less of the growth than this explains nothing."""
+
+
+def explain(
+    record: StageRecord,
+    base_record: StageRecord,
+    run_environment: Mapping[str, Any],
+    base_environment: Mapping[str, Any],
+) -> list[str]:
+    """The component with the largest share of the growth comes first."""
+    return [
+        *where(record, base_record),
+        *causes(record, base_record, run_environment, base_environment),
+    ]
+
+
+def where(record: StageRecord, base: StageRecord) -> Iterator[str]:
+    if record.components and base.components:
+        yield from _components(record.components, base.components)
+    walls = [[one.wall_s for one in _valid(side)] for side in (base, record)]
+    if all(walls) and record.first_call_s and base.first_call_s and record.begins_like(base):
+        yield (
+            f"steady state {_step(median(walls[0]), median(walls[1]))}, "
+            f"first call {_step(base.first_call_s, record.first_call_s)}"
+        )
+    yield from _host_and_device(_valid(base), _valid(record))
+
+
+def causes(
+    record: StageRecord,
+    base: StageRecord,
+    run_environment: Mapping[str, Any],
+    base_environment: Mapping[str, Any],
+) -> Iterator[str]:
+    if changed := differences(base.fingerprint, record.fingerprint):
+        yield f"fingerprint: {listed(changed)}"
+    if changed := changed_versions(base_environment, run_environment):
+        yield f"versions: {listed(changed)}"
+
+
+def _components(now: Components, before: Components) -> Iterator[str]:
+    """In seconds: the shares are of the call's own growth, so the machine's speed does not matter much."""
+    old, new = _parts(before), _parts(now)
+    if sum(new.values()) <= sum(old.values()):
+        return
+    growth = {name: max(new[name] - old[name], 0.0) for name in new}
+    for name in sorted(growth, key=lambda name: -growth[name]):
+        share = growth[name] / sum(growth.values())
+        if share >= SMALLEST_SHARE:
+            yield f"{name} {_step(old[name], new[name])}: {100 * share:.0f} % of the growth"
+
+
+def _parts(one: Components) -> dict[str, float]:
+    """The median step stands for all, so that a single disturbed one accuses nobody."""
+    steps = median(one.steps_s) * len(one.steps_s) if one.steps_s else 0.0
+    return {"text": one.text_s, "denoising": steps, "decode": one.decode_s, "rest": one.rest_s}
+
+
+def _host_and_device(before: list[Round], now: list[Round]) -> Iterator[str]:
+    times = [[(one.device_s, one.wall_s - one.device_s) for one in side if one.device_s] for side in (before, now)]
+    if all(times):
+        device, host = (_step(*(median(one[place] for one in side) for side in times)) for place in (0, 1))
+        yield f"the GPU's work {device}, the host gap {host}"
+
+
+def _valid(record: StageRecord) -> list[Round]:
+    return [one for one in record.rounds if not one.void]
+
+
+def _step(before: float, after: float) -> str:
+    return f"{before:.3g} s -> {after:.3g} s"

@@ -1,0 +1,114 @@
+"""Facts that are equal or not: fingerprints, requests, recipes, versions. What differs is spelled out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from packaging.version import InvalidVersion, Version
+
+if TYPE_CHECKING:
+    from fastdiff.record.run import StageRecord
+
+STRUCTURAL = ("torch", "diffusers", "torchao", "transformers", "triton")
+"""Libraries whose releases may rightly change a fingerprint."""
+LISTED = 5
+"""More differences than a person reads in one sentence."""
+ABSENT = "nothing"
+BUILD = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
+"""Local versions that are folders of torch's index."""
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """`name: old -> new` for every fact that differs, also for those that only one side has."""
+    before, after = _flat(old), _flat(new)
+    names = sorted(before.keys() | after.keys())
+    return [
+        f"{name}: {_arrow(before.get(name), after.get(name))}" for name in names if before.get(name) != after.get(name)
+    ]
+
+
+def listed(sentences: list[str]) -> str:
+    more = len(sentences) - LISTED
+    return ", ".join(sentences[:LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def changed_versions(old: Mapping[str, Any], new: Mapping[str, Any], of: Collection[str] | None = None) -> list[str]:
+    """Between two environments; `of` names the libraries that matter."""
+    before, after = old.get("versions", {}), new.get("versions", {})
+    wanted = (before.keys() | after.keys()) if of is None else set(of)
+    return differences(
+        {name: version for name, version in before.items() if name in wanted},
+        {name: version for name, version in after.items() if name in wanted},
+    )
+
+
+def package_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """`torch: 2.12.1 -> 2.13.0` for every package that differs, except fastdiff: both sides run the same code of it."""
+    return differences(*({name: one[name] for name in sorted(one) if name != "fastdiff"} for one in (old, new)))
+
+
+def former(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The libraries that changed since, as words that install what they were; empty where that is not sure to work.
+
+    torch brings its own triton. A build of torch's own index, such as 2.13.0+cpu, is nowhere else; a nightly is not
+    kept for long, and what somebody built himself is on no index.
+    """
+    before, after = old.get("versions", {}), new.get("versions", {})
+    changed = {
+        name: before[name]
+        for name in STRUCTURAL
+        if name != "triton" and before.get(name) and after.get(name) and before[name] != after[name]
+    }
+    try:
+        if any(Version(version).is_prerelease for version in changed.values()):
+            return []
+    except InvalidVersion:
+        return []
+    builds = dict.fromkeys(version.partition("+")[2] for version in changed.values() if "+" in version)
+    if not all(BUILD.fullmatch(build) for build in builds):
+        return []
+    words = [f"{name}=={version}" for name, version in changed.items()]
+    return words + [f"--extra-index-url=https://download.pytorch.org/whl/{build}" for build in builds]
+
+
+def breakages(record: StageRecord) -> list[str]:
+    """What is wrong with a stage on every machine, whatever was accepted. The proof's sentences say it best."""
+    if record.unapplied:
+        return list(record.unapplied)
+    found = []
+    if breaks := record.fingerprint.get("breaks"):
+        found.append(f"the graph broke {breaks} times ({'; '.join(record.fingerprint.get('break_reasons', ()))})")
+    if recompiles := record.fingerprint.get("recompiles"):
+        found.append(f"{recompiles} graphs were compiled after the first call")
+    return found
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Tables inside become dotted names, and tuples lists: a file of JSON knows no tuples."""
+    flat: dict[str, Any] = {}
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = _plain(value)
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _arrow(old: Any, new: Any) -> str:
+    if isinstance(old, list) and isinstance(new, list):
+        lost, gained = [one for one in old if one not in new], [one for one in new if one not in old]
+        if lost or gained:
+            old, new = lost, gained
+    return f"{_told(old)} -> {_told(new)}"
+
+
+def _told(value: Any) -> str:
+    if value is None or value == []:
+        return ABSENT
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,176 @@
+"""A run against its baseline: the verdict of every stage and metric, and what was asked for and not measured."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.compare.case import Case, comparable
+from fastdiff.compare.facts import former
+from fastdiff.compare.looks import NO_SECOND_LOOK, TRIALS, Looks
+from fastdiff.compare.metrics import METRICS
+from fastdiff.compare.verdicts import (
+    ACCEPT,
+    AMBIGUOUS,
+    FAST,
+    LESS,
+    MISSING,
+    NEW,
+    SAME,
+    SLOW,
+    Verdict,
+    look_again,
+    mend_or_accept,
+    take_turns,
+)
+from fastdiff.record.run import EMULATED_HERE, MEASURED, SKIPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fastdiff.compare.policy import Policy
+    from fastdiff.record.run import Baseline, Device, Run, StageRecord
+
+INTERVAL_METRICS = ("latency", "first_call", "ladder")
+"""Metrics with noise; each of them of each stage is one comparison of the suite."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    stage: str
+    """The stage's id."""
+    metric: str
+    """fingerprint, latency, first_call, memory, ladder; or stage, where it was not measured."""
+    verdict: Verdict
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        details = list(self.verdict.details)
+        return {"stage": self.stage, "metric": self.metric, **asdict(self.verdict), "details": details}
+
+
+def comparisons_of(stages: int, looks: Looks = NO_SECOND_LOOK) -> int:
+    """How many intervals a suite of so many stages looks at; whoever may look twice may err twice."""
+    return max(1, stages * (len(INTERVAL_METRICS) - 1 + looks.chances))
+
+
+def judge_run(
+    run: Run,
+    baseline: Baseline | None,
+    policy_of: Callable[[str, str], Policy],
+    *,
+    looks: Looks = NO_SECOND_LOOK,
+) -> list[Judgement]:
+    """Everything that was measured, and MISSING for what was asked for and was not. `policy_of(model, stage)`."""
+    comparisons = comparisons_of(len(run.expected), looks)
+    judgements = []
+    for record in run.stages:
+        previous = run.stage(f"{record.model}-{record.follows}")
+        policy = policy_of(record.model, record.stage)
+        judgements += judge_stage(
+            record,
+            previous,
+            baseline,
+            policy,
+            comparisons,
+            run.device,
+            run.environment,
+            looks=looks,
+        )
+    acceptable = any(record.rounds for record in run.stages)
+    for id_ in run.expected:
+        if verdict := _missing(id_, run.stage(id_), baseline, acceptable=acceptable):
+            judgements.append(Judgement(id_, "stage", verdict))
+    return judgements
+
+
+def judge_stage(
+    record: StageRecord,
+    previous: StageRecord | None,
+    baseline: Baseline | None,
+    policy: Policy,
+    comparisons: int,
+    run_device: Device,
+    run_environment: Mapping[str, Any],
+    *,
+    looks: Looks = NO_SECOND_LOOK,
+) -> list[Judgement]:
+    """Judges every metric of which `record` holds numbers, so it can be asked again when there are more of them.
+
+    `previous` is the stage that this one follows, of the same run.
+    """
+    base, new = comparable(record, baseline, run_device)
+    case = Case(
+        record=record,
+        previous=previous,
+        base=base,
+        new=new,
+        baseline=baseline,
+        policy=policy,
+        comparisons=comparisons,
+        kind=run_device.kind,
+        environment=run_environment,
+        looks=looks,
+    )
+    judged = {metric: judge(case) for metric, judge in METRICS.items()}
+    return [_judgement(case, metric, verdict) for metric, verdict in judged.items() if verdict]
+
+
+def _missing(id_: str, record: StageRecord | None, baseline: Baseline | None, *, acceptable: bool) -> Verdict | None:
+    """None where it is there, and where it was skipped for a reason that was accepted with the run.
+
+    `acceptable` says that the run has measured something.
+    """
+    command = "pytest perf_tests --benchmark-compare"
+    if record is None:
+        return Verdict(MISSING, f"{id_} was asked for and not measured", next=f"{command} -k {id_}")
+    if record.state == MEASURED and record.rounds:
+        return None
+    why = f"is {record.state}" if record.state != MEASURED else "was not timed"
+    told = f"{id_} {why}" + (f": {record.reason}" if record.reason else "")
+    accepted = baseline.run.stage(id_) if baseline else None
+    if record.state == SKIPPED and (accepted is None or accepted.state == SKIPPED):
+        alike = accepted is not None and accepted.reason == record.reason
+        if alike:
+            return None
+        # Beside an accepted run it is one more stage; the first acceptance takes the whole run, if that measured any.
+        if baseline or acceptable:
+            return Verdict(MISSING, told, next=mend_or_accept(id_) if baseline else ACCEPT)
+        return Verdict(MISSING, told, next=_measured_here(record) if record.reason == EMULATED_HERE else "")
+    return Verdict(MISSING, told, next=_measured_here(record))
+
+
+def _measured_here(record: StageRecord) -> str:
+    """The command that measures what was not."""
+    return look_again(record.model, record.stage) + (" --fastdiff-emulate" if record.reason == EMULATED_HERE else "")
+
+
+def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
+    """With the next command, if the verdict has none of its own and is not SAME."""
+    record = case.record
+    if verdict.word in (NEW, FAST, LESS):
+        command = ACCEPT
+    elif metric == "ladder" and case.previous:
+        command = look_again(record.model, case.previous.stage, record.stage)  # which have no second look
+    elif metric == "latency":
+        command = _after_latency(case, verdict)
+    elif metric == "first_call":
+        command = look_again(record.model)  # alone in its process it would pay for what others paid for
+    else:
+        command = look_again(record.model, record.stage)
+    if verdict.word != SAME and not verdict.next:
+        verdict = replace(verdict, next=command)
+    return Judgement(record.id, metric, verdict)
+
+
+def _after_latency(case: Case, verdict: Verdict) -> str:
+    """Pairs tell other libraries from another hour of the machine, where there is a suspicion at all."""
+    record, looked = case.record, len(case.record.further_rounds)
+    suspicion = verdict.word == SLOW or (verdict.word == AMBIGUOUS and looked)
+    # A stage that was accepted alone has other libraries than the rest, and does not say which.
+    in_part = case.base is not None and case.base.origin
+    if suspicion and not in_part and (requirements := former(case.base_environment, case.environment)):
+        return take_turns(record.model, record.stage, requirements)
+    if verdict.word == SLOW and looked and not record.injected:
+        return mend_or_accept(record.id)
+    return look_again(record.model, record.stage, trials=max(TRIALS, 2 * looked))

@@ -1,0 +1,47 @@
+"""The second look at a latency, planned before the first: who gets it, in how many processes, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastdiff.compare.verdicts import AMBIGUOUS, SLOW
+
+if TYPE_CHECKING:
+    from fastdiff.compare.verdicts import Verdict
+
+TRIALS = 4
+"""Fresh processes of a second look: with the first one, the noise of a stage is less than half."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    trials: int = 0
+    """Fresh processes of the second look; all of them count, and so does the first look."""
+    at_doubts: bool = False
+    """Whether every AMBIGUOUS latency gets it, and not only what seems slow. A doubt around the accepted value fails
+    nobody who is not strict, and is not worth everyone's minutes."""
+
+    @property
+    def chances(self) -> int:
+        """How often a latency may be given the same word, rightly or wrongly.
+
+        What seems slow is called so after the second look only, which is one chance. It may be acquitted there, but of
+        stages at the edge of the band that is about one in 200 (simulated in the tests), and not counted.
+        """
+        return 2 if self.trials and self.at_doubts else 1
+
+    def wanted(self, verdict: Verdict, band: float) -> bool:
+        """After a first look with this verdict."""
+        if not self.trials:
+            return False
+        return verdict.word == SLOW or seems_slow(verdict, band) or (self.at_doubts and verdict.word == AMBIGUOUS)
+
+
+NO_SECOND_LOOK = Looks()
+
+
+def seems_slow(verdict: Verdict, band: float) -> bool:
+    """Surely, or with the middle of its interval beyond the band."""
+    found = verdict.estimate
+    return verdict.word in (SLOW, AMBIGUOUS) and found is not None and found.ratio > 1 + band

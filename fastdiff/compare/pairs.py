@@ -1,0 +1,374 @@
+"""Two environments that took turns: how much slower the new one is, what else differs, and how much more would tell.
+
+Samples pair within a pair of processes; the pairs are the replicates. When the numbers are looked at is planned, and
+each look has its share of the allowed error, so that whoever stops early is as honest as whoever does not.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
+from statistics import fmean, median, stdev
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+from scipy.special import chdtri, nctdtrinc, stdtrit
+
+from fastdiff.compare import metrics
+from fastdiff.compare.case import Case
+from fastdiff.compare.estimates import Estimate, logarithm
+from fastdiff.compare.explanation import causes, where
+from fastdiff.compare.facts import STRUCTURAL, breakages, differences, listed
+from fastdiff.compare.gate import Judgement
+from fastdiff.compare.verdicts import AMBIGUOUS, CHANGED, SAME, SLOW, VOID, Verdict, decide
+from fastdiff.record.pairs import CALLS_OF_BLOCK
+from fastdiff.record.run import Acceptance, Baseline, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fastdiff.compare.policy import Policy
+    from fastdiff.record.pairs import Experiment, Pair, Pictures
+    from fastdiff.record.run import StageRecord
+
+LOOKS = 4
+"""More looks end a clear case sooner, and each takes its share of the error from the others."""
+FEWEST_PAIRS = 3
+"""Two pairs give a standard deviation that is off by a factor of two as often as not."""
+MOST_PAIRS = 100
+"""Whoever needs more pairs than this has a question that this machine cannot answer."""
+POWER = 0.95
+"""With what probability the smallest slowdown of a calibration is found."""
+
+UPPER = 0.8
+"""How sure a calibration is that the machine scatters no more than it says."""
+
+ENVIRONMENT = (
+    "torch_git",
+    "cuda",
+    "driver",
+    "processor",
+    "instructions",
+    "threads",
+    "capability",
+    "allocator",
+    "variables",
+)
+"""Facts of an environment that change how fast something runs; packages are told apart from them."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    experiment: Experiment
+    judgements: list[Judgement]
+    path: Path
+
+    @property
+    def latency(self) -> Judgement:
+        return next(one for one in self.judgements if one.metric == "latency")
+
+
+def errors_of(stages: int) -> int:
+    """Among how many comparisons the suite's error is shared: latency and first call of every stage."""
+    return 2 * stages
+
+
+# -- when to look -----------------------------------------------------------------------------------------------------
+
+
+def plan(most: int) -> tuple[int, ...]:
+    """After how many pairs the numbers are looked at."""
+    if most < FEWEST_PAIRS:
+        raise ValueError(f"{most} pairs are too few for an interval; give at least {FEWEST_PAIRS}.")
+    found = {max(FEWEST_PAIRS, math.ceil(most * number / LOOKS)) for number in range(1, LOOKS + 1)}
+    return tuple(sorted(found))
+
+
+def share(looks: Sequence[int], pairs: int) -> float:
+    """Of the whole error, what the look after so many pairs may spend.
+
+    It grows with the square of what was seen (Kim and DeMets' power family): the last look, which knows most, keeps
+    most. The shares are simply added up, which allows for any dependence between looks.
+    """
+    earlier = max((one for one in looks if one < pairs), default=0)
+    return (min(pairs, looks[-1]) / looks[-1]) ** 2 - (earlier / looks[-1]) ** 2
+
+
+# -- what was seen ----------------------------------------------------------------------------------------------------
+
+
+def ratio_of(pair: Pair) -> float:
+    """Logarithm of new to old.
+
+    Of each block's logarithms, and then the median of all means of two (Hodges and Lehmann): as sharp as the mean where
+    nothing disturbs, and deaf to the few blocks in which a neighbour woke up.
+    """
+    old, new = ([logarithm(one.wall_s, "a call") for one in side.rounds] for side in (pair.old, pair.new))
+    if not pair.starts:
+        return median(new) - median(old)
+    ratios = [
+        fmean(new[place : place + CALLS_OF_BLOCK]) - fmean(old[place : place + CALLS_OF_BLOCK])
+        for place in range(0, len(old), CALLS_OF_BLOCK)
+    ]
+    return median([(one + other) / 2 for one, other in combinations_with_replacement(ratios, 2)])
+
+
+def order_effect(pairs: Sequence[Pair]) -> float | None:
+    """How much longer a call takes that follows the other side's than one that follows its own; as a logarithm.
+
+    Of old, new, new, old the two in the middle tell. Both sides have as many of either kind, so it tilts no ratio; a
+    large one says that the two processes disturb each other.
+    """
+    found = []
+    for pair in pairs:
+        for block, start in enumerate(pair.starts):
+            middle = (pair.new if start == "o" else pair.old).rounds[block * CALLS_OF_BLOCK :][:CALLS_OF_BLOCK]
+            found.append(math.log(middle[0].wall_s) - math.log(middle[1].wall_s))
+    return median(found) if found else None
+
+
+def estimate(
+    ratios: Sequence[float], looks: Sequence[int], *, confidence: float, comparisons: int, alone: float = 0.95
+) -> Estimate:
+    """From logarithms of ratios, one for each pair, at a planned look. Bounds are one-sided, as everywhere here.
+
+    The alarm's error is that of the whole suite over all its looks; SAME is an error of this comparison alone.
+    """
+    count, middle = len(ratios), fmean(ratios)
+    narrow, wide = _reach(stdev(ratios), looks, count, confidence=confidence, comparisons=comparisons, alone=alone)
+    return Estimate(
+        ratio=math.exp(middle),
+        low=math.exp(middle - narrow),
+        high=math.exp(middle + narrow),
+        alarm_low=math.exp(middle - wide),
+        alarm_high=math.exp(middle + wide),
+        trials=count,
+        candidates=count,
+    )
+
+
+def _reach(
+    sd: float, looks: Sequence[int], pairs: int, *, confidence: float, comparisons: int, alone: float = 0.95
+) -> tuple[float, float]:
+    """How far the interval of the comparison alone goes to either side, and how far that of the alarm."""
+    error, spent = sd / math.sqrt(pairs), share(looks, pairs)
+    narrow = float(stdtrit(pairs - 1, 1 - (1 - alone) * spent))
+    wide = float(stdtrit(pairs - 1, 1 - (1 - confidence) * spent / comparisons))
+    return narrow * error, wide * error
+
+
+def pairs_needed(ratios: Sequence[float], band: float, *, confidence: float, comparisons: int) -> int | None:
+    """After how many pairs an experiment like this one would end, if they go on as these; None beyond the cap.
+
+    More pairs also know their own scatter better, so it is far fewer than the width of this interval says.
+    """
+    edge, at, sd = math.log1p(band), abs(fmean(ratios)), stdev(ratios)
+    for pairs in range(len(ratios) + 1, MOST_PAIRS + 1):
+        narrow, wide = _reach(sd, plan(pairs), pairs, confidence=confidence, comparisons=comparisons)
+        if at + narrow <= edge or at - wide > edge:
+            return pairs
+    return None
+
+
+def smallest(sd: float, looks: Sequence[int], band: float, *, confidence: float, comparisons: int) -> float:
+    """The slowdown that is found with the power of 95 %, where pairs scatter by `sd`: 0.02 is 2 %.
+
+    Each experiment only has its own estimate of the scatter, hence Student's non-central t; and only the last look is
+    counted, although an earlier one may find it.
+    """
+    pairs = looks[-1]
+    alarm = float(stdtrit(pairs - 1, 1 - (1 - confidence) * share(looks, pairs) / comparisons))
+    beyond = float(nctdtrinc(pairs - 1, 1 - POWER, alarm)) * sd / math.sqrt(pairs)
+    return (1 + band) * math.exp(beyond) - 1
+
+
+def upper(sd: float, freedom: int) -> float:
+    """What the scatter hardly exceeds (with 80 %), where `sd` was seen: few pairs know it badly."""
+    return sd * math.sqrt(freedom / float(chdtri(freedom, UPPER)))
+
+
+# -- what is decided --------------------------------------------------------------------------------------------------
+
+
+def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judgement]:
+    """Everything that differs between the two sides of one stage; `comparisons` are those of the whole suite."""
+    found: dict[str, Verdict | None] = {"latency": latency(experiment, policy, comparisons)}
+    if experiment.unapplied:
+        found["fingerprint"] = Verdict(CHANGED, experiment.unapplied)
+    if experiment.pairs:
+        old, new = experiment.pairs[0].old, experiment.pairs[0].new
+        case = _case(experiment, old, new, policy, comparisons)
+        found["first_call"] = first_call(experiment, policy, comparisons)
+        found["memory"] = metrics.memory(case)
+        found["fingerprint"] = found.get("fingerprint") or fingerprint(case)
+    if experiment.pictures is not None:
+        found["picture"] = picture(experiment.pictures)
+    return [
+        Judgement(experiment.stage, metric, replace(verdict, next=verdict.next or _next(experiment, verdict)))
+        for metric, verdict in found.items()
+        if verdict
+    ]
+
+
+def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict:
+    looked = max((one for one in experiment.looks if one <= len(experiment.pairs)), default=0)
+    count = counted(len(experiment.pairs))
+    if experiment.unapplied:
+        return Verdict(VOID, f"{count} measured, and then {experiment.unapplied}")
+    if not looked:
+        why = experiment.failures[-1] if experiment.failures else ""
+        told = f"{count} measured, and the first look is planned after {experiment.looks[0]}"
+        return Verdict(VOID, f"{told}: {why}" if why else told)
+    # Whoever stops in between is not given a look that was not planned.
+    pairs = experiment.pairs[:looked]
+    ratios = [ratio_of(pair) for pair in pairs]
+    verdict = _decided(ratios, experiment, policy, comparisons, policy.paired)
+    told = f"{len(pairs)} pairs of processes, ±{percent(stdev(ratios))} between pairs"
+    details = tuple(differing(experiment)) if verdict.word == SLOW else ()
+    return replace(verdict, reason="; ".join([f"{verdict.reason} ({told})", *details[:1]]), details=details)
+
+
+def _decided(ratios: Sequence[float], experiment: Experiment, policy: Policy, comparisons: int, band: float) -> Verdict:
+    confidence = policy.paired_confidence
+    found = estimate(ratios, experiment.looks, confidence=confidence, comparisons=comparisons)
+    needed = pairs_needed(ratios, band, confidence=confidence, comparisons=comparisons)
+    if needed is None:
+        settling = f"more than {MOST_PAIRS} pairs of processes would be needed to settle it"
+    else:
+        settling = f"an experiment of about {needed} pairs of processes would settle it"
+    verdict = decide(found, band, advice="", settling=settling)
+    if verdict.word != AMBIGUOUS:
+        return verdict
+    if not experiment.complete:
+        return replace(verdict, next=_ask(experiment, experiment.looks[-1]))  # goes on with the pairs that are there
+    return replace(verdict, next=_ask(experiment, needed)) if needed else verdict
+
+
+def fingerprint(case: Case) -> Verdict | None:
+    """Nothing can be accepted here; and two recipes are asked for because they differ."""
+    verdict = metrics.fingerprint(case)
+    if verdict is None:
+        return None
+    meant = case.base is not None and case.base.recipe != case.record.recipe and not breakages(case.record)
+    return replace(verdict, next="", excused=verdict.excused or meant)
+
+
+def counted(pairs: int) -> str:
+    return "1 pair was" if pairs == 1 else f"{pairs} pairs were"
+
+
+def percent(share: float) -> str:
+    """With two digits that say something: 0.42 %, 2.1 %, 140 %."""
+    value = 100 * share
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
+
+
+def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
+    """Of the pairs whose two compile caches were in the same state; looked at when the latency is."""
+    looked = max((one for one in experiment.looks if one <= len(experiment.pairs)), default=0)
+    alike = [pair for pair in experiment.pairs[:looked] if pair.old.cache == pair.new.cache]
+    states = [pair.old.cache for pair in alike]
+    state = max(sorted(set(states)), key=states.count, default="")
+    calls = [
+        (pair.old.first_call_s, pair.new.first_call_s)
+        for pair in alike
+        if pair.old.cache == state and pair.old.first_call_s and pair.new.first_call_s
+    ]
+    if len(calls) < FEWEST_PAIRS:
+        return None
+    ratios = [math.log(new / old) for old, new in calls]
+    verdict = _decided(ratios, experiment, policy, comparisons, policy.paired_first_call)
+    if verdict.word == AMBIGUOUS and looked < experiment.looks[-1]:
+        return None  # the latency ended the experiment; what was seen of first calls is told beside the verdicts
+    old, new = (median(side) for side in zip(*calls, strict=True))
+    cache = f", compile cache {state}" if state != "none" else ""
+    return replace(verdict, reason=f"{verdict.reason} ({old:.3g} s -> {new:.3g} s{cache})")
+
+
+def first_calls(experiment: Experiment) -> list[str]:
+    """Each pair's, in words: few of them are cold, so that compiling for three times as long may get no verdict."""
+    calls = [
+        f"{pair.old.first_call_s:.3g} s -> {pair.new.first_call_s:.3g} s"
+        + (f" ({' and '.join(dict.fromkeys((pair.old.cache, pair.new.cache)))})" if pair.new.cache != "none" else "")
+        for pair in experiment.pairs[:FEWEST_PAIRS]
+        if pair.old.first_call_s and pair.new.first_call_s
+    ]
+    return [f"first calls of the first pairs: {', '.join(calls)}"] if calls else []
+
+
+def picture(found: Pictures) -> Verdict:
+    told = f"SSIM {found.ssim:.4f}, worst tile {found.worst_tile:.4f}"
+    if found.shortfall:
+        return Verdict(CHANGED, f"the two sides draw different pictures: {found.shortfall}")
+    return Verdict(SAME, f"the two sides draw the same picture within the stage's budget ({told})")
+
+
+def differing(experiment: Experiment) -> list[str]:
+    """Where the time went, the largest share first, and then what is not the same on both sides."""
+    if not experiment.pairs:
+        return []
+    first = experiment.pairs[0]
+    return [*where(first.new, first.old), *unlike(experiment)]
+
+
+def unlike(experiment: Experiment) -> list[str]:
+    """What is not the same on both sides, whether it matters or not."""
+    if not experiment.pairs:
+        return []
+    first, old, new = experiment.pairs[0], experiment.old.environment, experiment.new.environment
+    told = list(causes(first.new, first.old, new, old))
+    facts = [
+        {name: environment[name] for name in ENVIRONMENT if environment.get(name) is not None}
+        for environment in (old, new)
+    ]
+    for what, changed in (
+        ("environment", differences(*facts)),
+        ("recipe", differences(first.old.recipe, first.new.recipe)),
+    ):
+        told += [f"{what}: {listed(changed)}"] if changed else []
+    return told + ([f"put in on purpose: {experiment.injected}"] if experiment.injected else [])
+
+
+def _next(experiment: Experiment, verdict: Verdict) -> str:
+    """What to type; nothing where there is nothing to find out."""
+    if verdict.word == VOID and not experiment.unapplied:
+        return _ask(experiment, experiment.looks[-1])
+    packages = experiment.old.packages, experiment.new.packages
+    changed = [name for name in STRUCTURAL if packages[0].get(name) != packages[1].get(name)]
+    plain = not experiment.injected and experiment.old_stage == experiment.stage
+    plain = plain and all(len(side.words) == 1 for side in (experiment.old, experiment.new))
+    if verdict.word == SLOW and plain and len(changed) == 1 and all(changed[0] in side for side in packages):
+        good, bad = (side[changed[0]].partition("+")[0] for side in packages)
+        if Version(good) < Version(bad):
+            ends = f"--package {changed[0]} --good {good} --bad {bad}"
+            return f"fastdiff bisect {ends} {experiment.options} --max-pairs {experiment.looks[-1]}"
+    return ""
+
+
+def _ask(experiment: Experiment, most: int) -> str:
+    """The same question again, with so many pairs."""
+    sides = [
+        f"--{side} {shlex.quote(word)}"
+        for side, named in (("old", experiment.old), ("new", experiment.new))
+        for word in named.words
+    ]
+    return " ".join(["fastdiff ab", *sides, experiment.options, f"--max-pairs {most}"])
+
+
+def _case(experiment: Experiment, old: StageRecord, new: StageRecord, policy: Policy, comparisons: int) -> Case:
+    """The old side stands for what was accepted."""
+    run = Run(experiment.device, experiment.started, environment=experiment.old.environment, stages=(old,))
+    return Case(
+        record=new,
+        previous=None,
+        base=old,
+        new="",
+        baseline=Baseline(run, Acceptance("", "", "", "")),
+        policy=policy,
+        comparisons=comparisons,
+        kind=experiment.device.kind,
+        environment=experiment.new.environment,
+    )

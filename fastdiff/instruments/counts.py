@@ -1,0 +1,133 @@
+"""What one call does, counted: arithmetic, operators, kernels, waits for the GPU. Counts have no noise."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.instruments.boundaries import DENOISING, boundaries
+from fastdiff.models.libraries import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastdiff.optimize import Built
+
+SYNC_WARNING = "called a synchronizing CUDA operation"
+"""What torch says at every wait while it is asked to warn of them."""
+
+
+def count(built: Built, call: Callable[[], object], steps: int) -> dict[str, int | str | list[str]]:
+    """Facts of a call of `steps` steps, by name; `call` makes two of them, on a GPU twice.
+
+    `flops` counts matrix products, convolutions and attention; `operators` every dispatched one of aten. Both are those
+    of the call without its compiled code, in which they would be hidden. Counting is slow, and the steps after the
+    first are alike, so the second one stands for all of them.
+    """
+    found = _eager(built, call, steps)
+    if torch.device(built.device).type == "cuda":
+        found |= {"syncs_in_loop": _syncs(built, call), "cuda_graphs": _cuda_graphs(built)}
+    return found
+
+
+def inductor(*, tuned: bool = False) -> dict[str, int]:
+    """What dynamo and inductor made since the stage was built; the same from a cold and from a warm cache.
+
+    Where kernels are `tuned`, every candidate of a race counts as generated, and who wins is a matter of
+    microseconds: then how many were made or come from a library is no fact.
+    """
+    from torch._dynamo.utils import counters
+    from torch._inductor import metrics
+
+    captured = {"calls_captured": counters["stats"]["calls_captured"]}
+    if tuned:
+        return captured
+    return captured | {
+        "generated_kernels": metrics.generated_kernel_count,
+        "vectorised_kernels": metrics.generated_cpp_vec_kernel_count,
+        "extern_kernels": counters["inductor"]["extern_calls"],
+    }
+
+
+def _eager(built: Built, call: Callable[[], object], steps: int) -> dict[str, int | str | list[str]]:
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    aten = torch.ops.aten
+    counted: Counter[str] = Counter()
+    marks: list[tuple[str, int, Counter[str]]] = []
+
+    class Operators(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func.namespace == "aten":
+                counted[func.overloadpacket.__name__] += 1
+            return func(*args, **(kwargs or {}))
+
+    # torch has no formula for the two operators that carry the ladder's last stages on a CPU.
+    formulas = {aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops, aten._int_mm: _product_flops}
+    # The flop counter takes composite operators apart, so it stands behind the one that counts what is dispatched.
+    with (
+        torch.compiler.set_stance("force_eager"),
+        FlopCounterMode(display=False, custom_mapping=formulas) as flops,
+        Operators(),
+        boundaries(
+            built.pipeline, lambda component: marks.append((component, flops.get_total_flops(), counted.copy()))
+        ),
+    ):
+        call()
+    before = [("", 0, Counter[str]()), *marks]
+    stretches = [(now[0], now[1] - last[1], now[2] - last[2]) for last, now in zip(before, marks, strict=False)]
+    in_a_step = [stretch for stretch in stretches if stretch[0] == DENOISING]
+    more = max(steps - len(in_a_step), 0)
+    step_flops, step_operators = in_a_step[-1][1:] if in_a_step else (0, Counter[str]())
+    for name, count_ in step_operators.items():
+        counted[name] += more * count_
+    attention = sorted(name for name in counted if name.startswith("_scaled_dot_product"))
+    return {
+        "flops": flops.get_total_flops() + more * step_flops,
+        "flops_in_a_step": step_flops,
+        "operators": counted.total(),
+        "operators_in_a_step": step_operators.total(),
+        "attention_kernels": [f"{name} x {counted[name]}" for name in attention],
+    }
+
+
+def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    from torch.utils.flop_counter import sdpa_flop_count
+
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _product_flops(left: Any, right: Any, *_: Any, **__: Any) -> int:
+    return int(2 * left[0] * left[1] * right[1])
+
+
+def _syncs(built: Built, call: Callable[[], object]) -> int:
+    """How often the host waits for the GPU inside the denoising loop of one `call`."""
+    inside = seen = 0
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+
+        def ended(component: str) -> None:
+            nonlocal inside, seen
+            waits = sum(SYNC_WARNING in str(warning.message) for warning in warned)
+            inside += (waits - seen) if component == DENOISING else 0
+            seen = waits
+
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with boundaries(built.pipeline, ended):
+                call()
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    return inside
+
+
+def _cuda_graphs(built: Built) -> int:
+    """How many CUDA graphs inductor has recorded."""
+    from torch._inductor.cudagraph_trees import get_manager
+
+    manager = get_manager(torch.device(built.device).index or 0, create_if_none_exists=False)
+    return sum(1 + root.num_descendants() for root in manager.get_roots()) if manager else 0

@@ -1,0 +1,191 @@
+"""The countable facts of a built stage. Counting has no noise, so it is the same on every machine of one kind."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.instruments import proof
+from fastdiff.models.libraries import torch
+from fastdiff.optimize import attention, switches
+
+if TYPE_CHECKING:
+    from fastdiff.optimize import Built
+
+
+IDEAS = ("kernels", "decoding", "offloaded_modules", "cached_modules")
+"""Facts of single stages, which the others need not show."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What can be counted before the first call."""
+
+    dtypes: dict[str, dict[str, int]]
+    """Number of floating-point parameters by part and dtype."""
+    processors: dict[str, int]
+    attention_modules: int
+    fused_modules: int
+    quantized_layers: int
+    convolutions: int
+    channels_last_convolutions: int
+    kernels: tuple[str, ...] = ()
+    """Families of attention kernels that may be chosen, where not all of them may."""
+    decoding: tuple[str, ...] = ()
+    """What the autoencoder does in another way: tiny, float32, slicing, tiling."""
+    offloaded_modules: int = 0
+    cached_modules: int = 0
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """What dynamo and inductor counted since the stage was built."""
+
+    graphs: int = 0
+    """Frames that dynamo turned into a graph: with full graphs one for each compiled part."""
+    breaks: int = 0
+    break_reasons: tuple[str, ...] = ()
+    cache_hits: int = 0
+    cache_misses: int = 0
+
+    @property
+    def cache(self) -> str:
+        """cold, warm, mixed, or none where nothing was compiled."""
+        if not (self.cache_hits or self.cache_misses):
+            return "none"
+        if not self.cache_misses:
+            return "warm"
+        return "mixed" if self.cache_hits else "cold"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    structure: Structure
+    compilation: Compilation = field(default_factory=Compilation)
+    recompiles: int = 0
+    """Graphs that were compiled after the first call."""
+
+    def flat(self) -> dict[str, Any]:
+        """Names and values, without what depends on the state of the compile cache, and without ideas that are off."""
+        counted = asdict(self.compilation)
+        del counted["cache_hits"], counted["cache_misses"]
+        counted["break_reasons"] = list(counted["break_reasons"])
+        built = {name: value for name, value in _flat(asdict(self.structure)).items() if value or name not in IDEAS}
+        built |= {name: list(value) for name, value in built.items() if isinstance(value, tuple)}
+        return {**built, **counted, "recompiles": self.recompiles}
+
+
+def _flat(facts: dict[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in facts.items():
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+    return flat
+
+
+def structure(built: Built) -> Structure:
+    parts = {
+        name: part for name, part in sorted(built.pipeline.components.items()) if isinstance(part, torch.nn.Module)
+    }
+    optimized = [module for part in built.parts for module in part.modules()]
+    attentions = [module for module in optimized if hasattr(module, "processor") and hasattr(module, "to_q")]
+    kernels = [m.weight for m in optimized if isinstance(m, torch.nn.Conv2d) and _layout_matters(m.weight)]
+    return Structure(
+        dtypes={name: dict(sorted(_dtypes(part).items())) for name, part in parts.items()},
+        processors=dict(sorted(Counter(_processor(module) for module in attentions).items())),
+        attention_modules=len(attentions),
+        fused_modules=sum(_fused(module) for module in attentions),
+        quantized_layers=sum(_quantized(module) for module in optimized),
+        convolutions=len(kernels),
+        channels_last_convolutions=sum(k.is_contiguous(memory_format=torch.channels_last) for k in kernels),
+        kernels=_kernels(),
+        decoding=_decoding(built.pipeline.vae, built.denoiser),
+        offloaded_modules=sum(_offloaded(module) for part in parts.values() for module in part.modules()),
+        cached_modules=sum(any(CACHES.search(hook) for hook in _hooks(module)) for module in optimized),
+    )
+
+
+GRAPH_CACHES = ("fxgraph_cache", "autograd_cache")
+"""Of whole graphs. Inductor counts more: on a GPU each kernel misses one cache even where its graph was found."""
+
+
+def compilation() -> Compilation:
+    """Reads the counters; `compilation.forget` of fastdiff.optimize sets them to zero when a stage is built."""
+    from torch._dynamo.utils import counters
+
+    breaks = {reason: count for reason, count in counters["graph_break"].items() if count}
+    caches = [counters["inductor"], counters["aot_autograd"]]
+    return Compilation(
+        graphs=counters["stats"]["unique_graphs"],
+        breaks=sum(breaks.values()),
+        break_reasons=tuple(sorted({reason.splitlines()[0] for reason in breaks})),
+        cache_hits=sum(cache[f"{name}_hit"] for cache in caches for name in GRAPH_CACHES),
+        cache_misses=sum(cache[f"{name}_miss"] for cache in caches for name in GRAPH_CACHES),
+    )
+
+
+def _dtypes(part: Any) -> Counter[str]:
+    kept = getattr(part, "_keep_in_fp32_modules", None) or ()
+    counted: Counter[str] = Counter()
+    for name, parameter in part.named_parameters():
+        if parameter.is_floating_point():
+            dtype = str(parameter.dtype).removeprefix("torch.")
+            named = dtype == "float32" and any(module in name.split(".") for module in kept)
+            counted[proof.KEPT_IN_FLOAT32 if named and part.dtype != torch.float32 else dtype] += 1
+    return counted
+
+
+def _layout_matters(kernel: Any) -> bool:
+    """A 1x1 kernel is contiguous in every layout and so says nothing."""
+    return kernel.shape[1] > 1 and kernel.shape[2] * kernel.shape[3] > 1
+
+
+def _fused(module: Any) -> bool:
+    """Both halves: the projections, and a processor that uses them."""
+    knows = type(module.processor).__name__.startswith("Fused") or hasattr(module.processor, "_attention_backend")
+    return bool(getattr(module, "fused_projections", False)) and knows
+
+
+def _processor(module: Any) -> str:
+    """The class, and where it goes through diffusers' dispatcher the backend that was chosen for it."""
+    backend = getattr(module.processor, "_attention_backend", None)
+    name = type(module.processor).__name__
+    return f"{name}({getattr(backend, 'value', backend)})" if backend else name
+
+
+def _kernels() -> tuple[str, ...]:
+    now = switches.read_some(attention.SWITCHES.values())
+    allowed = tuple(name for name, switch in attention.SWITCHES.items() if now[switch])
+    return () if len(allowed) == len(attention.SWITCHES) else allowed
+
+
+def _decoding(autoencoder: Any, denoiser: Any) -> tuple[str, ...]:
+    ideas = {
+        "tiny": type(autoencoder).__name__ == "AutoencoderTiny",
+        "float32": autoencoder.dtype == torch.float32 != denoiser.dtype,
+        "slicing": autoencoder.use_slicing,
+        "tiling": autoencoder.use_tiling,
+    }
+    return tuple(name for name, on in ideas.items() if on)
+
+
+GROUP_OFFLOADING = "group_offloading"
+CACHES = re.compile("cache|fbc|broadcast")
+"""In the names of diffusers' hooks."""
+
+
+def _hooks(module: Any) -> set[str]:
+    """Names of diffusers' own hooks on a module."""
+    registry = getattr(module, "_diffusers_hook", None)
+    return set(registry.hooks) if registry is not None else set()
+
+
+def _offloaded(module: Any) -> bool:
+    """By accelerate's hooks (models, layers) or by diffusers' own (groups)."""
+    return hasattr(module, "_hf_hook") or GROUP_OFFLOADING in _hooks(module)
+
+
+def _quantized(module: Any) -> bool:
+    weight = getattr(module, "weight", None)
+    return weight is not None and type(weight).__module__.startswith("torchao.")

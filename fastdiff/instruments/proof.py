@@ -1,0 +1,130 @@
+"""Proof that a stage was applied: its recipe against its fingerprint.
+
+A stage that silently did nothing is a failure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastdiff.instruments.fingerprint import Compilation, Fingerprint, Structure
+    from fastdiff.stages.recipe import Recipe
+
+KEPT_IN_FLOAT32 = "float32 (kept)"
+"""Parameters that their library keeps in float32 beside float16 ones, because they would overflow."""
+VANILLA_PROCESSORS = frozenset({"AttnProcessor", "FluxAttnProcessor(_native_math)"})
+SDPA_PROCESSORS = frozenset({"AttnProcessor2_0", "FusedAttnProcessor2_0", "FluxAttnProcessor"})
+"""By name, because a suite imports this file while it is collected, and diffusers must stay outside until then."""
+
+
+def unapplied(recipe: Recipe, found: Fingerprint) -> list[str]:
+    """One sentence for each idea of the recipe that the built stage does not show; empty is what everybody wants."""
+    built = found.structure
+    return [
+        *_precision(recipe, built),
+        *_attention(recipe, built),
+        *_layers(recipe, built),
+        *_saving(recipe, built),
+        *_compilation(recipe, found.compilation),
+        *_steady(found),
+    ]
+
+
+def assert_applied(recipe: Recipe, found: Fingerprint) -> None:
+    __tracebackhide__ = True
+    if sentences := unapplied(recipe, found):
+        raise AssertionError("\n".join(sentences))
+
+
+def assert_steady(found: Fingerprint) -> None:
+    """After the timed calls: none of them compiled anything."""
+    __tracebackhide__ = True
+    if sentences := list(_steady(found)):
+        raise AssertionError("\n".join(sentences))
+
+
+def _precision(recipe: Recipe, found: Structure) -> Iterator[str]:
+    for part, dtypes in found.dtypes.items():
+        wanted = "float32" if recipe.upcast_vae and part == "vae" else recipe.dtype
+        wrong = {dtype: count for dtype, count in dtypes.items() if dtype not in (wanted, KEPT_IN_FLOAT32)}
+        if wrong:
+            listed = ", ".join(f"{count} in {dtype}" for dtype, count in wrong.items())
+            yield f"dtype: {wanted} was not applied to {part}, which has parameters {listed}."
+
+
+def _attention(recipe: Recipe, found: Structure) -> Iterator[str]:
+    if not found.attention_modules:
+        yield "attention: no attention module was found, so nothing shows which kind is in use."
+    wanted = VANILLA_PROCESSORS if recipe.attention == "vanilla" else SDPA_PROCESSORS
+    if recipe.attention_backend:
+        chosen = frozenset(f"{name}({recipe.attention_backend})" for name in SDPA_PROCESSORS)
+        if not chosen & set(found.processors):
+            yield f"attention_backend: no attention module uses {recipe.attention_backend}."
+        wanted |= chosen
+    strangers = sorted(set(found.processors) - wanted)
+    if strangers:
+        count = sum(found.processors[name] for name in strangers)
+        yield (
+            f"attention: {recipe.attention} was not applied to {count} of {found.attention_modules} attention modules, "
+            f"which use {', '.join(strangers)}."
+        )
+    if recipe.attention not in ("vanilla", "sdpa") and found.kernels != (recipe.attention,):
+        allowed = ", ".join(found.kernels) or "every kernel"
+        yield f"attention: {recipe.attention} alone was asked for, and torch may choose {allowed}."
+
+
+def _layers(recipe: Recipe, found: Structure) -> Iterator[str]:
+    if recipe.fuse_qkv and (found.fused_modules < found.attention_modules or not found.fused_modules):
+        yield f"fuse_qkv: {found.fused_modules} of {found.attention_modules} attention modules are fused."
+    if not recipe.fuse_qkv and found.fused_modules:
+        yield f"fuse_qkv: {found.fused_modules} attention modules are fused, and the recipe asks for none."
+    if recipe.channels_last and found.channels_last_convolutions < found.convolutions:
+        yield (
+            f"channels_last: {found.convolutions - found.channels_last_convolutions} of {found.convolutions} "
+            "convolutions kept the old layout."
+        )
+    if recipe.quantize != "none" and not found.quantized_layers:
+        yield f"quantize: {recipe.quantize} was applied to no layer; does the filter match anything in this model?"
+    if recipe.quantize == "none" and found.quantized_layers:
+        yield f"quantize: {found.quantized_layers} layers are quantized, and the recipe asks for none."
+
+
+def _saving(recipe: Recipe, found: Structure) -> Iterator[str]:
+    """The ideas that save memory, and the caches."""
+    for idea, asked in (
+        ("tiny", recipe.autoencoder == "tiny"),
+        ("slicing", recipe.vae_slicing),
+        ("tiling", recipe.vae_tiling),
+    ):
+        if asked != (idea in found.decoding):
+            yield f"autoencoder: {idea} is {'not in use' if asked else 'in use, and the recipe does not ask for it'}."
+    encoders = [part for part in found.dtypes if part.startswith("text_encoder")]
+    if recipe.text == "precomputed" and encoders:
+        yield f"text: the prompt is precomputed, and {', '.join(encoders)} is still in memory."
+    if (recipe.offload != "none") != bool(found.offloaded_modules):
+        yield f"offload: {found.offloaded_modules} modules are offloaded, and the recipe says {recipe.offload}."
+    if (recipe.cache != "none") != bool(found.cached_modules):
+        yield f"cache: {found.cached_modules} modules have a cache, and the recipe says {recipe.cache}."
+
+
+def _compilation(recipe: Recipe, found: Compilation) -> Iterator[str]:
+    if recipe.compile is None:
+        if found.graphs:
+            yield f"compile: {found.graphs} graphs were compiled, and the recipe asks for none."
+        return
+    wanted = recipe.compile.denoiser + recipe.compile.decoder
+    if found.graphs < wanted:
+        yield (
+            f"compile: {found.graphs} of {wanted} parts were compiled; "
+            "is TORCH_COMPILE_DISABLE or TORCHDYNAMO_DISABLE set?"
+        )
+    if found.breaks:
+        yield f"compile: the graph broke {found.breaks} times ({'; '.join(found.break_reasons)})."
+
+
+def _steady(found: Fingerprint) -> Iterator[str]:
+    if found.recompiles:
+        yield f"compile: {found.recompiles} graphs were compiled after the first call; something in the call varies."

@@ -1,0 +1,61 @@
+"""Models as tables of the project's pyproject.toml: each says what the code would say."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.models import Model, Request
+from fastdiff.record.errors import UserError
+from fastdiff.stages.recipe import check_names
+from fastdiff.stages.toml import as_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def models(tables: Mapping[str, Mapping[str, Any]], project: Path) -> list[Model]:
+    """The models of `[tool.fastdiff.models]`; a folder is named as it is seen from the project."""
+    return [_model_from_table(name, table, project) for name, table in tables.items()]
+
+
+def _model_from_table(name: str, table: object, project: Path) -> Model:
+    try:
+        said = as_table("a model", table)
+        request = _filled(Request, "word of a request", as_table("request", said.pop("request", {})))
+        said |= {key: tuple(said[key]) for key in ("without", "lacks") if isinstance(said.get(key), list)}
+        source = said.get("source")
+        if isinstance(source, str) and (project / source).is_dir():
+            said["source"] = str((project / source).resolve())
+        return _filled(Model, "word of a model", said | {"name": name, "request": request})
+    except UserError as error:
+        raise UserError("recipe", f"model {name!r}: {error}") from None
+
+
+def _filled(kind: Any, what: str, said: dict[str, Any]) -> Any:
+    """The dataclass with the values of a table; texts must be texts, and numbers numbers."""
+    check_names(what, said, kind)
+    missing = [f.name for f in fields(kind) if f.default is MISSING and f.name not in said]
+    if missing:
+        raise UserError("recipe", f"{' and '.join(missing)} missing; {NEEDS[kind]}.")
+    for field in fields(kind):
+        wanted = TYPES.get(str(field.type))
+        value = said.get(field.name)
+        if wanted and value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
+            raise UserError("recipe", f"{field.name} is {value!r}; give {WANTED[str(field.type)]}.")
+    return kind(**said)
+
+
+NEEDS = {
+    Model: "a model needs pipeline, source and request",
+    Request: "a request needs prompt, steps, size and guidance",
+}
+TYPES: dict[str, Any] = {"str": str, "str | None": str, "int": int, "float": (int, float), "tuple[str, ...]": tuple}
+WANTED = {
+    "str": "a text in quotes",
+    "str | None": "a text in quotes",
+    "int": "a whole number",
+    "float": "a number",
+    "tuple[str, ...]": "a list of texts",
+}

@@ -1,0 +1,46 @@
+"""The project's own settings: the tables `[tool.fastdiff.NAME]` of its pyproject.toml, as they are written there."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.record.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KNOWN = ("models", "stages", "policy")
+FILE = "pyproject.toml"
+
+
+def tables(project: Path) -> dict[str, dict[str, Any]]:
+    """Every known table; empty where the file or the table is missing."""
+    found: dict[str, dict[str, Any]] = {name: {} for name in KNOWN}
+    file = project / FILE
+    if not file.is_file():
+        return found
+    for name, table in _ours(file).items():
+        if name not in found:
+            raise UserError("recipe", f"{FILE}: [tool.fastdiff] {unknown('key', name, found)}")
+        if not isinstance(table, dict):
+            raise UserError("recipe", f"{FILE}: [tool.fastdiff.{name}] must be a table of tables.")
+        found[name] = table
+    return found
+
+
+def _ours(file: Path) -> dict[str, Any]:
+    try:
+        whole: Any = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError("file", f"{FILE} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise UserError("file", f"{FILE} is not UTF-8 text, which TOML has to be; save it as UTF-8.") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UserError("recipe", f"{FILE}: this is no TOML: {error}.") from None
+    for name in ("tool", "fastdiff"):
+        whole = whole.get(name, {})
+        if not isinstance(whole, dict):
+            where = "[tool]" if name == "tool" else "[tool.fastdiff]"
+            raise UserError("recipe", f"{FILE}: {where} must be a table.")
+    return whole

@@ -1,0 +1,1 @@
+"""One process that builds a stage and measures it: how a trial is run, here or elsewhere."""
