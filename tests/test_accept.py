@@ -427,7 +427,7 @@ def full(*_: object) -> None:
 
 
 @pytest.mark.parametrize(("fault", "error"), [(interrupted, KeyboardInterrupt), (full, UserError)])
-@pytest.mark.parametrize("where", [(os, "fsync"), (os, "link"), (shutil, "copyfile")])
+@pytest.mark.parametrize("where", [(os, "fsync"), (os, "link"), (accepting, "read_bytes")])
 def test_trouble_leaves_nothing_half_written(
     root: Path,
     said: list[str],
@@ -534,7 +534,7 @@ def test_half_characters_can_be_shown(root: Path) -> None:
     kept(root, a_run(outcome="\ud800"))
     done = fastdiff(root, "runs")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "\\ud800" in done.stdout
+    assert "?" in done.stdout
 
 
 def test_the_commands_from_run_to_list(root: Path) -> None:
@@ -562,7 +562,7 @@ def test_the_commands_from_run_to_list(root: Path) -> None:
     ("args", "code", "sentence"),
     [
         (("runs/b.json", "--reason", "x"), 2, "there is no runs/b.json; did you mean runs/a.json?"),
-        (("runs", "--reason", "x"), 2, "runs is a folder or a device; give a run file."),
+        (("runs", "--reason", "x"), 2, "runs is a folder or a device; give a file."),
         (("runs/a.json", "--reason", ""), 2, "an acceptance needs a reason"),
         (("runs/a.json", "--reason", "x", "--only", "int9"), 2, "no stage of this run is called 'int9'"),
         (("runs/a.json", "--reason", "x", "--noise-of", "none/*.json"), 2, "there is no none/*.json"),

@@ -21,12 +21,12 @@ import pytest
 from packaging.requirements import Requirement
 
 import fastdiff
+from fastdiff.compare.facts import package_differences
 from fastdiff.experiments import environments
 from fastdiff.experiments.environments import (
     MARKER,
     Environment,
     Spec,
-    package_differences,
     packages,
     parse,
     ready,

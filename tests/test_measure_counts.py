@@ -140,7 +140,7 @@ def test_trouble_inside_inductor_is_told_by_its_cause() -> None:
 
     full = InductorError(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), None)
     assert out_of_memory(full)
-    assert out_of_memory(UserError("only 3 GB are free")), "fastdiff's own refusal is one too"
+    assert out_of_memory(UserError("memory", "only 3 GB are free")), "fastdiff's own refusal is one too"
     assert graph_failed(InductorError(ValueError("no lowering"), None))
     assert not graph_failed(ValueError("of our own"))
 

@@ -96,7 +96,7 @@ for line in sys.stdin:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Stands for the folder that holds nothing but fastdiff."""
-    folder = tmp_path / "source" / "fastdiff" / "experiments"
+    folder = tmp_path / "source" / "fastdiff" / "trial"
     folder.mkdir(parents=True)
     for package in (folder, folder.parent):
         (package / "__init__.py").touch()

@@ -23,6 +23,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fastdiff.cli import app
+from fastdiff.cli import row as row_module
 from fastdiff.experiments import published
 from fastdiff.record import pictures
 from fastdiff.record.errors import UserError
@@ -236,8 +237,8 @@ def test_what_is_only_emulated_is_said_before_it_is_measured(monkeypatch: pytest
     asked = published.setting(published.model("shapes"), published.recipe(dtype="bf16"), device="cpu", rounds=1)
     sentence = "this CPU has no instructions for bfloat16 and takes many times as long for it as for float32"
     for missing, said in ((("bfloat16", "int8"), [sentence]), (("int8",), []), ((), [])):
-        monkeypatch.setattr(results, "emulated", lambda _, missing=missing: missing)
-        assert results.headline(asked)[2:] == said
+        monkeypatch.setattr(row_module, "emulated", lambda _, missing=missing: missing)
+        assert row_module.headline(asked)[2:] == said
 
 
 # -- a failed setting is a failed command -----------------------------------------------------------------------------
@@ -322,7 +323,7 @@ def test_what_was_there_survives_a_failure(tiny: Model, measured: Path, monkeypa
 
 
 def broken(*_: object) -> float:
-    raise published.UserError("the machine went away.")
+    raise UserError("run", "the machine went away.")
 
 
 # -- Ctrl-C -----------------------------------------------------------------------------------------------------------
@@ -450,7 +451,7 @@ def test_a_full_disk_takes_no_figures_away(
     saved = tmp_path / "saved" / f"{outcome.name}.csv"
     saved.parent.mkdir()
     saved.write_text(f"{heading}\n{row}\n")
-    assert results.read(saved.parent, tmp_path / "none") == [results.row(outcome)], "nothing is lost"
+    assert results.read(saved.parent, tmp_path / "none") == [row_module.row(outcome)], "nothing is lost"
 
 
 @pytest.mark.parametrize("writer", [full, lambda *_: None], ids=["raises", "says nothing, as torch 2.13"])
@@ -509,7 +510,7 @@ def test_checkpoints(tiny: Model) -> None:
     twin, called = published.model("sdxl", weights="twin")
     assert (twin.weights, called) == ("twin", SDXL)
     asked = published.setting((twin, called), published.recipe(), device="cpu", rounds=1)
-    assert results.headline(asked)[0].startswith("sdxl (twin) on "), "random weights are not passed off as SDXL's"
+    assert row_module.headline(asked)[0].startswith("sdxl (twin) on "), "random weights are not passed off as SDXL's"
 
 
 def test_an_upcast_autoencoder_is_the_models_own() -> None:

@@ -31,9 +31,9 @@ from fastdiff.experiments.environments import Environment, source_path
 from fastdiff.experiments.pairs import NEW, OLD, take_turns
 from fastdiff.experiments.questions import Asked, questions
 from fastdiff.host.environment import device_kind, device_name
-from fastdiff.record.checks import shaped
 from fastdiff.record.errors import UserError
 from fastdiff.record.pairs import Pair
+from fastdiff.record.reading import convert
 from fastdiff.record.run import Round, StageRecord
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _kept(keep: Path | None, question: Question) -> list[Measured]:
     for line in keep.read_text().splitlines():
         try:
             whole = json.loads(line)
-            pairs = {int(amount): shaped(Pair, pair, str(keep)) for amount, pair in whole["amounts"].items()}
+            pairs = {int(amount): convert(pair, Pair, str(keep)) for amount, pair in whole["amounts"].items()}
         except (ValueError, KeyError, UserError):
             raise SystemExit(f"{keep} is no file of whole pairs; remove it (rm {keep}), or name another one.") from None
         if whole.get("question") != _words(question):

@@ -31,7 +31,7 @@ def rows(run: Run, rates: Mapping[str, Any]) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     first: float | None = None
     for stage in run.stages:
-        flops = stage.fingerprint.get("flops")
+        flops = stage.flops
         if not (stage.rounds and flops):
             continue
         undisturbed = [one.wall_s for one in stage.rounds if not one.void]

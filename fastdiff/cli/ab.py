@@ -70,7 +70,7 @@ def ab(
     with one_sentence(kept="every finished pair is kept, and the same command goes on."):
         from fastdiff.experiments.questions import Asked, named_stages
         from fastdiff.experiments.sessions import failing
-        from fastdiff.record.files import write_text
+        from fastdiff.record.writing import write_text
         from fastdiff.report import pairs
         from fastdiff.trial.faults import parse
 

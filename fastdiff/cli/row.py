@@ -1,4 +1,4 @@
-"""A measured setting as a row of the published benchmark script's CSV; `fastdiff.report.published` writes rows."""
+"""What `fastdiff run` says first, and a measured setting as a row of the published benchmark script's CSV."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fastdiff import __version__
 from fastdiff.experiments.published import DTYPES
 from fastdiff.host.environment import device_name, versions
-from fastdiff.report.published import HIGH, LIBRARIES, LOW, THEIRS, TIME
+from fastdiff.host.processor import emulated
+from fastdiff.report.published import HIGH, LIBRARIES, LOW, THEIRS, TIME, described
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,3 +102,20 @@ def cell(value: object) -> str:
     if value is None:
         return ""
     return repr(value) if isinstance(value, float) else str(value)
+
+
+def headline(setting: Setting) -> list[str]:
+    """What is going to be measured, and on what."""
+
+    request = setting.request
+    random = f" ({setting.model.weights})" if setting.model.made_here else ""
+    return [
+        f"{setting.model.name}{random} on {device_name(setting.device)} ({setting.device}): {request.size} px, "
+        f'{request.steps} steps, batch {request.batch}, "{request.prompt}"',
+        described({name: cell(value) for name, value in asked(setting).items()}),
+        *(
+            f"this CPU has no instructions for {kind} and takes many times as long for it as for float32"
+            for kind in emulated(setting.device)
+            if kind in setting.recipe.arithmetic
+        ),
+    ]

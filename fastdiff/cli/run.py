@@ -12,7 +12,7 @@ from fastdiff.cli.common import one_sentence
 from fastdiff.cli.options import DEVICE, MODEL, SIZE, STEPS, WEIGHTS
 
 if TYPE_CHECKING:
-    from fastdiff.experiments.published import Outcome, Setting
+    from fastdiff.experiments.published import Outcome
     from fastdiff.report.published import Row
 
 CKPT = typer.Option(
@@ -64,6 +64,7 @@ def run(
 ) -> None:
     """Measure one setting, as the published benchmark script did: a CSV row, a picture, and a trace on demand."""
     with one_sentence():
+        from fastdiff.cli import row
         from fastdiff.experiments import published
         from fastdiff.models.toml import models as read_models
         from fastdiff.record.project import tables
@@ -97,38 +98,17 @@ def run(
         def say(line: str) -> None:
             typer.echo(line, err=True)
 
-        for line in _headline(asked):
+        for line in row.headline(asked):
             say(line)
         with results.kept(out, asked.name) as place:
             path = place / f"{asked.name}.trace.json" if trace else None
             progress = Progress(sys.stderr if sys.stderr.isatty() else None)
             outcome = published.measure(asked, trace=path, say=say, progress=progress)
-            row = _keep(place, outcome)
-        for line in results.summary(row, out / outcome.name, trace=trace):
+            kept = _keep(place, outcome)
+        for line in results.summary(kept, out / outcome.name, trace=trace):
             typer.echo(line)
         if outcome.stopped:
             raise typer.Exit(130)
-
-
-def _headline(setting: Setting) -> list[str]:
-    """What is going to be measured, and on what."""
-    from fastdiff.cli import row
-    from fastdiff.host.environment import device_name
-    from fastdiff.host.processor import emulated
-    from fastdiff.report import published as results
-
-    request = setting.request
-    random = f" ({setting.model.weights})" if setting.model.made_here else ""
-    return [
-        f"{setting.model.name}{random} on {device_name(setting.device)} ({setting.device}): {request.size} px, "
-        f'{request.steps} steps, batch {request.batch}, "{request.prompt}"',
-        results.described({name: row.cell(value) for name, value in row.asked(setting).items()}),
-        *(
-            f"this CPU has no instructions for {kind} and takes many times as long for it as for float32"
-            for kind in emulated(setting.device)
-            if kind in setting.recipe.arithmetic
-        ),
-    ]
 
 
 def _keep(place: Path, outcome: Outcome) -> Row:

@@ -79,7 +79,9 @@ def breakages(record: StageRecord) -> list[str]:
         return list(record.unapplied)
     found = []
     if breaks := record.fingerprint.get("breaks"):
-        found.append(f"the graph broke {breaks} times ({'; '.join(record.fingerprint.get('break_reasons', ()))})")
+        reasons = record.fingerprint.get("break_reasons")
+        told = "; ".join(reasons) if isinstance(reasons, list) else reasons
+        found.append(f"the graph broke {breaks} times ({told})")
     if recompiles := record.fingerprint.get("recompiles"):
         found.append(f"{recompiles} graphs were compiled after the first call")
     return found

@@ -157,7 +157,7 @@ def _gain(previous: StageRecord, record: StageRecord) -> float:
 
 
 def _pictures(previous: StageRecord, record: StageRecord) -> float:
-    return math.log(record.request.get("batch", 1) / previous.request.get("batch", 1))
+    return math.log(record.batch / previous.batch)
 
 
 METRICS: dict[str, Callable[[Case], Verdict | None]] = {

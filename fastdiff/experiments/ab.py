@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
@@ -25,6 +24,7 @@ from fastdiff.record.errors import UserError
 from fastdiff.record.files import stamp
 from fastdiff.record.pairs import Experiment, Pictures, Side
 from fastdiff.record.run import Device
+from fastdiff.record.writing import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -204,12 +204,7 @@ def _lock(folder: Path, held: ExitStack, *, made: bool = False) -> bool:
         folder.mkdir(exist_ok=not made)
     except FileExistsError:
         return False
-    lock = held.enter_context((folder / ".lock").open("w"))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return held.enter_context(locked(folder / ".lock"))
 
 
 def _side(work: Work) -> Side:

@@ -5,7 +5,6 @@ Measuring is the caller's: a function from a candidate to its step. Nothing here
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from contextlib import suppress
@@ -16,9 +15,9 @@ from packaging.version import InvalidVersion, Version
 
 from fastdiff.compare.verdicts import AMBIGUOUS, MISSING, NEW, SLOW, VOID
 from fastdiff.record.bisection import MEASURED, UNUSABLE, Found, Search, Step
-from fastdiff.record.checks import shaped
 from fastdiff.record.errors import UserError
-from fastdiff.record.files import write_text
+from fastdiff.record.reading import convert, load
+from fastdiff.record.writing import as_json, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -250,7 +249,7 @@ def _short(spec: str) -> str:
 def _remember(keep: Path, memory: Search, tried: Mapping[str, Step]) -> None:
     whole = asdict(memory) | {"steps": [asdict(step) for step in tried.values()]}
     try:
-        write_text(keep, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+        write_text(keep, as_json(whole))
     except OSError as error:
         raise UserError(
             "bisect", f"{keep} cannot be written ({error.strerror}); make room there or get the right."
@@ -260,14 +259,12 @@ def _remember(keep: Path, memory: Search, tried: Mapping[str, Step]) -> None:
 def _remembered(keep: Path, asked: Search) -> dict[str, Step]:
     """The steps of this very search, in the order in which they were tried; none where there is no file."""
     mend = f"remove it to search anew (rm {keep})"
-    try:
-        found: Search = shaped(Search, json.loads(keep.read_text(encoding="utf-8")), "the file")
-    except FileNotFoundError:
+    if not keep.exists():
         return {}
-    except OSError as error:
-        raise UserError("bisect", f"{keep} cannot be read ({error.strerror}); {mend}.") from None
-    except (ValueError, RecursionError, UserError) as error:
-        why = str(error).removesuffix(".")
+    try:
+        found = convert(load(keep), Search, "the file")
+    except UserError as error:
+        why = str(error).removesuffix(".").removeprefix(f"{keep}: ")
         raise UserError("bisect", f"{keep} is no whole file of a bisection: {why}; {mend}.") from None
     if other := _other(found, asked):
         raise UserError("bisect", f"{keep} is the file of another search: {other}; {mend}.")

@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import re
@@ -30,8 +31,8 @@ from packaging.version import InvalidVersion, Version
 
 import fastdiff
 from fastdiff.compare import facts
-from fastdiff.record import files
 from fastdiff.record.errors import UserError
+from fastdiff.record.writing import as_json, locked, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -415,7 +416,7 @@ def _make(spec: Spec, folder: Path, base: Mapping[str, str], say: Callable[[str]
         _require(spec, seen)
         made = datetime.now(UTC).isoformat(timespec="seconds")
         marker = {"words": spec.name, "made": made, "packages": seen}
-        files.write_text(folder / MARKER, json.dumps(marker, indent=1) + "\n")
+        write_text(folder / MARKER, as_json(marker))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -539,15 +540,14 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def _alone(folder: Path, spec: Spec, say: Callable[[str], None]) -> Iterator[None]:
-    """One process makes it, the others wait; the system ends the lock with the process."""
-    import fcntl
-
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{spec.name}: another process is making {folder}; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)  # without an end: it may be downloading for as long as it takes
+    """One process makes it, the others wait."""
+    lock = folder.with_name(f"{folder.name}.lock")
+    with locked(lock) as held:
+        if held:
+            yield
+            return
+    say(f"{spec.name}: another process is making {folder}; waiting for it")
+    with locked(lock, patience_s=math.inf):  # without an end: it may be downloading for as long as it takes
         yield
 
 

@@ -202,6 +202,8 @@ def measure(
     What fails raises, and then there is no outcome. Ctrl-C ends it early: what comes after enough rounds is left out,
     and the outcome says so.
     """
+    from fastdiff.instruments.memory import memory_of_gpu
+    from fastdiff.instruments.trace import trace_call
     from fastdiff.trial.live import LiveStage
 
     doing: Callable[[str], AbstractContextManager[object]] = progress.doing if progress else nullcontext
@@ -225,10 +227,10 @@ def measure(
                     _ = live.memory
                 if trace is not None:
                     with doing("tracing"):
-                        _trace(live, trace)
+                        trace_call(live.generate, live.device, trace)
             except KeyboardInterrupt:
                 stopped = _stopped(live, samples)
-            record, images, gpu_bytes = live.record(tuple(samples)), live.images, _gpu_bytes(live)
+            record, images, gpu_bytes = live.record(tuple(samples)), live.images, memory_of_gpu(live.device)
         finally:
             for leak in live.close():
                 say(f"left changed: {leak}")
@@ -280,31 +282,6 @@ def _stopped(live: LiveStage, samples: list[float]) -> str:
         ) from None
     _require_applied(live)
     return rounds
-
-
-def _trace(live: LiveStage, path: Path) -> None:
-    """A whole warm call for chrome://tracing or ui.perfetto.dev; a pass of its own, because tracing is slow."""
-    from torch.profiler import ProfilerActivity, profile
-
-    from fastdiff.instruments.memory import silence
-
-    activities = [ProfilerActivity.CPU]
-    if live.device.startswith("cuda"):
-        activities.append(ProfilerActivity.CUDA)
-    with silence(), profile(activities=activities, record_shapes=True) as profiled:
-        live.generate()
-    try:
-        profiled.export_chrome_trace(str(path))
-    except OSError:
-        path.unlink(missing_ok=True)  # the measurement stands without it, and whoever keeps the files will miss it
-
-
-def _gpu_bytes(live: LiveStage) -> int | None:
-    from fastdiff.models.libraries import torch
-
-    if not live.device.startswith("cuda"):
-        return None
-    return int(torch.cuda.get_device_properties(live.device).total_memory)
 
 
 @contextmanager

@@ -33,8 +33,8 @@ from fastdiff.record import calibration as calibrations
 from fastdiff.record import pairs
 from fastdiff.record.bisection import MEASURED, UNUSABLE, Step
 from fastdiff.record.errors import UserError
-from fastdiff.record.files import write_text
 from fastdiff.record.pairs import FOLDER
+from fastdiff.record.writing import write_text
 from fastdiff.stages.published import LADDER
 
 if TYPE_CHECKING:

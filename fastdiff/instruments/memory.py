@@ -153,3 +153,10 @@ def _allocator(built: Built, call: Callable[[], object]) -> Memory:
         reserved_bytes=reserved,
         resident_bytes=resident_bytes(),
     )
+
+
+def memory_of_gpu(device: str) -> int | None:
+    """All bytes of the GPU; None on a CPU."""
+    if not device.startswith("cuda"):
+        return None
+    return int(torch.cuda.get_device_properties(device).total_memory)

@@ -13,7 +13,7 @@ from fastdiff.host.environment import device_slug
 from fastdiff.plugin import specs as hooks
 from fastdiff.plugin.settings import add_options, check, device_asked, is_asked, project_folder, settings
 from fastdiff.record import baselines
-from fastdiff.record.files import write_text
+from fastdiff.record.writing import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

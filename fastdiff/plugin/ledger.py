@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fastdiff.compare.gate import Judgement
     from fastdiff.compare.pairs import Answer
     from fastdiff.compare.policy import Policy
-    from fastdiff.record.run import Baseline
+    from fastdiff.record.run import Baseline, State
     from fastdiff.trial.live import LiveStage
 
 
@@ -108,7 +108,7 @@ class Ledger:
             reason=before.reason,
         )
 
-    def remark(self, blank: StageRecord, remark: str, state: str | None = None) -> None:
+    def remark(self, blank: StageRecord, remark: str, state: State | None = None) -> None:
         """The first remark stays: what comes later is mostly its consequence. `state` says that it is a failure."""
         self.remarks.setdefault(blank.id, remark)
         if state is not None:
@@ -140,7 +140,7 @@ class Ledger:
             ssim=record.quality.ssim if record.quality else None,
             worst_tile=record.quality.worst_tile if record.quality else None,
             dtype=record.recipe.get("dtype", "float32"),
-            pictures=record.request.get("batch", 1),
+            pictures=record.batch,
             memory_bytes=record.memory.whole_bytes if record.memory else None,
             peak_in=record.memory.where if record.memory else "",
             remark=self.remarks.get(record.id, ""),
@@ -190,7 +190,7 @@ class Ledger:
         return [*pairs, *([f"run file: {self.shown_file}{whole}"] if self.file.exists() else []), *self.troubles]
 
     def as_json(self) -> dict[str, Any]:
-        return files.as_json(self.run())
+        return files.as_dict(self.run())
 
     def run(self) -> Run:
         if "torch" in sys.modules and not self._environment:

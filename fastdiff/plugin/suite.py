@@ -29,7 +29,7 @@ from fastdiff.plugin.settings import (
     require_known,
     settings,
 )
-from fastdiff.record.checks import NAME
+from fastdiff.record.bounds import NAME
 from fastdiff.record.errors import UserError, unknown
 from fastdiff.record.run import EMULATED_HERE, FAILED, IMPOSSIBLE_HERE, SKIPPED, StageRecord
 from fastdiff.report import remaining
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fastdiff.experiments.questions import Asked
     from fastdiff.models import Model, Request
     from fastdiff.record.calibration import Calibration
+    from fastdiff.record.run import State
     from fastdiff.report.ladder import Rung
     from fastdiff.report.progress import Progress
     from fastdiff.stages.ladder import Stage
@@ -315,7 +316,7 @@ class Suite:
         failure: BaseException = pytest.fail.Exception(self._give_up(subject, remark, sentence), pytrace=False)
         return failure
 
-    def _give_up(self, subject: Subject, remark: str, sentence: str, state: str = FAILED) -> str:
+    def _give_up(self, subject: Subject, remark: str, sentence: str, state: State = FAILED) -> str:
         self.remark(subject, remark, state)
         if subject.stage == self.ladders[subject.model.name].reference:
             self.unreferenced[subject.model.name] = sentence
@@ -427,7 +428,7 @@ class Suite:
                     return
             self.ledger.look_again(subject.id, measured)
 
-    def remark(self, subject: Subject, remark: str, state: str | None = FAILED) -> None:
+    def remark(self, subject: Subject, remark: str, state: State | None = FAILED) -> None:
         self.ledger.remark(self._blank(subject), remark, state)
 
     def end(self, subject: Subject) -> list[str]:

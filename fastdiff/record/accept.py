@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +19,9 @@ from fastdiff.record.eligibility import injected, objections
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import read, read_benchmarks, write_baseline
 from fastdiff.record.parts import chosen, merged, merged_benchmarks
+from fastdiff.record.reading import read_bytes
 from fastdiff.record.run import Acceptance, Baseline, Noise, Run
+from fastdiff.record.writing import locked, require_inside, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,6 +99,7 @@ def write(
     acceptance = Acceptance(_who(root), when, reason.strip(), proposal.path.name, ids, tuple(forced))
     new = Baseline(run, acceptance, noise, target.name)
     pictures = _pictures(run, proposal.path, folder / old.name if ids and old else None, ids)
+    require_inside(folder, root)
     with _uninterrupted():
         _write(target, benchmarks, new, pictures)
         _log(folder, proposal.old_run, new)
@@ -134,15 +136,19 @@ def _pictures(run: Run, path: Path, old: Path | None, ids: Sequence[str]) -> lis
 
 
 def _write(target: Path, benchmarks: dict[str, Any], new: Baseline, pictures: list[Path]) -> None:
-    """The pictures first: where the file is, the baseline is whole."""
+    """The pictures first: where the file is, the baseline is whole. What was there before is never touched."""
     beside = target.with_suffix("")
+    made = False
     try:
+        if pictures:
+            beside.mkdir(parents=True)
+            made = True
         for picture in pictures:
-            beside.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(picture, beside / picture.name)
+            write_bytes(beside / picture.name, read_bytes(picture))
         write_baseline(target, benchmarks, new)
     except BaseException as error:
-        shutil.rmtree(beside, ignore_errors=True)
+        if made:
+            shutil.rmtree(beside, ignore_errors=True)
         if isinstance(error, OSError):
             raise UserError(
                 "file", f"{beside} cannot be written ({error.strerror}); no part of it was left behind."
@@ -161,23 +167,12 @@ def _log(folder: Path, old: Run | None, new: Baseline) -> None:
 
 @contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """One acceptance at a time, so that each builds on the one before; the system ends the lock with the process."""
-    import fcntl
-
+    """One acceptance at a time, so that each builds on the one before."""
     path = root / LOCK
     path.parent.mkdir(exist_ok=True)  # not its parents: a mistyped --root stays an error
-    patient_until = time.monotonic() + PATIENCE_S
-    with path.open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > patient_until:
-                    raise UserError(
-                        "file", f"another `fastdiff accept` holds {path}; end it, and accept again."
-                    ) from None
-                time.sleep(0.05)
+    with locked(path, PATIENCE_S) as held:
+        if not held:
+            raise UserError("file", f"another `fastdiff accept` holds {path}; end it, and accept again.")
         yield
 
 

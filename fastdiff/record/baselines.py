@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from fastdiff.record.errors import UserError
 from fastdiff.record.files import read_baseline
+from fastdiff.record.writing import require_inside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,26 +25,39 @@ def folder_of(root: Path, slug: str) -> Path:
 
 def devices(root: Path) -> list[Path]:
     """The folders of all devices."""
-    return sorted(folder for folder in (root / FOLDER).glob("*") if folder.is_dir())
+    return [entry for entry in _entries(root / FOLDER) if entry.is_dir()]
 
 
 def accepted(folder: Path) -> list[Path]:
     """Oldest first: the digits in front of the name count the acceptances, and may be more than four."""
-    found = [path for path in folder.glob("*.json") if NUMBERED.fullmatch(path.name) and path.is_file()]
-    return sorted(found, key=lambda path: (_number(path), path.name))
+    found = [path for path in _entries(folder) if path.suffix == ".json" and NUMBERED.fullmatch(path.name)]
+    return sorted((path for path in found if path.is_file()), key=lambda path: (_number(path), path.name))
 
 
 def newest(folder: Path) -> Baseline | None:
     """What a run of this device is compared with. A broken file is an error; an older one would stand in silently."""
     paths = accepted(folder)
-    return read_baseline(paths[-1]) if paths else None
+    if not paths:
+        return None
+    require_inside(paths[-1], folder.parent.parent)
+    return read_baseline(paths[-1])
 
 
 def next_path(folder: Path, name: str) -> Path:
     """Pictures without a run, left by a crash, count too: they never become those of another baseline."""
-    taken = [path for path in folder.glob("*") if path.suffix == ".json" or path.is_dir()]
+    taken = [path for path in _entries(folder) if path.suffix == ".json" or path.is_dir()]
     numbers = [_number(path) for path in taken if NUMBERED.fullmatch(path.name)]
     return folder / f"{max(numbers, default=0) + 1:04}_{name}.json"
+
+
+def _entries(folder: Path) -> list[Path]:
+    """A folder that is not there is empty; one that cannot be listed is an error, and not an empty one."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UserError("file", f"{folder} cannot be listed ({error.strerror}); give yourself the right to.") from None
 
 
 def _number(path: Path) -> int:

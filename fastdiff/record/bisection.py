@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastdiff.record import run
+from fastdiff.record.bounds import Finite, Seconds  # noqa: TC001  (msgspec reads them)
 
 MEASURED, UNUSABLE = run.MEASURED, run.FAILED
 """Of a candidate. Unusable: it does not install or does not build, so that nothing is known of its speed."""
@@ -19,17 +20,17 @@ class Step:
     state: str
     word: str = ""
     """Of the verdict about latency."""
-    ratio: float | None = None
+    ratio: Finite | None = None
     """New to old; above 1 is slower."""
-    low: float | None = None
-    high: float | None = None
+    low: Finite | None = None
+    high: Finite | None = None
     reason: str = ""
     """The verdict's sentence, or why the candidate is unusable."""
     difference: tuple[str, ...] = ()
     """Of the two environments: "diffusers: 0.38.0 -> 0.39.0"."""
     changes: tuple[str, ...] = ()
     """Of fingerprints and the like."""
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
 
 
 @dataclass(frozen=True)

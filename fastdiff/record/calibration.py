@@ -5,13 +5,13 @@ It belongs to the machine, not to the project: it lies in the folder that git ig
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fastdiff.record.checks import object_, shaped
+from fastdiff.record.bounds import Count, Deviation, Fact, Finite, Share  # noqa: TC001  (msgspec reads them)
 from fastdiff.record.errors import UserError
-from fastdiff.record.files import load, named, write_text
+from fastdiff.record.reading import convert, load, named
+from fastdiff.record.writing import as_json, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,24 +28,29 @@ class Calibration:
     stage: str
     work: str
     """The experiments' digest of what was built."""
-    request: dict[str, Any]
+    request: dict[str, Fact]
     when: str
-    pairs: int
+    pairs: Count
     """Over how many it was measured."""
-    calls: int
-    paired_sd: float
-    process_sd: float
+    calls: Count
+    paired_sd: Deviation
+    process_sd: Deviation
     """Of single processes in seconds: what pairing removes is the difference."""
-    most_pairs: int
+    most_pairs: Count
     """For so many pairs the number below holds."""
-    stages: int
+    stages: Count
     """Of the suite that shares the error."""
-    confidence: float
+    confidence: Share
     """Of the whole suite."""
-    smallest: float
+    smallest: Finite
     """The slowdown that is found with 95 % power at that confidence: 0.02 is 2 %."""
-    band: float = 0.01
+    band: Finite = 0.01
     """Beyond which it is found."""
+
+
+@dataclass(frozen=True)
+class _File:
+    calibrations: tuple[Calibration, ...]
 
 
 def read(root: Path) -> list[Calibration]:
@@ -53,15 +58,14 @@ def read(root: Path) -> list[Calibration]:
     if not path.exists():
         return []
     with named(path):
-        whole = object_(load(path), "the file")
-        return list(shaped(tuple[Calibration, ...], whole.get("calibrations"), "calibrations"))
+        return list(convert(load(path), _File, "the file").calibrations)
 
 
 def write(root: Path, found: Calibration) -> None:
     """In the place of an older one of the same work."""
     others = [one for one in _readable(root) if (one.work, one.request) != (found.work, found.request)]
     content = {"calibrations": [asdict(one) for one in [*others, found]]}
-    write_text(root / FILE, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(root / FILE, as_json(content))
 
 
 def of_device(root: Path, device: str, stage: str) -> Calibration | None:

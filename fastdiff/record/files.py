@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
-import stat
 from collections import Counter
-from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.record.checks import list_, object_, require_finite, shaped
+from fastdiff.record.benchmarks import Benchmarks
 from fastdiff.record.errors import UserError
+from fastdiff.record.reading import convert, load, named, parsed, require_bounded
 from fastdiff.record.run import Acceptance, Baseline, Noise, Run
 from fastdiff.record.schema import require_schema
+from fastdiff.record.writing import as_json, write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 RUNS = "runs"
 APART = "FASTDIFF_RUNS_APART"
 """Variable that names a folder in `runs/` for sessions that are a part of another one, such as a second look."""
 KEY = "fastdiff"
-LARGEST_BYTES = 64 * 1024**2
-"""A run of six stages has some 100 kB; a file beyond this is something else, and reading it could fill the memory."""
 
 
 def next_run_path(root: Path, started: str) -> Path:
@@ -66,34 +61,21 @@ def runs(root: Path) -> list[Path]:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write_text(path: Path, text: str) -> None:
-    """In one step, into a folder that is made where it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
 def write(path: Path, pytest_benchmark: dict[str, Any], run: Run) -> None:
     """Replaces the file in one step; a reader finds the old one or the new one, never a part."""
-    _write(path, pytest_benchmark, as_json(run), replacing=True)
+    _write(path, pytest_benchmark, as_dict(run), replacing=True)
 
 
 def write_baseline(path: Path, pytest_benchmark: dict[str, Any], baseline: Baseline) -> None:
     """A baseline that is there stays: its file is made, never replaced."""
     accepted = {"accepted": asdict(baseline.acceptance), "noise": asdict(baseline.noise) if baseline.noise else None}
-    _write(path, pytest_benchmark, as_json(baseline.run) | accepted, replacing=False)
+    _write(path, pytest_benchmark, as_dict(baseline.run) | accepted, replacing=False)
 
 
-def as_json(run: Run) -> dict[str, Any]:
+def as_dict(run: Run) -> dict[str, Any]:
     """What stands under the key, after the look that its reader will take: nothing is kept that cannot be read."""
-    try:
-        value: dict[str, Any] = json.loads(json.dumps(asdict(run)))
-    except (TypeError, ValueError) as error:
-        raise UserError("file", f"this run cannot be kept as JSON: {error}.") from None
+    require_bounded(asdict(run), KEY)
+    value: dict[str, Any] = parsed(as_json(asdict(run)).encode())
     _run(value)
     return value
 
@@ -101,29 +83,15 @@ def as_json(run: Run) -> dict[str, Any]:
 def _write(path: Path, pytest_benchmark: dict[str, Any], ours: dict[str, Any], *, replacing: bool) -> None:
     whole = {"benchmarks": [], **pytest_benchmark, KEY: ours}
     try:
-        # The parameters of a test may be any objects; pytest-benchmark writes them as text, too.
-        content = json.dumps(whole, indent=1, allow_nan=False, default=str)
+        content = as_json(whole).encode()
     except ValueError as error:
-        raise UserError(
-            "file", f"{path} was not written, because pytest-benchmark's part is no JSON: {error}."
-        ) from None
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        why = f"pytest-benchmark's part is no JSON: {error}"
+        raise UserError("file", f"{path} was not written, because {why}.") from None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as file:
-            file.write(content + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if replacing:
-            part.replace(path)
-        else:
-            os.link(part, path)  # unlike a rename, this fails where the name is taken
+        write_bytes(path, content, replacing=replacing)
     except OSError as error:
         old = "the file that was there is whole" if path.exists() else "no part of it was left behind"
         raise UserError("file", f"{path} cannot be written ({error.strerror}); {old}.") from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -137,28 +105,25 @@ def read(path: Path) -> Run:
 def read_baseline(path: Path) -> Baseline:
     try:
         run, whole = _read(path)
+        ours = whole[KEY]
+        if "accepted" in ours:
+            with named(path):
+                acceptance = convert(ours["accepted"], Acceptance, f"{KEY}.accepted")
+                noise: Noise | None = convert(ours.get("noise"), Noise | None, f"{KEY}.noise")  # type: ignore[arg-type]
+            return Baseline(run, acceptance, noise, path.name)
     except UserError as error:
         if error.code == "schema":
             raise
-        raise UserError(
-            "file", f"{error} Restore it (git checkout -- {path}), or remove it and accept a run."
-        ) from None
-    ours = whole[KEY]
-    if "accepted" not in ours:
-        raise UserError("file", f'{path} is a run that nobody accepted; do: fastdiff accept {path} --reason "..."')
-    with named(path):
-        acceptance = shaped(Acceptance, ours["accepted"], f"{KEY}.accepted")
-        noise = shaped(Noise | None, ours.get("noise"), f"{KEY}.noise")
-    return Baseline(run, acceptance, noise, path.name)
+        mend = f"Restore it (git checkout -- {path}), or remove it and accept a run."
+        raise UserError("file", f"{error} {mend}") from None
+    raise UserError("file", f'{path} is a run that nobody accepted; do: fastdiff accept {path} --reason "..."')
 
 
 def read_benchmarks(path: Path) -> dict[str, Any]:
     """pytest-benchmark's part of the file."""
     theirs = {key: value for key, value in load(path).items() if key != KEY}
     with named(path):
-        require_finite(theirs, "the file")
-        for i, entry in enumerate(list_(theirs.get("benchmarks"), "benchmarks")):
-            object_(object_(entry, f"benchmarks[{i}]").get("stats"), f"benchmarks[{i}].stats")
+        convert(theirs, Benchmarks, "the file")
     return theirs
 
 
@@ -171,52 +136,9 @@ def _read(path: Path) -> tuple[Run, dict[str, Any]]:
 
 
 def _run(value: object) -> Run:
-    ours = object_(value, KEY)
-    require_schema(ours, KEY)
-    run: Run = shaped(Run, ours, KEY)
+    require_schema(value, KEY)
+    run = convert(value, Run, KEY)
     twice = [id_ for id_, count in Counter(stage.id for stage in run.stages).items() if count > 1]
     if twice:
         raise UserError("file", f"{KEY}.stages holds {twice[0]} more than once; expected each stage once.")
     return run
-
-
-def load(path: Path) -> dict[str, Any]:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError("file", f"{path} is a folder or a device; give a run file.")
-        if status.st_size > LARGEST_BYTES:
-            raise UserError("file", f"{path} has {status.st_size:,} bytes; a run file has at most {LARGEST_BYTES:,}.")
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError("file", f"there is no {path}; {_nearest(path)}") from None
-    except OSError as error:
-        raise UserError("file", f"{path} cannot be read ({error.strerror}).") from None
-    with named(path):
-        return object_(_parsed(content), "the file")
-
-
-def _parsed(content: bytes) -> object:
-    try:
-        return json.loads(content.decode())
-    except UnicodeDecodeError:
-        raise UserError("file", "this is not UTF-8 text; expected JSON.") from None
-    except ValueError as error:
-        raise UserError("file", f"this is not whole JSON: {error}.") from None
-
-
-@contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Puts the file's name before what is wrong in it."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(error.code, f"{path}: {error}") from None
-    except RecursionError:
-        raise UserError("file", f"{path}: this is nested too deeply for a run; expected a file of {RUNS}/.") from None
-
-
-def _nearest(path: Path) -> str:
-    names = sorted(entry.name for entry in path.parent.glob("*.json"))
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return f"did you mean {path.with_name(near[0])}?" if near else "`fastdiff runs` lists the run files."

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.record.spread import latency
+from fastdiff.record.writing import append_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,22 +18,14 @@ NAME = "log.jsonl"
 
 
 def append(folder: Path, old: Run | None, new: Baseline) -> None:
-    """One write at the end of the file, so that no line can be torn apart by another one."""
+    """One line at the end of the file."""
     ids = new.acceptance.only or [stage.id for stage in new.run.stages]
     entry = {
         "file": new.name,
         **asdict(new.acceptance),
         "stages": {id_: {"old": _times(old, id_), "new": _times(new.run, id_)} for id_ in ids},
     }
-    path = folder / NAME
-    # Half a line, left by a crash, keeps the line for itself.
-    start = "" if not path.exists() or path.read_bytes()[-1:] in (b"", b"\n") else "\n"
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(log, f"{start}{json.dumps(entry)}\n".encode())
-        os.fsync(log)
-    finally:
-        os.close(log)
+    append_line(folder / NAME, json.dumps(entry))
 
 
 def entries(folder: Path) -> list[dict[str, Any]]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.record.checks import object_, shaped
+from fastdiff.record.bounds import Count, Fact, Finite, Name, Seconds  # noqa: TC001  (msgspec reads them)
 from fastdiff.record.errors import UserError
-from fastdiff.record.files import load, named, write_text
+from fastdiff.record.reading import convert, load, named
 from fastdiff.record.run import SCHEMA, Device, StageRecord
 from fastdiff.record.schema import require_schema
+from fastdiff.record.writing import as_json, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,15 +46,15 @@ class Pair:
     starts: str
     """Who began each block of four calls, a letter for each: o or n. Empty where both processes did not fit on the
     device together, and each was alone with it."""
-    seconds: float
+    seconds: Seconds
 
 
 @dataclass(frozen=True)
 class Pictures:
     """How like the two sides' pictures are."""
 
-    ssim: float
-    worst_tile: float
+    ssim: Finite
+    worst_tile: Finite
     shortfall: str = ""
     """What the stage's budget asks for and is not there; empty where all is well."""
 
@@ -67,19 +67,19 @@ class Experiment:
     started: str
     old: Side
     new: Side
-    stage: str
+    stage: Name
     """Id of the stage, of the new side where they differ."""
-    old_stage: str
-    request: dict[str, Any]
-    calls: int
+    old_stage: Name
+    request: dict[str, Fact]
+    calls: Count
     """Of each side in a pair."""
-    looks: tuple[int, ...]
+    looks: tuple[Count, ...]
     """After how many pairs the numbers are looked at, planned beforehand; the last is the most that are measured."""
     work: str = ""
     """A digest of everything that is built: models with their weights, recipes, the device, fastdiff itself."""
     options: str = ""
     """Of the command, besides the two environments, to ask the same again."""
-    comparisons: int = 1
+    comparisons: Count = 1
     """Stages of the whole suite, which share one error; of the largest suite that ever asked."""
     injected: str = ""
     """The faults that were put into the new side on purpose."""
@@ -105,11 +105,11 @@ class Experiment:
 
 def write(path: Path, experiment: Experiment) -> None:
     try:
-        content = json.dumps({KEY: asdict(experiment)}, indent=1, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        content = as_json({KEY: asdict(experiment)})
+    except ValueError as error:
         raise UserError("file", f"{path} was not written, because it cannot be kept as JSON: {error}.") from None
     try:
-        write_text(path, content + "\n")
+        write_text(path, content)
     except OSError as error:
         raise UserError(
             "file", f"{path} cannot be written ({error.strerror}); make room there, and start again."
@@ -121,9 +121,8 @@ def read(path: Path) -> Experiment:
     if KEY not in whole:
         raise UserError("file", f"{path} is no paired experiment; `fastdiff ab` writes them into {FOLDER}/.")
     with named(path):
-        ours = object_(whole[KEY], KEY)
-        require_schema(ours, KEY)
-        found: Experiment = shaped(Experiment, ours, KEY)
+        require_schema(whole[KEY], KEY)
+        found = convert(whole[KEY], Experiment, KEY)
         for place, pair in enumerate(found.pairs):
             rounds, letters = CALLS_OF_BLOCK * len(pair.starts), set(pair.starts)
             if letters - {"o", "n"} or (letters and {len(pair.old.rounds), len(pair.new.rounds)} != {rounds}):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from fastdiff.record.writing import write_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,4 +39,6 @@ def side_by_side(path: Path, old: np.ndarray, new: np.ndarray) -> None:
 def _draw(image: np.ndarray, path: Path) -> None:
     from PIL import Image
 
-    Image.fromarray((np.nan_to_num(image).clip(0, 1) * 255).round().astype(np.uint8)).save(path)
+    content = BytesIO()
+    Image.fromarray((np.nan_to_num(image).clip(0, 1) * 255).round().astype(np.uint8)).save(content, "png")
+    write_bytes(path, content.getvalue())  # a full disk leaves no half picture

@@ -6,14 +6,19 @@ Only shapes live here. `files` reads and writes them, `fastdiff.compare` decides
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Literal
+
+from fastdiff.record.bounds import Count, Deviation, Duration, Fact, Finite, Name, Seconds  # noqa: TC001  (msgspec reads them)
 
 SCHEMA = 2
 """Raised when an older fastdiff would misread a file; a new field with a default is no such change. Schema 1: its
 latencies are too long, because work between the calls kept the cores busy."""
 
-MEASURED, INCOMPLETE, FAILED, SKIPPED = "measured", "incomplete", "failed", "skipped"
-STATES = (MEASURED, INCOMPLETE, FAILED, SKIPPED)
+MEASURED: Final = "measured"
+INCOMPLETE: Final = "incomplete"
+FAILED: Final = "failed"
+SKIPPED: Final = "skipped"
+State = Literal["measured", "incomplete", "failed", "skipped"]
 """Of a stage. Incomplete: the session ended in the middle of it."""
 
 EMULATED_HERE, IMPOSSIBLE_HERE = "emulated here", "not possible here"
@@ -24,7 +29,7 @@ EMULATED_HERE, IMPOSSIBLE_HERE = "emulated here", "not possible here"
 class Device:
     """Who measured. A baseline is only comparable with runs of the same slug."""
 
-    slug: str
+    slug: Name
     """Name of the folder in `baselines/`."""
     kind: str
     """cpu or cuda."""
@@ -41,20 +46,20 @@ MACHINE = (*HARDWARE, "boot", "allocator")
 class Round:
     """One timed call, and the machine beside it."""
 
-    wall_s: float
-    device_s: float | None = None
+    wall_s: Duration
+    device_s: Seconds | None = None
     """From the first to the last work of the GPU; wall time minus this is what the host does alone at both ends."""
     void: str = ""
     """Why the machine disturbed this round; empty where it did not."""
-    telemetry: dict[str, float] = field(default_factory=dict)
+    telemetry: dict[str, Finite] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class WarmUp:
     """The calls between the first one and the first timed one."""
 
-    calls: int
-    seconds: float
+    calls: Count
+    seconds: Seconds
     settled: bool
     """Whether samples agreed before the cap was reached."""
 
@@ -63,27 +68,27 @@ class WarmUp:
 class Components:
     """Where one call spends its time; the parts add up to the call. Measured in a pass of its own."""
 
-    text_s: float
-    steps_s: tuple[float, ...]
+    text_s: Seconds
+    steps_s: tuple[Seconds, ...]
     """One number for each denoising step."""
-    decode_s: float
-    rest_s: float
+    decode_s: Seconds
+    rest_s: Seconds
 
 
 @dataclass(frozen=True)
 class Memory:
-    peak_bytes: int
+    peak_bytes: Count
     where: str
     """The component in which the peak occurs: text, denoising, decode or rest."""
-    peaks: dict[str, int] = field(default_factory=dict)
+    peaks: dict[str, Count] = field(default_factory=dict)
     """Peak of each component in bytes."""
     measure: str = "live tensors"
     """How it was measured: `live tensors` (a CPU's allocator events) or `cuda allocator`."""
-    weights_bytes: int | None = None
+    weights_bytes: Count | None = None
     """Of all parameters and buffers of the pipeline, where the peak does not count them (`live tensors`)."""
-    reserved_bytes: int | None = None
-    resident_bytes: int | None = None
-    first_call_peak_bytes: int | None = None
+    reserved_bytes: Count | None = None
+    resident_bytes: Count | None = None
+    first_call_peak_bytes: Count | None = None
 
     @property
     def whole_bytes(self) -> int:
@@ -95,10 +100,10 @@ class Memory:
 class Quality:
     """The stage's pictures against the reference stage's of the same run."""
 
-    reference: str
-    ssim: float
-    worst_tile: float
-    psnr_db: float | None
+    reference: Name
+    ssim: Finite
+    worst_tile: Finite
+    psnr_db: Finite | None
     """None where the pictures are equal: JSON has no infinity."""
     passed: bool
     reason: str = ""
@@ -108,18 +113,18 @@ class Quality:
 class StageRecord:
     """Everything that one session knows of one stage of one model; this is one trial of it."""
 
-    model: str
-    stage: str
-    follows: str | None
+    model: Name
+    stage: Name
+    follows: Name | None
     recipe: dict[str, Any] = field(default_factory=dict)
-    request: dict[str, Any] = field(default_factory=dict)
-    state: str = INCOMPLETE
+    request: dict[str, Fact] = field(default_factory=dict)
+    state: State = "incomplete"
     reason: str = ""
     """Why it is not measured, in one sentence."""
     weights: str = ""
     """Where they came from: embedded, hub@COMMIT, folder, dummy, twin. Empty in older files."""
-    load_s: float | None = None
-    first_call_s: float | None = None
+    load_s: Seconds | None = None
+    first_call_s: Duration | None = None
     cache: str = "none"
     """State of the compile cache at the first call: cold, warm, mixed or none."""
     opening: tuple[str, ...] | None = None
@@ -131,7 +136,7 @@ class StageRecord:
     """Of each fresh process that looked at this stage again, because there was a doubt."""
     components: Components | None = None
     memory: Memory | None = None
-    fingerprint: dict[str, Any] = field(default_factory=dict)
+    fingerprint: dict[str, Fact] = field(default_factory=dict)
     """Flat: the name of a fact and its value (number, text, or a list of texts). Exact on one set of versions."""
     quality: Quality | None = None
     unapplied: tuple[str, ...] = ()
@@ -147,6 +152,18 @@ class StageRecord:
     @property
     def id(self) -> str:
         return f"{self.model}-{self.stage}"
+
+    @property
+    def batch(self) -> int:
+        """Pictures drawn by one call."""
+        count = self.request.get("batch")
+        return count if isinstance(count, int) else 1
+
+    @property
+    def flops(self) -> float | None:
+        """Of one call."""
+        counted = self.fingerprint.get("flops")
+        return counted if isinstance(counted, int | float) else None
 
     def begins_like(self, other: StageRecord) -> bool:
         """Whether first calls compare: not one that compiled anew with one that read the cache, for instance."""
@@ -182,15 +199,15 @@ class Run:
 class Noise:
     """How much fresh processes of one machine differ, as standard deviations of the natural logarithm."""
 
-    trials: int
+    trials: Count
     """How many processes it was measured over."""
-    latency_sd: float
-    ladder_sd: float
+    latency_sd: Deviation
+    ladder_sd: Deviation
     """Of the ratio of a stage's latency to that of the stage it follows, in one process."""
-    first_call_sd: float
-    centres: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    first_call_sd: Deviation
+    centres: dict[str, tuple[Finite, ...]] = field(default_factory=dict)
     """By stage id: the logarithm of each trial's latency."""
-    freedom: int = 0
+    freedom: Count = 0
     """Degrees of freedom of the deviations; 0 where they were declared."""
 
 

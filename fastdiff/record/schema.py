@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-from fastdiff.record.checks import shaped
+from fastdiff.record.bounds import Count  # noqa: TC001  (msgspec reads it)
 from fastdiff.record.errors import UserError
+from fastdiff.record.reading import convert
 from fastdiff.record.run import SCHEMA
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 REASONS = {1: "its latencies are too long"}
 """Why a file of that schema cannot be used."""
 
 
-def require_schema(ours: Mapping[str, Any], key: str) -> None:
+@dataclass(frozen=True)
+class _Any:
+    schema: Count = 0
+
+
+def require_schema(ours: object, key: str) -> None:
     """`ours` is what stands under `key` in the file."""
-    schema = shaped(int, ours.get("schema", 0), f"{key}.schema")
+    schema = convert(ours, _Any, key).schema
     made = f"made with schema {schema}, and this fastdiff reads schema {SCHEMA}"
     if schema > SCHEMA:
         raise UserError("schema", f"{made}; upgrade fastdiff.")

@@ -143,10 +143,10 @@ def _told(action: str) -> str:
 
 def record_of(answer: dict[str, Any], name: str) -> Any:
     """The stage's record in an answer."""
-    from fastdiff.record.checks import shaped
+    from fastdiff.record.reading import convert
     from fastdiff.record.run import StageRecord
 
     try:
-        return shaped(StageRecord, answer.get("record"), name)
+        return convert(answer.get("record"), StageRecord, name)
     except UserError as error:
         raise UserError("process", f"{name} answered with a record that is none: {error}") from None

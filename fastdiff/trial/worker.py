@@ -50,14 +50,14 @@ class Worker:
         """Builds `built`, which is `stage` unless a fault leaves it unapplied; then the first call."""
         from fastdiff.host.environment import environment
         from fastdiff.models import Model, Request
-        from fastdiff.record.checks import shaped
+        from fastdiff.record.reading import convert
         from fastdiff.stages.ladder import Stage
         from fastdiff.trial.faults import parse, put_in
         from fastdiff.trial.live import LiveStage
 
-        asked, cooked = shaped(Stage, stage, "stage"), shaped(Stage, built, "built")
+        asked, cooked = convert(stage, Stage, "stage"), convert(built, Stage, "built")
         self.live = LiveStage(
-            shaped(Model, model, "model"), cooked, device, shaped(Request, request, "request"), rounds=1
+            convert(model, Model, "model"), cooked, device, convert(request, Request, "request"), rounds=1
         )
         if cooked != asked:
             self.live.claim(asked)

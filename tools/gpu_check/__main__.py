@@ -23,7 +23,7 @@ from fastdiff.compare.facts import differences, listed
 from fastdiff.host.environment import device_kind, device_name, versions
 from fastdiff.record import files
 from fastdiff.record.errors import UserError
-from fastdiff.record.files import write_text
+from fastdiff.record.writing import write_text
 from tools.gpu_check import report
 from tools.gpu_check.reading import Found, Outcome
 from tools.gpu_check.report import FAILED, MEASURED, NOT_MEASURED, STOPPED

@@ -231,7 +231,7 @@ def _numbers(record: StageRecord) -> dict[str, Any]:
         device = [one.device_s for one in record.rounds if one.device_s is not None]
         if device:
             found["host_only_s"] = latency - median(device)
-        if flops := record.fingerprint.get("flops"):
+        if flops := record.flops:
             found["tflop_per_s"] = flops / latency / 1e12
         for name in ("sm_clock_mhz", "power_w", "power_capped"):
             if seen := [one.telemetry[name] for one in record.rounds if name in one.telemetry]:
