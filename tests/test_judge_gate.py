@@ -15,6 +15,8 @@ from fastdiff.compare.gate import Judgement, comparisons_of, judge_run
 from fastdiff.compare.looks import Looks
 from fastdiff.compare.verdicts import Verdict, fails
 from fastdiff.record.run import Acceptance, Baseline, Components, Device, Memory, Round, Run, StageRecord
+from fastdiff.report import steps
+from fastdiff.report.steps import Shell
 
 POLICY = replace(policy.CPU, latency=0.15, ladder=0.15)
 """Narrower than the shipped one, so that small numbers show what it does."""
@@ -23,6 +25,11 @@ ENVIRONMENT = {"versions": {"torch": "2.13.0", "diffusers": "0.42.1", "numpy": "
 FACTS = {"flops": 1000, "breaks": 0, "recompiles": 0, "kernels": ["flash x 32", "gemm x 4"]}
 ACCEPT = 'fastdiff accept {run} --reason "..."'
 LOOK = "pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage "
+
+
+def typed(verdict: Verdict) -> str:
+    """What to type next; empty where there is nothing."""
+    return steps.command(verdict.next, Shell(run_file="{run}")) if verdict.next else ""
 
 
 def timed(seconds: float, *, void: int = 0) -> tuple[Round, ...]:
@@ -93,7 +100,7 @@ def test_a_clean_run_is_the_same_in_everything() -> None:
     assert words(found) == {}
     metrics = ("fingerprint", "latency", "first_call", "memory")
     assert set(found) == {"sdpa ladder", *(f"{name} {metric}" for name in ("bf16", "sdpa") for metric in metrics)}
-    assert not any(fails(verdict, strict=True) or verdict.next for verdict in found.values())
+    assert not any(fails(verdict, strict=True) or typed(verdict) for verdict in found.values())
 
 
 # -- one change, one table line: what it is, the verdicts, a part of the first one's sentence, its command ------------
@@ -211,14 +218,14 @@ def test_a_change_of_one_stage(fault: str) -> None:
     for metric in [*expected][:1]:
         assert sentence in found[f"sdpa {metric}"].reason
         if sentence:
-            assert found[f"sdpa {metric}"].next.startswith(command)
+            assert typed(found[f"sdpa {metric}"]).startswith(command)
 
 
 def test_every_verdict_that_is_not_same_has_a_command() -> None:
     for changes, *_ in FAULTS.values():
         for baseline in (ACCEPTED, None):
             for verdict in judge(tonight(**changes), baseline).values():
-                assert bool(verdict.next) == (verdict.word != "SAME")
+                assert bool(typed(verdict)) == (verdict.word != "SAME")
 
 
 def test_a_file_of_json_changes_nothing() -> None:
@@ -289,7 +296,7 @@ def test_a_lost_gain_is_told_as_one() -> None:
     verdict = judge(tonight(rounds=timed(1.37)))["sdpa ladder"]
     assert verdict.word == "SLOW"
     assert verdict.reason.startswith("speedup of sdpa over bf16: 1.40x -> 1.02x: +37.")
-    assert verdict.next == LOOK + "bf16,sdpa", "a second look is one at latencies"
+    assert typed(verdict) == LOOK + "bf16,sdpa", "a second look is one at latencies"
 
 
 def test_the_ladder_needs_no_equal_speed() -> None:
@@ -370,7 +377,7 @@ def test_what_was_asked_for_and_is_not_there_is_missing() -> None:
     found = judge(replace(RUN, expected=("m-bf16", "m-sdpa", "m-int8")))
     assert words(found) == {"int8 stage": "MISSING"}
     assert found["int8 stage"].reason == "m-int8 was asked for and not measured"
-    assert found["int8 stage"].next == "pytest perf_tests --benchmark-compare -k m-int8"
+    assert typed(found["int8 stage"]) == "pytest perf_tests --benchmark-compare -k m-int8"
     narrowed = replace(RUN, expected=("m-bf16",), stages=(BF16,))
     assert words(judge(narrowed)) == {}, "what was not asked for is not missing"
 
@@ -383,12 +390,12 @@ def test_what_is_not_possible_here_is_missing_until_that_is_accepted() -> None:
     found = judge(WITHOUT)
     assert words(found) == {"int8 stage": "MISSING"}
     assert found["int8 stage"].reason == "m-int8 is skipped: emulated here"
-    assert found["int8 stage"].next == 'fastdiff accept {run} --only m-int8 --reason "..."', "beside what is accepted"
-    assert judge(WITHOUT, None)["int8 stage"].next == 'fastdiff accept {run} --reason "..."', "with the rest"
+    assert typed(found["int8 stage"]) == 'fastdiff accept {run} --only m-int8 --reason "..."', "beside what is accepted"
+    assert typed(judge(WITHOUT, None)["int8 stage"]) == 'fastdiff accept {run} --reason "..."', "with the rest"
     alone = replace(WITHOUT, expected=("m-int8",), stages=(SKIPPED,))
-    assert judge(alone, None)["int8 stage"].next == LOOK + "int8 --fastdiff-emulate", "nothing was measured to accept"
+    assert typed(judge(alone, None)["int8 stage"]) == LOOK + "int8 --fastdiff-emulate", "nothing was measured to accept"
     nowhere = replace(alone, stages=(replace(SKIPPED, reason="not possible here"),))
-    assert judge(nowhere, None)["int8 stage"].next == ""
+    assert typed(judge(nowhere, None)["int8 stage"]) == ""
     assert words(judge(WITHOUT, replace(ACCEPTED, run=WITHOUT))) == {}
     for another in (replace(SKIPPED, reason="not possible here"), replace(SKIPPED, state="failed")):
         changed = replace(WITHOUT, stages=(*RUN.stages, another))
@@ -399,7 +406,7 @@ def test_what_was_measured_and_is_skipped_now_is_to_be_measured_and_not_accepted
     whole = replace(WITHOUT, stages=(*RUN.stages, stage("int8", "sdpa", 0.9)))
     found = judge(WITHOUT, replace(ACCEPTED, run=whole))
     assert words(found) == {"int8 stage": "MISSING"}
-    assert found["int8 stage"].next == LOOK + "int8 --fastdiff-emulate", "or it would be skipped again"
+    assert typed(found["int8 stage"]) == LOOK + "int8 --fastdiff-emulate", "or it would be skipped again"
 
 
 def test_a_stage_that_was_accepted_as_impossible_is_new_once_it_is_there() -> None:
@@ -456,24 +463,25 @@ def test_slow_with_other_libraries_is_told_from_the_machine_by_pairs(
     run = replace(tonight(rounds=timed(1.5)), environment={"versions": versions | now})
     found = judge(run, base)["sdpa latency"]
     pairs = f"pytest perf_tests --fastdiff-model m --fastdiff-stage sdpa --fastdiff-against {against}"
-    assert found.next == (pairs if against else LOOK + "sdpa --fastdiff-trials 4")
+    assert typed(found) == (pairs if against else LOOK + "sdpa --fastdiff-trials 4")
     calm = replace(run, stages=(BF16, SDPA))
-    assert not judge(calm, base)["sdpa latency"].next
+    assert not typed(judge(calm, base)["sdpa latency"])
 
 
 def test_who_accepted_a_part_did_not_say_beside_which_libraries() -> None:
     part = replace(ACCEPTED, run=replace(ACCEPTED.run, stages=(BF16, replace(SDPA, origin="later.json"))))
     run = replace(tonight(rounds=timed(1.5)), environment={"versions": ENVIRONMENT["versions"] | {"torch": "9.9"}})
-    assert "against" in judge(run)["sdpa latency"].next
-    assert judge(run, part)["sdpa latency"].next == LOOK + "sdpa --fastdiff-trials 4"
+    assert "against" in typed(judge(run)["sdpa latency"])
+    assert typed(judge(run, part)["sdpa latency"]) == LOOK + "sdpa --fastdiff-trials 4"
 
 
 def test_what_a_second_look_confirmed_is_for_a_person_to_decide() -> None:
     found = judge(tonight(rounds=timed(1.5), further_rounds=(timed(1.5),) * 4))["sdpa latency"]
     assert found.word == "SLOW"
-    assert found.next == 'fastdiff accept {run} --only m-sdpa --reason "..."'
+    assert typed(found) == 'fastdiff accept {run} --only m-sdpa --reason "..."'
     put_in = tonight(rounds=timed(1.5), further_rounds=(timed(1.5),) * 4, injected="slow:50%")
-    assert judge(put_in)["sdpa latency"].next == LOOK + "sdpa --fastdiff-trials 8", "what is injected is never accepted"
+    never = "what is injected is never accepted"
+    assert typed(judge(put_in)["sdpa latency"]) == LOOK + "sdpa --fastdiff-trials 8", never
 
 
 def test_disturbed_processes_of_a_second_look_do_not_count() -> None:
@@ -501,7 +509,7 @@ def test_a_doubt_that_stays_wants_pairs_or_more_processes() -> None:
         run = replace(tonight(rounds=doubtful, further_rounds=looks), environment=environment)
         found = judge(run)["sdpa latency"]
         assert found.word == "AMBIGUOUS"
-        assert found.next.endswith(command)
+        assert typed(found).endswith(command)
 
 
 FAILING = {"SAME": "", "FAST": "strict", "LESS": "strict", "AMBIGUOUS": "strict", "VOID": "strict"}

@@ -97,7 +97,7 @@ def test_what_took_no_turns_is_named_unless_it_was_accepted_so(
     assert ledger.finish(interrupted=False) == missing
     words = {id_: one.verdict.word for id_, one in ledger.judgements.items()}
     assert words == ({("m-bf16", "stage"): verdicts.MISSING} if missing else {})
-    assert all("--fastdiff-emulate" in one.verdict.next for one in ledger.judgements.values())
+    assert all(one.verdict.next.emulate for one in ledger.judgements.values())
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from here import HERE
 from fastdiff.compare import pairs as judge_pairs
 from fastdiff.compare.pairs import first_calls
 from fastdiff.compare.policy import default
-from fastdiff.compare.verdicts import AMBIGUOUS, CHANGED, MORE, SAME, SLOW, VOID
+from fastdiff.compare.verdicts import AMBIGUOUS, CHANGED, MORE, SAME, SLOW, VOID, Verdict
 from fastdiff.experiments import pairs
 from fastdiff.experiments.ab import MOST_FAILURES, Answer, Question, ask
 from fastdiff.experiments.environments import Environment
@@ -30,7 +30,9 @@ from fastdiff.experiments.sessions import failing
 from fastdiff.models import CATALOGUE
 from fastdiff.record import pairs as record
 from fastdiff.record.errors import UserError
+from fastdiff.report import steps
 from fastdiff.report.progress import Progress
+from fastdiff.report.steps import Shell
 from fastdiff.stages.published import LADDER
 from fastdiff.trial import process as sides
 from fastdiff.trial.process import SideProcess
@@ -91,6 +93,11 @@ for line in sys.stdin:
     sys.__stdout__.write(text + "\\n")
     sys.__stdout__.flush()
 """
+
+
+def typed(verdict: Verdict) -> str:
+    assert verdict.next is not None
+    return steps.command(verdict.next, Shell())
 
 
 @pytest.fixture
@@ -182,7 +189,7 @@ def test_a_slower_environment_is_found_and_explained(world: World) -> None:
     assert verdict.estimate.ratio == pytest.approx(1.1, abs=0.01)
     assert "versions: torch: 2.12.1 -> 2.13.0" in verdict.details
     assert "environment: threads: 2 -> 1" in verdict.details
-    assert verdict.next == "fastdiff bisect --package torch --good 2.12.1 --bad 2.13.0 --stage sdpa --max-pairs 8"
+    assert typed(verdict) == "fastdiff bisect --package torch --good 2.12.1 --bad 2.13.0 --stage sdpa --max-pairs 8"
     assert len(answer.experiment.pairs) < 8, "a clear case ends at an early look"
     assert answer.experiment.complete
     assert not world.survivors
@@ -208,20 +215,20 @@ def test_an_ambiguous_answer_says_how_many_more_pairs_would_settle_it(world: Wor
     verdict = answer.latency.verdict
     told = re.search(r"an experiment of about (\d+) pairs of processes would settle it", verdict.reason)
     assert told, verdict.reason
-    assert verdict.next == f"fastdiff ab --old torch==1 --new . --stage sdpa --max-pairs {told[1]}"
+    assert typed(verdict) == f"fastdiff ab --old torch==1 --new . --stage sdpa --max-pairs {told[1]}"
 
 
 def test_a_change_at_the_edge_of_the_band_is_nothing_that_pairs_settle(world: World) -> None:
     answer = world.ask({"seconds": 1.0}, {"each": [1.01, 1.006, 1.014]}, most_pairs=3)
     verdict = answer.latency.verdict
-    assert (verdict.word, verdict.next) == (AMBIGUOUS, "")
+    assert (verdict.word, verdict.next) == (AMBIGUOUS, None)
     assert "more than 100 pairs of processes would be needed to settle it" in verdict.reason
 
 
 def test_two_recipes_differ_because_they_were_asked_for(world: World) -> None:
     answer = world.ask({"recipe": {"kernels": "math"}}, {"recipe": {"kernels": "any"}, "fingerprint": {"graphs": 2}})
     found = next(one.verdict for one in answer.judgements if one.metric == "fingerprint")
-    assert (found.word, found.excused, found.next) == (CHANGED, True, "")
+    assert (found.word, found.excused, found.next) == (CHANGED, True, None)
     assert not failing([answer], strict=False)
 
 
@@ -306,7 +313,7 @@ def test_a_stage_that_stops_being_applied_is_broken_and_not_timed(world: World) 
     found = {one.metric: one.verdict for one in judge_pairs.judge(broken, default("cpu"), 2)}
     assert (found["latency"].word, found["fingerprint"].word) == (VOID, CHANGED)
     assert found["latency"].reason == "3 pairs were measured, and then new: it was compiled again"
-    assert found["latency"].next == "", "the same command would end in the same way"
+    assert found["latency"].next is None, "the same command would end in the same way"
 
 
 def test_where_two_copies_do_not_fit_whole_processes_take_turns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

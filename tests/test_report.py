@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from fastdiff.compare.gate import Judgement
+from fastdiff.compare.steps import Accept, Against, Bisect, Measure, MorePairs, Select, Step
 from fastdiff.compare.verdicts import Verdict
-from fastdiff.report import progress, verdicts
+from fastdiff.report import progress, steps, verdicts
 from fastdiff.report.ladder import HEADINGS, Rung, markdown, rows, text
 from fastdiff.report.progress import Progress
+from fastdiff.report.steps import Shell
 
 LADDER = [
     Rung("shapes", "fp32", None, (0.8, 0.8, 0.8), 0.9, "none", 1.0, 1.0),
@@ -296,34 +298,85 @@ def test_finished_lines_wait_until_somebody_takes_them(
 
 
 def test_what_mends_several_stages_is_typed_once() -> None:
-    def judgement(stage: str, word: str, next: str, reason: str = "why") -> Judgement:
+    def judgement(stage: str, word: str, next: Step | None, reason: str = "why") -> Judgement:
         return Judgement(f"m-{stage}", "latency", Verdict(word, reason, next=next))
 
+    shell = Shell(run_file="runs/x.json")
     found = [
-        judgement("fp32", "SAME", ""),
-        judgement("bf16", "AMBIGUOUS", "pytest perf_tests --fastdiff-stage bf16 --fastdiff-trials 8", "so"),
-        judgement("sdpa", "NEW", "fastdiff accept {run}"),
-        judgement("compile", "SLOW", "pytest perf_tests --fastdiff-stage sdpa,compile"),
-        judgement("int8", "NEW", "fastdiff accept {run}"),
-        judgement("fused", "SLOW", "pytest perf_tests --fastdiff-stage bf16,fused --fastdiff-trials 4"),
-        judgement("odd", "VOID", ""),
+        judgement("fp32", "SAME", None),
+        judgement("bf16", "AMBIGUOUS", Measure("m", ("bf16",), trials=8), "so"),
+        judgement("sdpa", "NEW", Accept()),
+        judgement("compile", "SLOW", Measure("m", ("sdpa", "compile"))),
+        judgement("int8", "NEW", Accept()),
+        judgement("fused", "SLOW", Measure("m", ("bf16", "fused"), trials=4)),
+        judgement("odd", "VOID", None),
     ]
-    many = [judgement(f"s{n}", "AMBIGUOUS", f"pytest perf_tests --fastdiff-stage s{n}", f"{n} %") for n in range(4)]
-    assert verdicts.text(many, "runs/x.json")[-3:] == [
+    many = [judgement(f"s{n}", "AMBIGUOUS", Measure("m", (f"s{n}",)), f"{n} %") for n in range(4)]
+    again = "next: pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage"
+    assert verdicts.text(many, shell)[-3:] == [
         "",
         "AMBIGUOUS  4 times, as the table shows; each with its reason in runs/x.json",
-        "next: pytest perf_tests --fastdiff-stage s0,s1,s2,s3",
+        f"{again} s0,s1,s2,s3",
     ]
-    lines = verdicts.text(found, "runs/x.json")
+    lines = verdicts.text(found, shell)
     assert lines[lines.index("", 3) :] == [
         "",
         "AMBIGUOUS  m-bf16 latency: so",
         "SLOW  m-compile latency: why",
         "SLOW  m-fused latency: why",
-        "next: pytest perf_tests --fastdiff-stage bf16,sdpa,compile,fused --fastdiff-trials 8",
+        f"{again} bf16,sdpa,compile,fused --fastdiff-trials 8",
         "",
         "NEW  m-sdpa latency and 1 more: why",
-        "next: fastdiff accept runs/x.json",
+        'next: fastdiff accept runs/x.json --reason "..."',
         "",
         "VOID  m-odd latency: why",
     ]
+
+
+HERE = Shell(("perf_tests",), ("--fastdiff-size=64", "--fastdiff-stage=sdpa,bf16"), "../project", "runs/x.json")
+
+
+@pytest.mark.parametrize(
+    ("step", "shell", "line"),
+    [
+        (Measure(), Shell(()), "pytest --benchmark-compare"),
+        (Measure(), HERE, "pytest perf_tests --benchmark-compare --fastdiff-size=64 --fastdiff-stage=sdpa,bf16"),
+        (
+            Measure("m", ("sdpa",), 4, emulate=True),
+            HERE,
+            "pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage sdpa --fastdiff-trials 4 "
+            "--fastdiff-emulate --fastdiff-size=64",
+        ),
+        (
+            Select("m-sdpa"),
+            HERE,
+            "pytest perf_tests --benchmark-compare -k m-sdpa --fastdiff-size=64 --fastdiff-stage=sdpa,bf16",
+        ),
+        (Accept(), HERE, 'fastdiff accept runs/x.json --reason "..." --root=../project'),
+        (Accept("m-sdpa"), Shell(), 'fastdiff accept RUN --only m-sdpa --reason "..."'),
+        (
+            Against("m", ("sdpa",), ("torch==2.12.1", "diffusers==0.40.0")),
+            Shell(given=("--fastdiff-against=torch==2.11",)),
+            "pytest perf_tests --fastdiff-model m --fastdiff-stage sdpa "
+            "--fastdiff-against 'torch==2.12.1 diffusers==0.40.0'",
+        ),
+        (
+            MorePairs("m-sdpa", ("torch==2.12.1",), (".",), "--stage sdpa", 24),
+            Shell(),
+            "fastdiff ab --old torch==2.12.1 --new . --stage sdpa --max-pairs 24",
+        ),
+        (
+            MorePairs("m-sdpa", ("torch==2.12.1",), (".",), "--stage sdpa", 24),
+            Shell(given=("--fastdiff-against=torch==2.12.1", "--fastdiff-pairs=4"), session={"m-sdpa": ("m", "sdpa")}),
+            "pytest perf_tests --fastdiff-model m --fastdiff-stage sdpa --fastdiff-pairs=24 "
+            "--fastdiff-against=torch==2.12.1",
+        ),
+        (
+            Bisect("torch", "2.12.1", "2.13.0", "--stage sdpa", 8),
+            Shell(root="../project"),
+            "fastdiff bisect --package torch --good 2.12.1 --bad 2.13.0 --stage sdpa --max-pairs 8 --root=../project",
+        ),
+    ],
+)
+def test_each_step_is_a_command_that_repeats_what_was_typed(step: Step, shell: Shell, line: str) -> None:
+    assert steps.command(step, shell) == line

@@ -25,6 +25,7 @@ from fastdiff.record import calibration as calibrations
 from fastdiff.record.errors import UserError
 from fastdiff.report import bisection, pairs
 from fastdiff.report.progress import Progress
+from fastdiff.report.steps import Shell
 from fastdiff.trial.faults import parse
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def test_a_report_has_a_table_sentences_and_the_machines_limit(session: Session,
         side(tmp_path, packages={"torch": "2.13.0", "fastdiff": "1"}, slow=1.1),
     )
     assert failing(answers, strict=False)
-    told = pairs.text(answers, session.limit(answers), ["runs/ab/x.json"])
+    told = pairs.text(answers, session.limit(answers), ["runs/ab/x.json"], Shell())
     assert told[0].split() == ["stage", "latency", "old", "new", "change", "pairs", "memory", "fingerprint", "picture"]
     assert told[2].split()[:2] == ["shapes-sdpa", SLOW]
     text = "\n".join(told)
@@ -68,7 +69,7 @@ def test_a_report_has_a_table_sentences_and_the_machines_limit(session: Session,
     assert "environments: 1 package differs\n  torch: 2.12.1 -> 2.13.0" in text
     assert "kept in runs/ab/x.json" in text
     assert told[-1] == "smallest slowdown that this machine finds: not measured; `fastdiff calibrate` does that."
-    markdown = "\n".join(pairs.markdown(answers, None, ["runs/ab/x.json"]))
+    markdown = "\n".join(pairs.markdown(answers, None, ["runs/ab/x.json"], Shell()))
     assert markdown.startswith("| stage | latency |")
     assert "latency is SLOW" in markdown
 
@@ -78,7 +79,7 @@ def test_every_stage_of_the_ladder_is_asked_where_none_is_named(session: Session
     assert [answer.experiment.stage.removeprefix("shapes-") for answer in answers] == [
         "fp32", "bf16", "sdpa", "compile", "fused-qkv", "int8",
     ]  # fmt: skip
-    assert len(pairs.text(answers, None, ["x"] * 6)) > 8
+    assert len(pairs.text(answers, None, ["x"] * 6, Shell())) > 8
 
 
 def test_what_is_emulated_is_left_out_and_refused_where_it_is_named(
@@ -104,7 +105,7 @@ def test_what_is_emulated_is_left_out_and_refused_where_it_is_named(
 def test_a_comparison_that_measured_nothing_fails(session: Session, tmp_path: Path) -> None:
     answers = session.compare(SDPA, side(tmp_path, build="die"), side(tmp_path))
     assert failing(answers, strict=False)
-    text = "\n".join(pairs.text(answers, None, ["x"]))
+    text = "\n".join(pairs.text(answers, None, ["x"], Shell()))
     assert "VOID" in text
     assert "the last words of build" in text
 
@@ -196,7 +197,7 @@ def test_a_calibration_is_kept_and_repeated_in_every_report(session: Session, tm
     answers = session.compare(SDPA, side(tmp_path), side(tmp_path))
     assert (
         f"finds: {100 * found.smallest:+.1f} % of shapes-sdpa (256 px, 8 steps) in 12 pairs of 8"
-        in pairs.text(answers, session.limit(answers), ["x"])[-1]
+        in pairs.text(answers, session.limit(answers), ["x"], Shell())[-1]
     )
 
 

@@ -72,6 +72,7 @@ def ab(
         from fastdiff.experiments.sessions import failing
         from fastdiff.record.writing import write_text
         from fastdiff.report import pairs
+        from fastdiff.report.steps import Shell
         from fastdiff.trial.faults import parse
 
         stages = named_stages(stage)
@@ -92,10 +93,11 @@ def ab(
         )
         session = session_in(root)
         answers = session.compare(asked, old, new, minutes=max_time, fresh=fresh)
+        shell = Shell(root="" if root == Path() else str(root))
         files = [shown(answer.path) for answer in answers]
-        for line in pairs.text(answers, session.limit(answers), files):
+        for line in pairs.text(answers, session.limit(answers), files, shell):
             typer.echo(line)
         if markdown:
-            write_text(markdown, "\n".join(pairs.markdown(answers, session.limit(answers), files)) + "\n")
+            write_text(markdown, "\n".join(pairs.markdown(answers, session.limit(answers), files, shell)) + "\n")
         if failing(answers, strict=strict):
             raise typer.Exit(1)

@@ -9,8 +9,8 @@ from fastdiff.compare.case import Case, comparable
 from fastdiff.compare.facts import former
 from fastdiff.compare.looks import NO_SECOND_LOOK, TRIALS, Looks
 from fastdiff.compare.metrics import METRICS
+from fastdiff.compare.steps import MOST_TRIALS, Accept, Against, Measure, Select, Step, as_dict
 from fastdiff.compare.verdicts import (
-    ACCEPT,
     AMBIGUOUS,
     FAST,
     LESS,
@@ -19,9 +19,6 @@ from fastdiff.compare.verdicts import (
     SAME,
     SLOW,
     Verdict,
-    look_again,
-    mend_or_accept,
-    take_turns,
 )
 from fastdiff.record.run import EMULATED_HERE, MEASURED, SKIPPED
 
@@ -46,7 +43,8 @@ class Judgement:
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         details = list(self.verdict.details)
-        return {"stage": self.stage, "metric": self.metric, **asdict(self.verdict), "details": details}
+        step = as_dict(self.verdict.next)
+        return {"stage": self.stage, "metric": self.metric, **asdict(self.verdict), "details": details, "next": step}
 
 
 def comparisons_of(stages: int, looks: Looks = NO_SECOND_LOOK) -> int:
@@ -121,9 +119,8 @@ def _missing(id_: str, record: StageRecord | None, baseline: Baseline | None, *,
 
     `acceptable` says that the run has measured something.
     """
-    command = "pytest perf_tests --benchmark-compare"
     if record is None:
-        return Verdict(MISSING, f"{id_} was asked for and not measured", next=f"{command} -k {id_}")
+        return Verdict(MISSING, f"{id_} was asked for and not measured", next=Select(id_))
     if record.state == MEASURED and record.rounds:
         return None
     why = f"is {record.state}" if record.state != MEASURED else "was not timed"
@@ -135,42 +132,43 @@ def _missing(id_: str, record: StageRecord | None, baseline: Baseline | None, *,
             return None
         # Beside an accepted run it is one more stage; the first acceptance takes the whole run, if that measured any.
         if baseline or acceptable:
-            return Verdict(MISSING, told, next=mend_or_accept(id_) if baseline else ACCEPT)
-        return Verdict(MISSING, told, next=_measured_here(record) if record.reason == EMULATED_HERE else "")
+            return Verdict(MISSING, told, next=Accept(id_) if baseline else Accept())
+        return Verdict(MISSING, told, next=_measured_here(record) if record.reason == EMULATED_HERE else None)
     return Verdict(MISSING, told, next=_measured_here(record))
 
 
-def _measured_here(record: StageRecord) -> str:
-    """The command that measures what was not."""
-    return look_again(record.model, record.stage) + (" --fastdiff-emulate" if record.reason == EMULATED_HERE else "")
+def _measured_here(record: StageRecord) -> Measure:
+    """What measures the stage that was not."""
+    return Measure(record.model, (record.stage,), emulate=record.reason == EMULATED_HERE)
 
 
 def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
-    """With the next command, if the verdict has none of its own and is not SAME."""
+    """With the next step, if the verdict has none of its own and is not SAME."""
     record = case.record
+    step: Step
     if verdict.word in (NEW, FAST, LESS):
-        command = ACCEPT
+        step = Accept()
     elif metric == "ladder" and case.previous:
-        command = look_again(record.model, case.previous.stage, record.stage)  # which have no second look
+        step = Measure(record.model, (case.previous.stage, record.stage))  # which have no second look
     elif metric == "latency":
-        command = _after_latency(case, verdict)
+        step = _after_latency(case, verdict)
     elif metric == "first_call":
-        command = look_again(record.model)  # alone in its process it would pay for what others paid for
+        step = Measure(record.model)  # alone in its process it would pay for what others paid for
     else:
-        command = look_again(record.model, record.stage)
-    if verdict.word != SAME and not verdict.next:
-        verdict = replace(verdict, next=command)
+        step = Measure(record.model, (record.stage,))
+    if verdict.word != SAME and verdict.next is None:
+        verdict = replace(verdict, next=step)
     return Judgement(record.id, metric, verdict)
 
 
-def _after_latency(case: Case, verdict: Verdict) -> str:
+def _after_latency(case: Case, verdict: Verdict) -> Step:
     """Pairs tell other libraries from another hour of the machine, where there is a suspicion at all."""
     record, looked = case.record, len(case.record.further_rounds)
     suspicion = verdict.word == SLOW or (verdict.word == AMBIGUOUS and looked)
     # A stage that was accepted alone has other libraries than the rest, and does not say which.
     in_part = case.base is not None and case.base.origin
     if suspicion and not in_part and (requirements := former(case.base_environment, case.environment)):
-        return take_turns(record.model, record.stage, requirements)
+        return Against(record.model, (record.stage,), tuple(requirements))
     if verdict.word == SLOW and looked and not record.injected:
-        return mend_or_accept(record.id)
-    return look_again(record.model, record.stage, trials=max(TRIALS, 2 * looked))
+        return Accept(record.id)
+    return Measure(record.model, (record.stage,), trials=min(max(TRIALS, 2 * looked), MOST_TRIALS))

@@ -12,7 +12,8 @@ from fastdiff.compare.estimates import centre, exact, logarithm
 from fastdiff.compare.explanation import causes, explain
 from fastdiff.compare.facts import STRUCTURAL, breakages, changed_versions, differences, listed
 from fastdiff.compare.noise import gains_of
-from fastdiff.compare.verdicts import ACCEPT, CHANGED, LESS, MORE, NEW, SAME, SLOW, Verdict, decide
+from fastdiff.compare.steps import Accept
+from fastdiff.compare.verdicts import CHANGED, LESS, MORE, NEW, SAME, SLOW, Verdict, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,9 @@ def fingerprint(case: Case) -> Verdict | None:
         return Verdict(SAME, f"all {len(record.fingerprint)} facts are equal")
     versions = changed_versions(case.base_environment, case.environment, STRUCTURAL)
     cause = f"with other versions ({listed(versions)})" if versions else "with the same versions of the libraries"
-    return Verdict(CHANGED, f"{listed(changed)}, {cause}", next=ACCEPT, details=tuple(changed), excused=bool(versions))
+    return Verdict(
+        CHANGED, f"{listed(changed)}, {cause}", next=Accept(), details=tuple(changed), excused=bool(versions)
+    )
 
 
 def latency(case: Case) -> Verdict | None:

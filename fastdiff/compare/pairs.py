@@ -7,7 +7,6 @@ each look has its share of the allowed error, so that whoever stops early is as 
 from __future__ import annotations
 
 import math
-import shlex
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from statistics import fmean, median, stdev
@@ -22,6 +21,7 @@ from fastdiff.compare.estimates import Estimate, logarithm
 from fastdiff.compare.explanation import causes, where
 from fastdiff.compare.facts import STRUCTURAL, breakages, differences, listed
 from fastdiff.compare.gate import Judgement
+from fastdiff.compare.steps import Bisect, MorePairs
 from fastdiff.compare.verdicts import AMBIGUOUS, CHANGED, SAME, SLOW, VOID, Verdict, decide
 from fastdiff.record.pairs import CALLS_OF_BLOCK
 from fastdiff.record.run import Acceptance, Baseline, Run
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastdiff.compare.policy import Policy
+    from fastdiff.compare.steps import Step
     from fastdiff.record.pairs import Experiment, Pair, Pictures
     from fastdiff.record.run import StageRecord
 
@@ -253,7 +254,7 @@ def fingerprint(case: Case) -> Verdict | None:
     if verdict is None:
         return None
     meant = case.base is not None and case.base.recipe != case.record.recipe and not breakages(case.record)
-    return replace(verdict, next="", excused=verdict.excused or meant)
+    return replace(verdict, next=None, excused=verdict.excused or meant)
 
 
 def counted(pairs: int) -> str:
@@ -332,8 +333,8 @@ def unlike(experiment: Experiment) -> list[str]:
     return told + ([f"put in on purpose: {experiment.injected}"] if experiment.injected else [])
 
 
-def _next(experiment: Experiment, verdict: Verdict) -> str:
-    """What to type; nothing where there is nothing to find out."""
+def _next(experiment: Experiment, verdict: Verdict) -> Step | None:
+    """None where there is nothing to find out."""
     if verdict.word == VOID and not experiment.unapplied:
         return _ask(experiment, experiment.looks[-1])
     packages = experiment.old.packages, experiment.new.packages
@@ -343,19 +344,12 @@ def _next(experiment: Experiment, verdict: Verdict) -> str:
     if verdict.word == SLOW and plain and len(changed) == 1 and all(changed[0] in side for side in packages):
         good, bad = (side[changed[0]].partition("+")[0] for side in packages)
         if Version(good) < Version(bad):
-            ends = f"--package {changed[0]} --good {good} --bad {bad}"
-            return f"fastdiff bisect {ends} {experiment.options} --max-pairs {experiment.looks[-1]}"
-    return ""
+            return Bisect(changed[0], good, bad, experiment.options, experiment.looks[-1])
+    return None
 
 
-def _ask(experiment: Experiment, most: int) -> str:
-    """The same question again, with so many pairs."""
-    sides = [
-        f"--{side} {shlex.quote(word)}"
-        for side, named in (("old", experiment.old), ("new", experiment.new))
-        for word in named.words
-    ]
-    return " ".join(["fastdiff ab", *sides, experiment.options, f"--max-pairs {most}"])
+def _ask(experiment: Experiment, most: int) -> MorePairs:
+    return MorePairs(experiment.stage, experiment.old.words, experiment.new.words, experiment.options, most)
 
 
 def _case(experiment: Experiment, old: StageRecord, new: StageRecord, policy: Policy, comparisons: int) -> Case:

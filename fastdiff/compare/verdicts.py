@@ -12,21 +12,17 @@ CHANGED    the countable facts differ, or the stage is broken
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fastdiff.compare.estimates import Estimate
+    from fastdiff.compare.steps import Step
 
 SAME, SLOW, FAST, MORE, LESS = "SAME", "SLOW", "FAST", "MORE", "LESS"
 AMBIGUOUS, VOID, MISSING, NEW, CHANGED = "AMBIGUOUS", "VOID", "MISSING", "NEW", "CHANGED"
 
 FAILING = frozenset({SLOW, MORE, CHANGED})
-MOST_TRIALS = 20
-"""Fresh processes of a second look, at most; with more of them pairs that take turns are the better question."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +32,7 @@ class Verdict:
     word: str
     reason: str
     estimate: Estimate | None = None
-    next: str = ""
-    """The command to type; `{run}` in it stands for the path of the run's file."""
+    next: Step | None = None
     details: tuple[str, ...] = ()
     """Where the difference comes from, one sentence each, the most important first."""
     excused: bool = False
@@ -77,28 +72,3 @@ def decide(
     return Verdict(
         AMBIGUOUS, f"{shown} is inconclusive: the interval crosses the limit of {told}; {settling}", estimate
     )
-
-
-# -- the next command -------------------------------------------------------------------------------------------------
-
-ACCEPT = 'fastdiff accept {run} --reason "..."'
-
-
-def take_turns(model: str, stage: str, requirements: Sequence[str]) -> str:
-    """Tells the libraries from the machine: the accepted ones, installed beside today's, in pairs of processes."""
-    return (
-        f"pytest perf_tests --fastdiff-model {model} --fastdiff-stage {stage} "
-        f"--fastdiff-against {shlex.quote(' '.join(requirements))}"
-    )
-
-
-def look_again(model: str, *stages: str, trials: int = 0) -> str:
-    """Measures only these stages, or all, and latencies in so many fresh processes: more rounds of one say little."""
-    command = f"pytest perf_tests --benchmark-compare --fastdiff-model {model}"
-    command += f" --fastdiff-stage {','.join(stages)}" if stages else ""
-    return f"{command} --fastdiff-trials {min(trials, MOST_TRIALS)}" if trials else command
-
-
-def mend_or_accept(stage: str) -> str:
-    """For what is surely so, and only a person can say whether it is meant."""
-    return f'fastdiff accept {{run}} --only {stage} --reason "..."'

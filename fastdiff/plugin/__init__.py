@@ -286,7 +286,7 @@ def show_verdicts(terminalreporter: pytest.TerminalReporter, suite: Suite) -> No
     terminalreporter.section("fastdiff: verdicts", sep="=", bold=True)
     terminalreporter.write_line(suite.ledger.compared_with)
     terminalreporter.write_line("")
-    for line in verdicts.text(list(suite.ledger.judgements.values()), suite.ledger.shown_file):
+    for line in verdicts.text(list(suite.ledger.judgements.values()), suite.ledger.shell):
         terminalreporter.write_line(line)
     terminalreporter.write_line("")
     terminalreporter.write_line(limit(suite.calibration))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from contextlib import suppress
@@ -16,7 +15,8 @@ import pytest
 from fastdiff import __version__
 from fastdiff.compare.looks import TRIALS, Looks
 from fastdiff.compare.policy import default
-from fastdiff.compare.verdicts import ACCEPT, MISSING, VOID, Verdict, fails, mend_or_accept
+from fastdiff.compare.steps import Accept, Measure
+from fastdiff.compare.verdicts import MISSING, VOID, Verdict, fails
 from fastdiff.host.environment import device_name, device_slug, environment
 from fastdiff.plugin.settings import OF_PAIRS, configured_policy, given_options, project_folder, settings
 from fastdiff.record import baselines, files
@@ -25,6 +25,7 @@ from fastdiff.record.errors import UserError
 from fastdiff.record.run import FAILED, INCOMPLETE, MEASURED, Device, Run, StageRecord
 from fastdiff.report import verdicts
 from fastdiff.report.ladder import Rung
+from fastdiff.report.steps import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +36,6 @@ if TYPE_CHECKING:
     from fastdiff.compare.policy import Policy
     from fastdiff.record.run import Baseline, State
     from fastdiff.trial.live import LiveStage
-
-
-SUITE = "pytest perf_tests"
-"""How a command begins that measures again."""
-MORE_PAIRS = re.compile(r"^fastdiff ab .*--max-pairs (\d+)")
 
 
 @dataclass
@@ -304,22 +300,21 @@ class Ledger:
         """Stages of which some tests ran and others were deselected; whoever is strict wants all of them."""
         from fastdiff.compare.gate import Judgement
 
-        command = "pytest perf_tests --benchmark-compare"
         return [
-            Judgement(id_, "stage", Verdict(MISSING, f"{', '.join(tests)} of {id_}: deselected", next=command))
+            Judgement(id_, "stage", Verdict(MISSING, f"{', '.join(tests)} of {id_}: deselected", next=Measure()))
             for id_, tests in self.deselected.items()
             if id_ in self.expected
         ]
 
     def sentences(self, judgements: list[Judgement]) -> str:
-        return "\n".join(verdicts.sentence(judgement, self.shown_file) for judgement in judgements)
+        return "\n".join(verdicts.sentence(judgement, self.shell) for judgement in judgements)
 
     def policy_of(self, model: str, stage: str) -> Policy:
         return default(self.kind).configured(configured_policy(self.config), model, stage)
 
     def _new(self, found: list[Judgement]) -> list[Judgement]:
         """Keeps what was not said before; the answer is what of it fails."""
-        found = [self._repeating(one) for one in found]
+        found = [self._in_this_session(one) for one in found]
         new = [one for one in found if self.judgements.get((one.stage, one.metric)) != one]
         self.judgements |= {(one.stage, one.metric): one for one in new}
         return [one for one in new if self._fails(one)]
@@ -331,24 +326,19 @@ class Ledger:
         none = judgement.verdict.word == VOID or untimed
         return fails(judgement.verdict, self.strict) or (bool(self.against) and none)
 
-    def _repeating(self, judgement: Judgement) -> Judgement:
-        """The next command says again what this session was asked for: it is to measure the same work."""
-        command = judgement.verdict.next
-        record = self.records.get(judgement.stage)
-        if record and (pairs := MORE_PAIRS.search(command)):  # a session knows models that `fastdiff ab` does not
-            asked = f"--fastdiff-model {record.model} --fastdiff-stage {record.stage}"
-            command = f"{SUITE} {asked} --fastdiff-pairs={pairs[1]}"
-        if command == ACCEPT and self._in_part:
-            command = mend_or_accept(judgement.stage)
-        said: list[str] = []
-        if command.startswith(SUITE):
-            command = command.replace(SUITE, shlex.join(["pytest", *self._paths]), 1)
-            said = given_options(self.config) + given_options(self.config, OF_PAIRS)
-            said += [f"--fastdiff-against={shlex.join(self.against)}"] if self.against else []
-        elif command.startswith("fastdiff ") and (root := self._root):
-            said = [f"--root={root}"]
-        said = [shlex.quote(text) for text in said if text.partition("=")[0] not in command]
-        return replace(judgement, verdict=replace(judgement.verdict, next=" ".join([command, *said])))
+    def _in_this_session(self, judgement: Judgement) -> Judgement:
+        """What is accepted from a session that measured a part of the baseline is that stage alone."""
+        if judgement.verdict.next == Accept() and self._in_part:
+            return replace(judgement, verdict=replace(judgement.verdict, next=Accept(judgement.stage)))
+        return judgement
+
+    @property
+    def shell(self) -> Shell:
+        """The next command repeats what this session was asked for: it is to measure the same work."""
+        given = given_options(self.config) + given_options(self.config, OF_PAIRS)
+        given += [f"--fastdiff-against={shlex.join(self.against)}"] if self.against else []
+        pairs = {id_: (one.model, one.stage) for id_, one in self.records.items()}
+        return Shell(tuple(self._paths), tuple(given), self._root, self.shown_file, pairs)
 
     @property
     def _in_part(self) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastdiff.compare.facts import package_differences
 from fastdiff.compare.pairs import first_calls, order_effect, percent, unlike
-from fastdiff.report import tables
+from fastdiff.report import steps, tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from fastdiff.compare.pairs import Answer
     from fastdiff.record.calibration import Calibration
     from fastdiff.record.pairs import Experiment
+    from fastdiff.report.steps import Shell
 
 HEADINGS = ("stage", "latency", "old", "new", "change", "pairs", "memory", "fingerprint", "picture")
 
 
-def text(answers: Sequence[Answer], calibration: Calibration | None, shown: Sequence[str]) -> list[str]:
+def text(answers: Sequence[Answer], calibration: Calibration | None, shown: Sequence[str], shell: Shell) -> list[str]:
     """`shown` are the files' names as a person would type them."""
     lines = [*tables.text(HEADINGS, [_row(answer) for answer in answers]), "", *_asked(answers[0].experiment), ""]
     for answer in answers:
-        lines += [line for judgement in answer.judgements for line in _sentence(judgement)]
+        lines += [line for judgement in answer.judgements for line in _sentence(judgement, shell)]
     lines += _environments([answer.experiment for answer in answers])
     for answer, name in zip(answers, shown, strict=True):
         lines += _facts(answer.experiment)
@@ -35,9 +36,11 @@ def text(answers: Sequence[Answer], calibration: Calibration | None, shown: Sequ
     return [*lines, limit(calibration)]
 
 
-def markdown(answers: Sequence[Answer], calibration: Calibration | None, shown: Sequence[str]) -> list[str]:
+def markdown(
+    answers: Sequence[Answer], calibration: Calibration | None, shown: Sequence[str], shell: Shell
+) -> list[str]:
     rows = [_row(answer) for answer in answers]
-    told = text(answers, calibration, shown)[len(rows) + 3 :]
+    told = text(answers, calibration, shown, shell)[len(rows) + 3 :]
     return [*tables.markdown(HEADINGS, rows), "", "```text", *told, "```"]
 
 
@@ -92,12 +95,12 @@ def _seconds(value: float) -> str:
     return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
 
 
-def _sentence(judgement: Judgement) -> list[str]:
+def _sentence(judgement: Judgement, shell: Shell) -> list[str]:
     verdict = judgement.verdict
     if verdict.word == "SAME" and judgement.metric not in ("latency", "picture"):
         return []
     what = f"{judgement.stage}: {judgement.metric.replace('_', ' ')} is {verdict.word}: {verdict.reason}"
-    command = [f"next: {verdict.next}"] if verdict.next else []
+    command = [f"next: {steps.command(verdict.next, shell)}"] if verdict.next else []
     details = [f"  {detail}" for detail in verdict.details if detail not in what]
     return [what, *details, *command, ""]
 

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.verdicts import AMBIGUOUS
+from fastdiff.report import steps
 from fastdiff.report.columns import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastdiff.compare.gate import Judgement
+    from fastdiff.compare.steps import Step
     from fastdiff.record.run import Baseline
+    from fastdiff.report.steps import Shell
 
 METRICS = ("latency", "first_call", "ladder", "memory", "fingerprint", "picture")
 NOT_JUDGED = "-"
 MANY = 3
 """So many doubts are told one by one; of more, as on a noisy night, the table is what a person reads."""
-STAGES = re.compile(r"(?<=--fastdiff-stage )\S+")
-TRIALS = re.compile(r" --fastdiff-trials (\d+)")
-"""In a command."""
 
 
-def text(judgements: Sequence[Judgement], run_file: str) -> list[str]:
-    """`run_file` is named in the commands that accept this run."""
+def text(judgements: Sequence[Judgement], shell: Shell) -> list[str]:
     if not judgements:
         return ["nothing was judged: no stage of this session was measured, and that is how it was accepted"]
-    return [*_table(judgements), *_sentences(judgements, run_file)]
+    return [*_table(judgements), *_sentences(judgements, shell)]
 
 
 def against(baseline: Baseline | None, device: str) -> str:
@@ -41,11 +39,11 @@ def against(baseline: Baseline | None, device: str) -> str:
     return f"against {baseline.name}, accepted {accepted.when[:10]} ({noise}): {accepted.reason}"
 
 
-def sentence(judgement: Judgement, run_file: str) -> str:
+def sentence(judgement: Judgement, shell: Shell) -> str:
     """Of a failure: what, why, where it comes from, and what to type."""
     verdict = judgement.verdict
     what = f"{judgement.stage}: {judgement.metric.replace('_', ' ')} is {verdict.word}: {verdict.reason}"
-    command = [f"next: {verdict.next.replace('{run}', run_file)}"] if verdict.next else []
+    command = [f"next: {steps.command(verdict.next, shell)}"] if verdict.next else []
     return "\n".join([what, *(f"  {detail}" for detail in verdict.details), *command])
 
 
@@ -63,34 +61,25 @@ def _cell(judgement: Judgement) -> str:
     return judgement.verdict.word + (f" {estimate}" if estimate is not None else "")
 
 
-def _sentences(judgements: Sequence[Judgement], run_file: str) -> list[str]:
+def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[str]:
     """Stages that have the same to say, as all of a first run do, say it once; and what mends several stands once."""
-    told: dict[tuple[str, str, str], list[str]] = {}
+    told: dict[tuple[str, str, Step | None], list[str]] = {}
     for judgement in judgements:
         verdict = judgement.verdict
         if verdict.word != "SAME":
             told.setdefault((verdict.word, verdict.reason, verdict.next), []).append(
                 f"{judgement.stage} {judgement.metric.replace('_', ' ')}"
             )
-    by_command: dict[str, list[tuple[str, str, str]]] = {}
-    for (word, reason, command), places in told.items():
+    by_step: dict[Step | None, list[tuple[str, str, Step | None]]] = {}
+    for (word, reason, step), places in told.items():
         where = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
-        by_command.setdefault(TRIALS.sub("", STAGES.sub("...", command)), []).append(
-            (word, f"{word}  {where}: {reason}", command)
-        )
+        by_step.setdefault(steps.alike(step), []).append((word, f"{word}  {where}: {reason}", step))
     lines = []
-    for found in by_command.values():
+    for found in by_step.values():
         unsure = sum(word == AMBIGUOUS for word, _, _ in found)
         lines += ["", *(sentence for word, sentence, _ in found if word != AMBIGUOUS or unsure <= MANY)]
         if unsure > MANY:
-            lines.append(f"{AMBIGUOUS}  {unsure} times, as the table shows; each with its reason in {run_file}")
-        if command := _together([command for _, _, command in found]):
-            lines.append(f"next: {command.replace('{run}', run_file)}")
+            lines.append(f"{AMBIGUOUS}  {unsure} times, as the table shows; each with its reason in {shell.run_file}")
+        if wanted := [step for _, _, step in found if step]:
+            lines.append(f"next: {steps.command(steps.together(wanted), shell)}")
     return lines
-
-
-def _together(commands: Sequence[str]) -> str:
-    """Of commands that differ in their stages and trials only: one with all of them, and the most of these."""
-    longest = max(commands, key=lambda command: int(asked[1]) if (asked := TRIALS.search(command)) else 0)
-    found = [stage for command in commands if (named := STAGES.search(command)) for stage in named[0].split(",")]
-    return STAGES.sub(",".join(dict.fromkeys(found)), longest)

@@ -1,0 +1,78 @@
+"""What to do next, as data. `fastdiff.report.steps` writes the command; nothing here knows how one is spelled."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+MOST_TRIALS = 20
+"""Fresh processes of a second look, at most; with more of them, pairs answer the question better."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measure stages again and compare them. Without a model: everything."""
+
+    model: str = ""
+    stages: tuple[str, ...] = ()
+    """Empty means all of them."""
+    trials: int = 0
+    """Fresh processes for each latency: more rounds of one process tell little."""
+    emulate: bool = False
+
+
+@dataclass(frozen=True)
+class Select:
+    """Run the tests of one stage, of which only the id is known."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Accept:
+    """Make the run the baseline, or one stage of it: only a person can say whether a change is intended."""
+
+    only: str = ""
+
+
+@dataclass(frozen=True)
+class Against:
+    """Install the accepted libraries beside today's, and measure both in pairs."""
+
+    model: str
+    stages: tuple[str, ...]
+    requirements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MorePairs:
+    """Ask the same question of an experiment again, with at most so many pairs."""
+
+    id: str
+    """Of the stage."""
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+    options: str
+    most: int
+
+
+@dataclass(frozen=True)
+class Bisect:
+    """Search the releases of a package between two ends."""
+
+    package: str
+    good: str
+    bad: str
+    options: str
+    most: int
+
+
+Step = Measure | Select | Accept | Against | MorePairs | Bisect
+
+
+def as_dict(step: Step | None) -> dict[str, Any] | None:
+    """Ready for JSON."""
+    if step is None:
+        return None
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(step).items()}
+    return {"do": type(step).__name__, **plain}

@@ -1,0 +1,90 @@
+"""The next step as a command to type."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from fastdiff.compare.steps import Accept, Against, Bisect, Measure, MorePairs, Select
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fastdiff.compare.steps import Step
+
+
+@dataclass(frozen=True)
+class Shell:
+    """What the user typed, as far as the next command repeats it."""
+
+    paths: tuple[str, ...] = ("perf_tests",)
+    """Of pytest."""
+    given: tuple[str, ...] = ()
+    """Options that say how a stage is measured."""
+    root: str = ""
+    """The project's folder, where the user is elsewhere."""
+    run_file: str = "RUN"
+    session: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Model and stage by id, where pairs are measured by a pytest session and not by `fastdiff ab`."""
+
+
+def command(step: Step, shell: Shell) -> str:
+    match step:
+        case Measure():
+            return _pytest(shell, "--benchmark-compare", *_measure(step))
+        case Select():
+            return _pytest(shell, "--benchmark-compare", "-k", step.id)
+        case Against():
+            what = ("--fastdiff-model", step.model, "--fastdiff-stage", ",".join(step.stages))
+            return _pytest(shell, *what, "--fastdiff-against", shlex.quote(" ".join(step.requirements)))
+        case MorePairs() if step.id in shell.session:
+            model, stage = shell.session[step.id]
+            pairs = f"--fastdiff-pairs={step.most}"
+            return _pytest(shell, "--fastdiff-model", model, "--fastdiff-stage", stage, pairs)
+        case MorePairs():
+            sides = [f"--{side} {shlex.quote(word)}" for side in ("old", "new") for word in getattr(step, side)]
+            return _fastdiff(shell, "ab", *sides, step.options, f"--max-pairs {step.most}")
+        case Bisect():
+            ends = f"--package {step.package} --good {step.good} --bad {step.bad}"
+            return _fastdiff(shell, "bisect", ends, step.options, f"--max-pairs {step.most}")
+        case Accept():
+            only = [f"--only {step.only}"] if step.only else []
+            return _fastdiff(shell, "accept", shell.run_file, *only, '--reason "..."')
+
+
+def together(steps: Sequence[Step]) -> Step:
+    """Of steps that are `alike`: one with the stages of all, and the most fresh processes of any."""
+    first = steps[0]
+    if isinstance(first, Measure | Against):
+        stages = dict.fromkeys(stage for step in steps for stage in step.stages)  # type: ignore[union-attr]
+        first = replace(first, stages=tuple(stages))
+    if isinstance(first, Measure):
+        first = replace(first, trials=max(step.trials for step in steps if isinstance(step, Measure)))
+    return first
+
+
+def alike(step: Step | None) -> Step | None:
+    """Equal for steps that one command can do."""
+    if isinstance(step, Measure):
+        return replace(step, stages=("...",) if step.stages else (), trials=0)
+    return replace(step, stages=()) if isinstance(step, Against) else step
+
+
+def _measure(step: Measure) -> list[str]:
+    words = ["--fastdiff-model", step.model] if step.model else []
+    words += ["--fastdiff-stage", ",".join(step.stages)] if step.stages else []
+    words += ["--fastdiff-trials", str(step.trials)] if step.trials else []
+    return [*words, "--fastdiff-emulate"] if step.emulate else words
+
+
+def _pytest(shell: Shell, *words: str) -> str:
+    """With what the session was asked for, so that the next one measures the same work."""
+    flags = {word.partition("=")[0] for word in words}
+    again = [shlex.quote(option) for option in shell.given if option.partition("=")[0] not in flags]
+    return " ".join([shlex.join(["pytest", *shell.paths]), *words, *again])
+
+
+def _fastdiff(shell: Shell, *words: str) -> str:
+    root = [shlex.quote(f"--root={shell.root}")] if shell.root else []
+    return " ".join(["fastdiff", *(word for word in words if word), *root])
