@@ -4,6 +4,5 @@ from fastdiff.instruments.proof import assert_steady
 
 
 def test_latency(stage, benchmark):
-    stage.settle()
-    benchmark.pedantic(stage.generate, setup=stage.before_round, teardown=stage.after_round, rounds=stage.rounds)
+    stage.measure(benchmark)
     assert_steady(stage.fingerprint)

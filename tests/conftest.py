@@ -102,7 +102,7 @@ def nothing_left_alive() -> Iterator[None]:
 
 def _write_tiny(folder: Path) -> None:
     from fastdiff.models.libraries import diffusers, torch  # first, because it drops the noise of the others
-    from fastdiff.models.shapes import architecture
+    from tools.shapes import architecture
 
     with torch.random.fork_rng(devices=[]), _no_bars():
         torch.manual_seed(0)

@@ -570,9 +570,9 @@ def test_where_links_are_not_possible_the_code_is_copied(tmp_path: Path, monkeyp
         patch.setattr(Path, "symlink_to", refused)
         copied = source_path(tmp_path) / "fastdiff"
         assert not copied.is_symlink()
-        (copied / "recipes.py").write_text("old")
+        (copied / "__init__.py").write_text("old")
         source_path(tmp_path)
-        assert (copied / "recipes.py").read_text() != "old", "a copy is of today"
+        assert (copied / "__init__.py").read_text() != "old", "a copy is of today"
     assert (source_path(tmp_path) / "fastdiff").is_symlink()
     assert sorted(one.name for one in tmp_path.iterdir()) == [".gitignore", "source"]
 

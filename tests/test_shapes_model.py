@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fastdiff.models import CATALOGUE
-from fastdiff.models.shapes import FOLDER, architecture
-from fastdiff.models.shapes.pictures import every_scene
-from fastdiff.models.shapes.score import Exam, choose_scenes, draw_all, load, measure_round_trip
+from fastdiff.models.shapes import FOLDER
+from tools.shapes import architecture
+from tools.shapes.pictures import every_scene
+from tools.shapes.score import Exam, choose_scenes, draw_all, load, measure_round_trip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,7 @@ def test_autoencoder_keeps_pictures() -> None:
 
 
 def test_it_draws_what_the_caption_says() -> None:
-    """A small sample of what `python -m fastdiff.models.shapes.score` measures; bounds leave room for its size."""
+    """A small sample of what `python -m tools.shapes.score` measures; bounds leave room for its size."""
     exam = Exam(captions=16, steps=8, batch=8)
     drawings = list(draw_all(load(FOLDER), choose_scenes(exam.captions, seed=5), exam))
     right = {field: sum(d.right(field) for d in drawings) for field in ("colour", "background", "size", "shape")}
@@ -97,7 +98,7 @@ def test_guidance_matters() -> None:
 @pytest.mark.timeout(600)
 def test_training_resumes_after_an_interrupt_and_exports(tmp_path: Path) -> None:
     """Lessons of seconds: what comes out cannot draw, but it is the same format and the same way."""
-    command = [sys.executable, "-m", "fastdiff.models.shapes.train", "--work", "work", "--target", "model"]
+    command = [sys.executable, "-m", "tools.shapes.train", "--work", "work", "--target", "model"]
     command += ["--scale", "0.001"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from fastdiff.models.shapes import score
-from fastdiff.models.shapes.pictures import COLOURS, SHAPES, Placement, Scene, draw, every_scene, place
-from fastdiff.models.shapes.score import Drawing, RoundTrip
-from fastdiff.models.shapes.sight import Sighting, see
+from tools.shapes import score
+from tools.shapes.pictures import COLOURS, SHAPES, Placement, Scene, draw, every_scene, place
+from tools.shapes.score import Drawing, RoundTrip
+from tools.shapes.sight import Sighting, see
 
 GOOD_ROUND_TRIP = RoundTrip(mean_db=32.0, worst_db=28.0, pictures=64)
 SCENE = next(scene for scene in every_scene() if not scene.held_out)
@@ -234,4 +234,4 @@ def test_a_model_that_lacks_a_colour_fails_in_one_sentence(command, capsys):
 def test_no_model_is_answered_with_the_command_that_makes_one(tmp_path, capsys):
     with pytest.raises(SystemExit):
         score.main(["--folder", str(tmp_path)])
-    assert "fastdiff.models.shapes.train" in capsys.readouterr().err
+    assert "tools.shapes.train" in capsys.readouterr().err

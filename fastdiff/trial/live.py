@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
+    from pytest_benchmark.fixture import BenchmarkFixture
 
     from fastdiff.models import Model, Request
     from fastdiff.optimize import Built
@@ -161,6 +162,12 @@ class LiveStage:
     def settle(self) -> None:
         """Calls until samples agree, so that the timed ones are of the steady state."""
         self.warm_up = settle(self.generate, fastest=self.drawing_s)
+
+    def measure(self, benchmark: BenchmarkFixture) -> None:
+        """Warms up, and lets pytest-benchmark time the calls."""
+        self.settle()
+        pedantic: Any = benchmark.pedantic
+        pedantic(self.generate, setup=self.before_round, teardown=self.after_round, rounds=self.rounds)
 
     def before_round(self) -> None:
         """Reads counters and no more: what computes between two calls takes the cores or caches of the next one."""

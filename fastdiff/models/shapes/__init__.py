@@ -1,7 +1,6 @@
 """The embedded model: a text-to-image model of SDXL's architecture, small enough to live in the package.
 
-`pictures` draws what it was trained on, `architecture` says how it is built, `train` trains it, `score` says how
-good it is. `weights/` is what `from_pretrained` loads.
+`weights/` is what `from_pretrained` loads; `tools/shapes` made it.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Says how good the embedded model is: draws captions, looks at the pixels, counts.
 
-`python -m fastdiff.models.shapes.score` prints the table; it ends with code 1 and one sentence when a target is missed.
+`python -m tools.shapes.score` prints the table; it ends with code 1 and one sentence when a target is missed.
 How a picture is read stands in `sight`.
 """
 
@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fastdiff.models.shapes import FOLDER
-from fastdiff.models.shapes.pictures import Scene, draw, every_scene, place
-from fastdiff.models.shapes.sight import Sighting, see
+from tools.shapes.pictures import Scene, draw, every_scene, place
+from tools.shapes.sight import Sighting, see
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -292,7 +292,7 @@ def mistake_label(drawing: Drawing) -> str:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m fastdiff.models.shapes.score", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.shapes.score", description=__doc__)
     known = len(list(every_scene()))
     parser.add_argument("--folder", type=Path, default=FOLDER, help="folder with the model (%(default)s)")
     parser.add_argument("--captions", type=int, default=Exam.captions, help=f"3 to {known} of them (%(default)s)")
@@ -306,7 +306,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--markdown", type=Path, help="file for the table in Markdown")
     options = parser.parse_args(arguments)
     if not (options.folder / "model_index.json").exists():
-        parser.error(f"there is no model in {options.folder}; `python -m fastdiff.models.shapes.train` makes one")
+        parser.error(f"there is no model in {options.folder}; `python -m tools.shapes.train` makes one")
     if not 3 <= options.captions <= known:
         parser.error(f"--captions is {options.captions}, and there are {known}: ask for 3 to {known}")
     if options.batch < 1:

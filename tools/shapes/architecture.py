@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fastdiff.models.libraries import diffusers, transformers
-from fastdiff.models.shapes.pictures import COLOURS, SIZES
+from tools.shapes.pictures import COLOURS, SIZES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from scipy import ndimage
 
-from fastdiff.models.shapes.pictures import COLOURS, SHAPES, SIZES, silhouette
+from tools.shapes.pictures import COLOURS, SHAPES, SIZES, silhouette
 
 SIZE_THRESHOLD = (SIZES["small"][1] + SIZES["large"][0]) / 2
 """The middle of the gap between the sizes, as a share of the picture's width."""

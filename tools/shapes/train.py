@@ -1,4 +1,4 @@
-"""Trains the embedded model from nothing: `python -m fastdiff.models.shapes.train`.
+"""Trains the embedded model from nothing: `python -m tools.shapes.train`.
 
 Three lessons, each resumed where Ctrl-C left it: the autoencoder, the denoiser on small pictures, the denoiser on
 full-size pictures; then the export to `weights/`. Two shared cores needed 156 minutes.
@@ -23,8 +23,9 @@ from torch.nn import functional
 
 from fastdiff.host.processor import emulated
 from fastdiff.models.libraries import diffusers, torch
-from fastdiff.models.shapes import FOLDER, architecture
-from fastdiff.models.shapes.pictures import Scene, draw, every_scene, place
+from fastdiff.models.shapes import FOLDER
+from tools.shapes import architecture
+from tools.shapes.pictures import Scene, draw, every_scene, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ class Lesson:
         self.state = state
         self.used, self.steps, self._loss = 0.0, 0, float("nan")
         if self.path.exists():
-            saved = torch.load(self.path, weights_only=False)
+            saved = torch.load(self.path, weights_only=True)
             self.used, self.steps = saved["used"], saved["steps"]
             for key, part in state.items():
                 part.load_state_dict(saved[key])  # type: ignore[attr-defined]
@@ -321,7 +322,7 @@ def export(folder: Path, vae: nn.Module, denoiser: Denoiser, target: Path) -> No
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m fastdiff.models.shapes.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.shapes.train", description=__doc__)
     parser.add_argument(
         "--work", type=Path, default=Path("shapes-training"), help="folder for checkpoints (%(default)s)"
     )
