@@ -20,7 +20,7 @@ BELOW = {
     "trial": {"record", "host", "stages", "models", "optimize", "quality", "instruments"},
     "compare": {"record"},
     "report": {"record", "compare"},
-    "experiments": {"record", "host", "stages", "models", "quality", "instruments", "trial", "compare"},
+    "experiments": {"record", "host", "stages", "models", "quality", "instruments", "trial", "compare", "report"},
     "cli": EVERYTHING,
     "plugin": EVERYTHING,
 }

@@ -18,6 +18,7 @@ from fastdiff.compare.gate import comparisons_of
 from fastdiff.compare.looks import TRIALS as LOOKS
 from fastdiff.compare.looks import Looks, seems_slow
 from fastdiff.record.run import Device, Noise, Round, Run, StageRecord
+from fastdiff.report.sentences import interval
 
 SECONDS_OF_A_CALL = st.floats(1e-3, 1e3)
 WALLS = st.lists(SECONDS_OF_A_CALL, min_size=1, max_size=9)
@@ -121,9 +122,9 @@ def test_impossible_noise_and_no_baseline_are_refused() -> None:
 
 
 def test_how_it_reads() -> None:
-    assert str(Estimate(1.051, 1.012, 1.091, 0.98, 1.12, 10)) == "+5.1 % (+1.2 % .. +9.1 %)"
-    assert str(Estimate(0.97, 0.94, 1.0, 0.9, 1.1, 1)) == "-3.0 % (-6.0 % .. +0.0 %)"
-    assert str(exact(120, 100, "bytes")) == "+20.0 %"
+    assert interval(Estimate(1.051, 1.012, 1.091, 0.98, 1.12, 10)) == "+5.1 % (+1.2 % .. +9.1 %)"
+    assert interval(Estimate(0.97, 0.94, 1.0, 0.9, 1.1, 1)) == "-3.0 % (-6.0 % .. +0.0 %)"
+    assert interval(exact(120, 100, "bytes")) == "+20.0 %"
     with pytest.raises(ValueError, match="the baseline's value of bytes is 0"):
         exact(120, 0, "bytes")
 

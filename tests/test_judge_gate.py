@@ -13,9 +13,10 @@ import pytest
 from fastdiff.compare import noise, policy
 from fastdiff.compare.gate import Judgement, comparisons_of, judge_run
 from fastdiff.compare.looks import Looks
+from fastdiff.compare.reasons import because
 from fastdiff.compare.verdicts import Verdict, fails
 from fastdiff.record.run import Acceptance, Baseline, Components, Device, Memory, Round, Run, StageRecord
-from fastdiff.report import steps
+from fastdiff.report import sentences, steps
 from fastdiff.report.steps import Shell
 
 POLICY = replace(policy.CPU, latency=0.15, ladder=0.15)
@@ -30,6 +31,14 @@ LOOK = "pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stag
 def typed(verdict: Verdict) -> str:
     """What to type next; empty where there is nothing."""
     return steps.command(verdict.next, Shell(run_file="{run}")) if verdict.next else ""
+
+
+def said(verdict: Verdict) -> str:
+    return sentences.told(Judgement("m-sdpa", "latency", verdict))
+
+
+def causes(verdict: Verdict) -> tuple[str, ...]:
+    return tuple(map(sentences.sentence, verdict.details))
 
 
 def timed(seconds: float, *, void: int = 0) -> tuple[Round, ...]:
@@ -216,7 +225,7 @@ def test_a_change_of_one_stage(fault: str) -> None:
     found = judge(tonight(**changes))
     assert words(found) == {f"sdpa {metric}": word for metric, word in expected.items()}
     for metric in [*expected][:1]:
-        assert sentence in found[f"sdpa {metric}"].reason
+        assert sentence in said(found[f"sdpa {metric}"])
         if sentence:
             assert typed(found[f"sdpa {metric}"]).startswith(command)
 
@@ -295,7 +304,7 @@ def test_who_opens_a_process_is_not_compared_with_who_comes_later() -> None:
 def test_a_lost_gain_is_told_as_one() -> None:
     verdict = judge(tonight(rounds=timed(1.37)))["sdpa ladder"]
     assert verdict.word == "SLOW"
-    assert verdict.reason.startswith("speedup of sdpa over bf16: 1.40x -> 1.02x: +37.")
+    assert said(verdict).startswith("speedup of sdpa over bf16: 1.40x -> 1.02x: +37.")
     assert typed(verdict) == LOOK + "bf16,sdpa", "a second look is one at latencies"
 
 
@@ -313,7 +322,7 @@ def test_without_the_stage_before_there_is_no_ladder() -> None:
 def test_parts_of_different_runs_have_no_accepted_gain() -> None:
     parts = (BF16, replace(SDPA, origin="later.json"))
     verdict = judge(RUN, replace(ACCEPTED, run=replace(RUN, stages=parts)))["sdpa ladder"]
-    assert (verdict.word, verdict.reason) == ("NEW", "the accepted bf16 and sdpa come from different runs")
+    assert (verdict.word, said(verdict)) == ("NEW", "the accepted bf16 and sdpa come from different runs")
 
 
 ELSEWHERE = replace(ACCEPTED, run=replace(RUN, device=OTHER))
@@ -326,7 +335,7 @@ def test_without_a_baseline_everything_is_new_and_nothing_fails() -> None:
     found = judge(RUN, None)
     assert set(words(found).values()) == {"NEW"}
     assert len(found) == 8
-    assert found["sdpa latency"].reason == "no run of a box was accepted yet"
+    assert said(found["sdpa latency"]) == "no run of a box was accepted yet"
     assert not any(fails(verdict, strict=False) for verdict in found.values())
     assert all(fails(verdict, strict=True) for verdict in found.values())
 
@@ -353,30 +362,30 @@ def test_a_machine_that_differs_is_named_and_changes_no_number(what: str, told: 
     same = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {what: "26/2/1"}))
     here, elsewhere = judge(slow, same)["sdpa latency"], judge(slow, there)["sdpa latency"]
     assert (here.word, here.estimate) == (elsewhere.word, elsewhere.estimate)
-    assert told not in here.reason
-    assert f"the accepted run is {told}" in elsewhere.reason
-    assert told not in judge(replace(slow, stages=RUN.stages), there)["sdpa latency"].reason, "SAME needs no excuse"
+    assert told not in said(here)
+    assert f"the accepted run is {told}" in said(elsewhere)
+    assert told not in said(judge(replace(slow, stages=RUN.stages), there)["sdpa latency"]), "SAME needs no excuse"
 
 
 def test_a_part_is_compared_with_the_machine_of_its_own_acceptance() -> None:
     here = replace(tonight(rounds=timed(1.4)), environment=ENVIRONMENT | {"boot": "tuesday"})
     parts = (BF16, replace(SDPA, origin="b.json", where={"boot": "tuesday"}))
     there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {"boot": "monday"}, stages=parts))
-    assert "last start" not in judge(here, there)["sdpa latency"].reason
+    assert "last start" not in said(judge(here, there)["sdpa latency"])
     whole = replace(there, run=replace(there.run, stages=RUN.stages))
-    assert "last start" in judge(here, whole)["sdpa latency"].reason
+    assert "last start" in said(judge(here, whole)["sdpa latency"])
 
 
 def test_another_device_is_never_compared() -> None:
     found = judge(tonight(rounds=timed(9.0)), replace(ACCEPTED, run=replace(RUN, device=OTHER)))
     assert set(words(found).values()) == {"NEW"}
-    assert found["sdpa latency"].reason == "the accepted run is of another box, this one of a box"
+    assert said(found["sdpa latency"]) == "the accepted run is of another box, this one of a box"
 
 
 def test_what_was_asked_for_and_is_not_there_is_missing() -> None:
     found = judge(replace(RUN, expected=("m-bf16", "m-sdpa", "m-int8")))
     assert words(found) == {"int8 stage": "MISSING"}
-    assert found["int8 stage"].reason == "m-int8 was asked for and not measured"
+    assert said(found["int8 stage"]) == "m-int8 was asked for and not measured"
     assert typed(found["int8 stage"]) == "pytest perf_tests --benchmark-compare -k m-int8"
     narrowed = replace(RUN, expected=("m-bf16",), stages=(BF16,))
     assert words(judge(narrowed)) == {}, "what was not asked for is not missing"
@@ -389,7 +398,7 @@ WITHOUT = replace(RUN, expected=("m-bf16", "m-sdpa", "m-int8"), stages=(*RUN.sta
 def test_what_is_not_possible_here_is_missing_until_that_is_accepted() -> None:
     found = judge(WITHOUT)
     assert words(found) == {"int8 stage": "MISSING"}
-    assert found["int8 stage"].reason == "m-int8 is skipped: emulated here"
+    assert said(found["int8 stage"]) == "m-int8 is skipped: emulated here"
     assert typed(found["int8 stage"]) == 'fastdiff accept {run} --only m-int8 --reason "..."', "beside what is accepted"
     assert typed(judge(WITHOUT, None)["int8 stage"]) == 'fastdiff accept {run} --reason "..."', "with the rest"
     alone = replace(WITHOUT, expected=("m-int8",), stages=(SKIPPED,))
@@ -426,7 +435,7 @@ def test_other_versions_excuse_other_facts(library: str, excused: bool) -> None:
     assert verdict.word == "CHANGED"
     assert fails(verdict, strict=False) != excused
     assert fails(verdict, strict=True)
-    assert (f"{library}: {ENVIRONMENT['versions'].get(library, 'nothing')} -> 9.9" in verdict.reason) == excused
+    assert (f"{library}: {ENVIRONMENT['versions'].get(library, 'nothing')} -> 9.9" in said(verdict)) == excused
 
 
 def test_other_versions_excuse_no_graph_break() -> None:
@@ -486,7 +495,7 @@ def test_what_a_second_look_confirmed_is_for_a_person_to_decide() -> None:
 
 def test_disturbed_processes_of_a_second_look_do_not_count() -> None:
     further = (timed(1.5), timed(9.0, void=4), timed(1.5), timed(9.0, void=7))
-    reason = judge(tonight(rounds=timed(1.5), further_rounds=further))["sdpa latency"].reason
+    reason = said(judge(tonight(rounds=timed(1.5), further_rounds=further))["sdpa latency"])
     assert "mean of 3 fresh processes: +50.0 %, +50.0 %, +50.0 %; 2 more were disturbed" in reason
 
 
@@ -518,8 +527,8 @@ FAILING |= {"MISSING": "strict", "NEW": "strict", "SLOW": "always", "MORE": "alw
 
 @pytest.mark.parametrize(("word", "when"), FAILING.items())
 def test_which_words_fail(word: str, when: str) -> None:
-    assert fails(Verdict(word, ""), strict=True) == (when != "")
-    assert fails(Verdict(word, ""), strict=False) == (when == "always")
+    assert fails(Verdict(word, because("not-measured")), strict=True) == (when != "")
+    assert fails(Verdict(word, because("not-measured")), strict=False) == (when == "always")
 
 
 # -- the explanation --------------------------------------------------------------------------------------------------
@@ -532,8 +541,8 @@ def test_a_slow_verdict_says_where_and_what_else_changed() -> None:
         environment={"versions": {**ENVIRONMENT["versions"], "numpy": "2.5"}},
     )
     verdict = judge(run)["sdpa latency"]
-    assert verdict.reason.endswith("; rest 0.03 s -> 0.45 s: 86 % of the growth")
-    assert verdict.details == (
+    assert said(verdict).endswith("; rest 0.03 s -> 0.45 s: 86 % of the growth")
+    assert causes(verdict) == (
         "rest 0.03 s -> 0.45 s: 86 % of the growth",
         "decode 0.15 s -> 0.22 s: 14 % of the growth",
         "steady state 1 s -> 1.5 s, first call 2 s -> 2.4 s",
@@ -544,7 +553,7 @@ def test_a_slow_verdict_says_where_and_what_else_changed() -> None:
 
 def test_the_median_step_stands_for_all_steps() -> None:
     slower = replace(SDPA.components, steps_s=(0.12,) * 9 + (9.0,))  # type: ignore[type-var]
-    reason = judge(tonight(rounds=timed(1.5), components=slower))["sdpa latency"].reason
+    reason = said(judge(tonight(rounds=timed(1.5), components=slower))["sdpa latency"])
     assert reason.endswith("denoising 0.8 s -> 1.2 s: 100 % of the growth")
 
 
@@ -554,7 +563,7 @@ def test_a_gpus_verdict_tells_host_from_device() -> None:
 
     accepted = replace(ACCEPTED, run=tonight(rounds=on_gpu(1.0)), noise=None)
     verdict = judge(tonight(rounds=on_gpu(1.9)), accepted)["sdpa latency"]
-    assert "the GPU's work 0.8 s -> 0.8 s, the host gap 0.2 s -> 1.1 s" in verdict.details
+    assert "the GPU's work 0.8 s -> 0.8 s, the host gap 0.2 s -> 1.1 s" in causes(verdict)
 
 
 def test_a_judgement_is_ready_for_json() -> None:
@@ -563,4 +572,4 @@ def test_a_judgement_is_ready_for_json() -> None:
         written = one.as_dict()
         assert json.loads(json.dumps(written, allow_nan=False)) == written
         assert (written["stage"], written["metric"], written["word"]) == (one.stage, one.metric, one.verdict.word)
-    assert Judgement("m-a", "stage", Verdict("MISSING", "why")).as_dict()["estimate"] is None
+    assert Judgement("m-a", "stage", Verdict("MISSING", because("not-measured", id="a"))).as_dict()["estimate"] is None

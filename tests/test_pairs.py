@@ -30,7 +30,7 @@ from fastdiff.experiments.sessions import failing
 from fastdiff.models import CATALOGUE
 from fastdiff.record import pairs as record
 from fastdiff.record.errors import UserError
-from fastdiff.report import steps
+from fastdiff.report import sentences, steps
 from fastdiff.report.progress import Progress
 from fastdiff.report.steps import Shell
 from fastdiff.stages.published import LADDER
@@ -93,6 +93,14 @@ for line in sys.stdin:
     sys.__stdout__.write(text + "\\n")
     sys.__stdout__.flush()
 """
+
+
+def said(verdict: Verdict) -> str:
+    return sentences.reason(verdict)
+
+
+def causes(verdict: Verdict) -> list[str]:
+    return list(map(sentences.sentence, verdict.details))
 
 
 def typed(verdict: Verdict) -> str:
@@ -187,8 +195,8 @@ def test_a_slower_environment_is_found_and_explained(world: World) -> None:
     verdict = answer.latency.verdict
     assert verdict.estimate is not None
     assert verdict.estimate.ratio == pytest.approx(1.1, abs=0.01)
-    assert "versions: torch: 2.12.1 -> 2.13.0" in verdict.details
-    assert "environment: threads: 2 -> 1" in verdict.details
+    assert "versions: torch: 2.12.1 -> 2.13.0" in causes(verdict)
+    assert "environment: threads: 2 -> 1" in causes(verdict)
     assert typed(verdict) == "fastdiff bisect --package torch --good 2.12.1 --bad 2.13.0 --stage sdpa --max-pairs 8"
     assert len(answer.experiment.pairs) < 8, "a clear case ends at an early look"
     assert answer.experiment.complete
@@ -213,8 +221,8 @@ def test_an_ambiguous_answer_says_how_many_more_pairs_would_settle_it(world: Wor
     answer = world.ask({"seconds": 1.0}, {"each": [1.02, 1.016, 1.024]}, most_pairs=3)
     assert words(answer)["latency"] == AMBIGUOUS
     verdict = answer.latency.verdict
-    told = re.search(r"an experiment of about (\d+) pairs of processes would settle it", verdict.reason)
-    assert told, verdict.reason
+    told = re.search(r"an experiment of about (\d+) pairs of processes would settle it", said(verdict))
+    assert told, said(verdict)
     assert typed(verdict) == f"fastdiff ab --old torch==1 --new . --stage sdpa --max-pairs {told[1]}"
 
 
@@ -222,7 +230,7 @@ def test_a_change_at_the_edge_of_the_band_is_nothing_that_pairs_settle(world: Wo
     answer = world.ask({"seconds": 1.0}, {"each": [1.01, 1.006, 1.014]}, most_pairs=3)
     verdict = answer.latency.verdict
     assert (verdict.word, verdict.next) == (AMBIGUOUS, None)
-    assert "more than 100 pairs of processes would be needed to settle it" in verdict.reason
+    assert "more than 100 pairs of processes would be needed to settle it" in said(verdict)
 
 
 def test_two_recipes_differ_because_they_were_asked_for(world: World) -> None:
@@ -280,7 +288,7 @@ def test_trouble_ends_a_pair_with_its_sentence_and_leaves_nothing_running(
     assert not answer.experiment.pairs
     assert words(answer) == {"latency": VOID}
     assert re.search(sentence, answer.experiment.failures[0], re.DOTALL), answer.experiment.failures[0]
-    assert answer.experiment.failures[0] in answer.latency.verdict.reason
+    assert answer.experiment.failures[0] in said(answer.latency.verdict)
     assert not world.survivors
 
 
@@ -301,7 +309,7 @@ def test_one_bad_pair_does_not_end_an_experiment(world: World) -> None:
 def test_a_stage_that_was_not_applied_is_not_timed(world: World) -> None:
     answer = world.ask({}, {"unapplied": ["attention: none of 4"]})
     assert words(answer) == {"latency": VOID, "fingerprint": CHANGED}
-    assert "new (.): shapes-sdpa was not applied: attention: none of 4" in answer.judgements[1].verdict.reason
+    assert "new (.): shapes-sdpa was not applied: attention: none of 4" in said(answer.judgements[1].verdict)
     assert answer.experiment.complete
     assert not world.survivors
 
@@ -312,7 +320,7 @@ def test_a_stage_that_stops_being_applied_is_broken_and_not_timed(world: World) 
     broken = replace(whole, unapplied="new: it was compiled again", looks=(3, 6))
     found = {one.metric: one.verdict for one in judge_pairs.judge(broken, default("cpu"), 2)}
     assert (found["latency"].word, found["fingerprint"].word) == (VOID, CHANGED)
-    assert found["latency"].reason == "3 pairs were measured, and then new: it was compiled again"
+    assert said(found["latency"]) == "3 pairs were measured, and then new: it was compiled again"
     assert found["latency"].next is None, "the same command would end in the same way"
 
 
@@ -453,13 +461,13 @@ def test_a_stop_between_two_looks_is_no_look(world: World) -> None:
     assert answer.latency.verdict.word == SLOW
     between = replace(answer.experiment, pairs=answer.experiment.pairs[:9], complete=False)
     assert judge_pairs.latency(between, default("cpu"), 1).word == VOID
-    assert "the first look is planned after 10" in judge_pairs.latency(between, default("cpu"), 1).reason
+    assert "the first look is planned after 10" in said(judge_pairs.latency(between, default("cpu"), 1))
 
 
 def test_an_old_picture_that_is_broken_is_said_and_nothing_is_lost(world: World) -> None:
     answer = world.ask({"bright": 0.0}, {}, most_pairs=3)
     assert words(answer)["picture"] == CHANGED
-    assert "old: " in next(one.verdict.reason for one in answer.judgements if one.metric == "picture")
+    assert "old: " in next(said(one.verdict) for one in answer.judgements if one.metric == "picture")
     assert len(answer.experiment.pairs) == 3
 
 
@@ -554,9 +562,9 @@ def test_the_real_worker_builds_draws_and_ends(tmp_path: Path, lines: list[str])
     source = Path(fastdiff.__file__).parent.parent
     question = Question(one, slow, calls=4, most_pairs=3)
     answer = ask(question, default("cpu"), tmp_path, source, progress=Progress(), say=lines.append)
-    assert words(answer)["latency"] == SLOW, (lines, answer.latency.verdict.reason)
+    assert words(answer)["latency"] == SLOW, (lines, said(answer.latency.verdict))
     assert words(answer)["picture"] == SAME
-    details = "\n".join(answer.latency.verdict.details)
+    details = "\n".join(causes(answer.latency.verdict))
     assert "put in on purpose: slow:400%" in details
     assert "recipe: attention: sdpa -> eager" in details or "attention" in details
     assert answer.experiment.pairs[0].new.fingerprint

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fastdiff.compare.gate import Judgement
+from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Accept, Against, Bisect, Measure, MorePairs, Select, Step
 from fastdiff.compare.verdicts import Verdict
 from fastdiff.report import progress, steps, verdicts
@@ -299,7 +300,7 @@ def test_finished_lines_wait_until_somebody_takes_them(
 
 def test_what_mends_several_stages_is_typed_once() -> None:
     def judgement(stage: str, word: str, next: Step | None, reason: str = "why") -> Judgement:
-        return Judgement(f"m-{stage}", "latency", Verdict(word, reason, next=next))
+        return Judgement(f"m-{stage}", "latency", Verdict(word, because("not-applied", why=reason), next=next))
 
     shell = Shell(run_file="runs/x.json")
     found = [

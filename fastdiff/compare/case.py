@@ -8,9 +8,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.compare.estimates import estimate
-from fastdiff.compare.facts import differences, listed
+from fastdiff.compare.facts import differences
 from fastdiff.compare.looks import NO_SECOND_LOOK, Looks
 from fastdiff.compare.noise import declared, spread
+from fastdiff.compare.reasons import because
 from fastdiff.compare.verdicts import VOID, Verdict
 from fastdiff.record.run import MACHINE, SKIPPED
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from fastdiff.compare.estimates import Estimate
     from fastdiff.compare.policy import Policy
+    from fastdiff.compare.reasons import Reason
     from fastdiff.record.run import Baseline, Device, Noise, StageRecord
 
 DIFFERING = {
@@ -39,7 +41,7 @@ class Case:
     previous: StageRecord | None
     base: StageRecord | None
     """The accepted record of the same work on the same device; None where there is none."""
-    new: str
+    new: Reason | None
     """Why there is none."""
     baseline: Baseline | None
     policy: Policy
@@ -57,8 +59,8 @@ class Case:
         return self.baseline.run.environment if self.baseline else {}
 
     @property
-    def differs(self) -> str:
-        """How the machine differs from that of the accepted run; empty where it does not, or where it is not known.
+    def differs(self) -> Reason | None:
+        """How the machine differs from that of the accepted run; None where it does not, or where it is not known.
 
         It is named and changes no number. Clones of one image call themselves the same, generations of a processor
         share a brand name, and a virtual machine that was started again may lie on another host.
@@ -68,8 +70,8 @@ class Case:
         for what in MACHINE:
             here, there = self.environment.get(what), accepted.get(what)
             if here and there and here != there:
-                return f"the accepted run is {DIFFERING[what]}"
-        return ""
+                return because("machine-differs", how=DIFFERING[what])
+        return None
 
     def estimate(self, candidates: Sequence[float], accepted: Sequence[float], sd: float, chances: int = 1) -> Estimate:
         """`chances` is how often this comparison may be found the same."""
@@ -86,27 +88,29 @@ class Case:
         )
 
 
-def comparable(record: StageRecord, baseline: Baseline | None, device: Device) -> tuple[StageRecord | None, str]:
+def comparable(
+    record: StageRecord, baseline: Baseline | None, device: Device
+) -> tuple[StageRecord, None] | tuple[None, Reason]:
     """The accepted record of the same work on the same device; or none, and why. Different things never compare."""
     if baseline is None:
-        return None, f"no run of {device.name} was accepted yet"
+        return None, because("no-accepted-run", device=device.name)
     accepted = baseline.run
     if accepted.device.slug != device.slug:
-        return None, f"the accepted run is of {accepted.device.name}, this one of {device.name}"
+        return None, because("accepted-elsewhere", accepted=accepted.device.name, here=device.name)
     base = accepted.stage(record.id)
     if base is None:
-        return None, f"the accepted run has no stage {record.id}"
+        return None, because("no-accepted-stage", id=record.id)
     if base.state == SKIPPED:
-        return None, f"the accepted run has {record.id} as skipped ({base.reason})"
+        return None, because("accepted-as-skipped", id=record.id, why=base.reason)
     if base.weights and base.weights != record.weights:
-        return None, f"the weights are not the accepted ones ({base.weights} -> {record.weights})"
+        return None, because("other-weights", before=base.weights, after=record.weights)
     for what, old, new in (
         ("request", base.request, record.request),
         ("recipe", base.recipe, record.recipe),
     ):
         if changed := differences(old, new):
-            return None, f"the {what} is not the accepted one ({listed(changed)})"
-    return base, ""
+            return None, because("other-work", what=what, changed=changed)
+    return base, None
 
 
 def disturbance(record: StageRecord, policy: Policy) -> Verdict | None:
@@ -116,9 +120,9 @@ def disturbance(record: StageRecord, policy: Policy) -> Verdict | None:
     if reasons.total() <= policy.void_share * count and valid >= policy.minimum_rounds:
         return None
     if not reasons:
-        return Verdict(VOID, f"{record.id} was timed {count} times; at least {policy.minimum_rounds} rounds are needed")
+        return Verdict(VOID, because("too-few-rounds", id=record.id, count=count, minimum=policy.minimum_rounds))
     why = reasons.most_common(1)[0][0]
-    return Verdict(VOID, f"{reasons.total()} of {count} rounds of {record.id} were disturbed, mostly: {why}")
+    return Verdict(VOID, because("rounds-disturbed", id=record.id, void=reasons.total(), count=count, why=why))
 
 
 def undisturbed(record: StageRecord) -> bool:

@@ -34,17 +34,6 @@ class Estimate:
     candidates: int = 1
     """Trials of the candidate: more than one after a second look."""
 
-    @property
-    def with_suite(self) -> str:
-        """With the bounds of an alarm."""
-        bounds = f"{_change(self.alarm_low)} .. {_change(self.alarm_high)}"
-        return f"{_change(self.ratio)} ({bounds} with the confidence of the whole suite)"
-
-    def __str__(self) -> str:
-        if self.low == self.high:
-            return _change(self.ratio)
-        return f"{_change(self.ratio)} ({_change(self.low)} .. {_change(self.high)})"
-
 
 def centre(rounds: Sequence[Round]) -> float:
     """Where a trial lies: the median logarithm of the seconds of its undisturbed rounds."""
@@ -105,7 +94,3 @@ def exact(candidate: float, baseline: float, what: str) -> Estimate:
     """The ratio of two numbers without noise, for instance bytes."""
     ratio = math.exp(logarithm(candidate, what) - logarithm(baseline, f"the baseline's value of {what}"))
     return Estimate(ratio, ratio, ratio, ratio, ratio, trials=1)
-
-
-def _change(ratio: float) -> str:
-    return f"{100 * (ratio - 1):+.1f} %"

@@ -1,15 +1,17 @@
-"""Where a slower stage lost its time, and what else changed: the sentences beside a SLOW verdict."""
+"""Where a slower stage lost its time, and what else changed: as data beside a SLOW verdict."""
 
 from __future__ import annotations
 
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.compare.facts import changed_versions, differences, listed
+from fastdiff.compare.facts import changed_versions, differences
+from fastdiff.compare.reasons import because
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from fastdiff.compare.reasons import Reason
     from fastdiff.record.run import Components, Round, StageRecord
 
 SMALLEST_SHARE = 0.1
@@ -21,7 +23,7 @@ def explain(
     base_record: StageRecord,
     run_environment: Mapping[str, Any],
     base_environment: Mapping[str, Any],
-) -> list[str]:
+) -> list[Reason]:
     """The component with the largest share of the growth comes first."""
     return [
         *where(record, base_record),
@@ -29,15 +31,13 @@ def explain(
     ]
 
 
-def where(record: StageRecord, base: StageRecord) -> Iterator[str]:
+def where(record: StageRecord, base: StageRecord) -> Iterator[Reason]:
     if record.components and base.components:
         yield from _components(record.components, base.components)
     walls = [[one.wall_s for one in _valid(side)] for side in (base, record)]
     if all(walls) and record.first_call_s and base.first_call_s and record.begins_like(base):
-        yield (
-            f"steady state {_step(median(walls[0]), median(walls[1]))}, "
-            f"first call {_step(base.first_call_s, record.first_call_s)}"
-        )
+        steady = (median(walls[0]), median(walls[1]))
+        yield because("steady-and-first", steady=steady, first=(base.first_call_s, record.first_call_s))
     yield from _host_and_device(_valid(base), _valid(record))
 
 
@@ -46,14 +46,14 @@ def causes(
     base: StageRecord,
     run_environment: Mapping[str, Any],
     base_environment: Mapping[str, Any],
-) -> Iterator[str]:
+) -> Iterator[Reason]:
     if changed := differences(base.fingerprint, record.fingerprint):
-        yield f"fingerprint: {listed(changed)}"
+        yield because("fingerprint-differs", changed=changed)
     if changed := changed_versions(base_environment, run_environment):
-        yield f"versions: {listed(changed)}"
+        yield because("versions-differ", changed=changed)
 
 
-def _components(now: Components, before: Components) -> Iterator[str]:
+def _components(now: Components, before: Components) -> Iterator[Reason]:
     """In seconds: the shares are of the call's own growth, so the machine's speed does not matter much."""
     old, new = _parts(before), _parts(now)
     if sum(new.values()) <= sum(old.values()):
@@ -62,7 +62,7 @@ def _components(now: Components, before: Components) -> Iterator[str]:
     for name in sorted(growth, key=lambda name: -growth[name]):
         share = growth[name] / sum(growth.values())
         if share >= SMALLEST_SHARE:
-            yield f"{name} {_step(old[name], new[name])}: {100 * share:.0f} % of the growth"
+            yield because("component-grew", name=name, before=old[name], after=new[name], share=share)
 
 
 def _parts(one: Components) -> dict[str, float]:
@@ -71,16 +71,12 @@ def _parts(one: Components) -> dict[str, float]:
     return {"text": one.text_s, "denoising": steps, "decode": one.decode_s, "rest": one.rest_s}
 
 
-def _host_and_device(before: list[Round], now: list[Round]) -> Iterator[str]:
+def _host_and_device(before: list[Round], now: list[Round]) -> Iterator[Reason]:
     times = [[(one.device_s, one.wall_s - one.device_s) for one in side if one.device_s] for side in (before, now)]
     if all(times):
-        device, host = (_step(*(median(one[place] for one in side) for side in times)) for place in (0, 1))
-        yield f"the GPU's work {device}, the host gap {host}"
+        device, host = ([median(one[place] for one in side) for side in times] for place in (0, 1))
+        yield because("device-and-host", device=device, host=host)
 
 
 def _valid(record: StageRecord) -> list[Round]:
     return [one for one in record.rounds if not one.void]
-
-
-def _step(before: float, after: float) -> str:
-    return f"{before:.3g} s -> {after:.3g} s"

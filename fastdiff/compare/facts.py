@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import InvalidVersion, Version
 
+from fastdiff.compare.reasons import because
+
 if TYPE_CHECKING:
+    from fastdiff.compare.reasons import Reason
     from fastdiff.record.run import StageRecord
 
 STRUCTURAL = ("torch", "diffusers", "torchao", "transformers", "triton")
@@ -73,17 +76,17 @@ def former(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return words + [f"--extra-index-url=https://download.pytorch.org/whl/{build}" for build in builds]
 
 
-def breakages(record: StageRecord) -> list[str]:
+def breakages(record: StageRecord) -> list[Reason]:
     """What is wrong with a stage on every machine, whatever was accepted. The proof's sentences say it best."""
     if record.unapplied:
-        return list(record.unapplied)
+        return [because("not-applied", why=sentence) for sentence in record.unapplied]
     found = []
     if breaks := record.fingerprint.get("breaks"):
         reasons = record.fingerprint.get("break_reasons")
         told = "; ".join(reasons) if isinstance(reasons, list) else reasons
-        found.append(f"the graph broke {breaks} times ({told})")
+        found.append(because("graph-broke", count=breaks, why=told))
     if recompiles := record.fingerprint.get("recompiles"):
-        found.append(f"{recompiles} graphs were compiled after the first call")
+        found.append(because("compiled-again", count=recompiles))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from fastdiff.compare.case import Case, comparable
 from fastdiff.compare.facts import former
 from fastdiff.compare.looks import NO_SECOND_LOOK, TRIALS, Looks
 from fastdiff.compare.metrics import METRICS
+from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import MOST_TRIALS, Accept, Against, Measure, Select, Step, as_dict
 from fastdiff.compare.verdicts import (
     AMBIGUOUS,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fastdiff.compare.policy import Policy
+    from fastdiff.compare.reasons import Code
     from fastdiff.record.run import Baseline, Device, Run, StageRecord
 
 INTERVAL_METRICS = ("latency", "first_call", "ladder")
@@ -42,9 +45,8 @@ class Judgement:
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
-        details = list(self.verdict.details)
-        step = as_dict(self.verdict.next)
-        return {"stage": self.stage, "metric": self.metric, **asdict(self.verdict), "details": details, "next": step}
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self.verdict)))
+        return {"stage": self.stage, "metric": self.metric, **plain, "next": as_dict(self.verdict.next)}
 
 
 def comparisons_of(stages: int, looks: Looks = NO_SECOND_LOOK) -> int:
@@ -120,11 +122,11 @@ def _missing(id_: str, record: StageRecord | None, baseline: Baseline | None, *,
     `acceptable` says that the run has measured something.
     """
     if record is None:
-        return Verdict(MISSING, f"{id_} was asked for and not measured", next=Select(id_))
+        return Verdict(MISSING, because("not-measured", id=id_), next=Select(id_))
     if record.state == MEASURED and record.rounds:
         return None
-    why = f"is {record.state}" if record.state != MEASURED else "was not timed"
-    told = f"{id_} {why}" + (f": {record.reason}" if record.reason else "")
+    code: Code = "stage-is" if record.state != MEASURED else "not-timed"
+    told = because(code, id=id_, state=record.state, why=record.reason)
     accepted = baseline.run.stage(id_) if baseline else None
     if record.state == SKIPPED and (accepted is None or accepted.state == SKIPPED):
         alike = accepted is not None and accepted.reason == record.reason

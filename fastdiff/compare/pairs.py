@@ -19,8 +19,9 @@ from fastdiff.compare import metrics
 from fastdiff.compare.case import Case
 from fastdiff.compare.estimates import Estimate, logarithm
 from fastdiff.compare.explanation import causes, where
-from fastdiff.compare.facts import STRUCTURAL, breakages, differences, listed
+from fastdiff.compare.facts import STRUCTURAL, breakages, differences
 from fastdiff.compare.gate import Judgement
+from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Bisect, MorePairs
 from fastdiff.compare.verdicts import AMBIGUOUS, CHANGED, SAME, SLOW, VOID, Verdict, decide
 from fastdiff.record.pairs import CALLS_OF_BLOCK
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastdiff.compare.policy import Policy
+    from fastdiff.compare.reasons import Reason
     from fastdiff.compare.steps import Step
     from fastdiff.record.pairs import Experiment, Pair, Pictures
     from fastdiff.record.run import StageRecord
@@ -198,7 +200,7 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
     """Everything that differs between the two sides of one stage; `comparisons` are those of the whole suite."""
     found: dict[str, Verdict | None] = {"latency": latency(experiment, policy, comparisons)}
     if experiment.unapplied:
-        found["fingerprint"] = Verdict(CHANGED, experiment.unapplied)
+        found["fingerprint"] = Verdict(CHANGED, because("not-applied", why=experiment.unapplied))
     if experiment.pairs:
         old, new = experiment.pairs[0].old, experiment.pairs[0].new
         case = _case(experiment, old, new, policy, comparisons)
@@ -216,31 +218,26 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
 
 def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict:
     looked = max((one for one in experiment.looks if one <= len(experiment.pairs)), default=0)
-    count = counted(len(experiment.pairs))
+    count = len(experiment.pairs)
     if experiment.unapplied:
-        return Verdict(VOID, f"{count} measured, and then {experiment.unapplied}")
+        return Verdict(VOID, because("pair-not-applied", pairs=count, why=experiment.unapplied))
     if not looked:
         why = experiment.failures[-1] if experiment.failures else ""
-        told = f"{count} measured, and the first look is planned after {experiment.looks[0]}"
-        return Verdict(VOID, f"{told}: {why}" if why else told)
+        return Verdict(VOID, because("before-the-first-look", pairs=count, first=experiment.looks[0], why=why))
     # Whoever stops in between is not given a look that was not planned.
     pairs = experiment.pairs[:looked]
     ratios = [ratio_of(pair) for pair in pairs]
     verdict = _decided(ratios, experiment, policy, comparisons, policy.paired)
-    told = f"{len(pairs)} pairs of processes, ±{percent(stdev(ratios))} between pairs"
     details = tuple(differing(experiment)) if verdict.word == SLOW else ()
-    return replace(verdict, reason="; ".join([f"{verdict.reason} ({told})", *details[:1]]), details=details)
+    return replace(verdict, notes=(because("pairs", count=len(pairs), sd=stdev(ratios)),), details=details)
 
 
 def _decided(ratios: Sequence[float], experiment: Experiment, policy: Policy, comparisons: int, band: float) -> Verdict:
     confidence = policy.paired_confidence
     found = estimate(ratios, experiment.looks, confidence=confidence, comparisons=comparisons)
     needed = pairs_needed(ratios, band, confidence=confidence, comparisons=comparisons)
-    if needed is None:
-        settling = f"more than {MOST_PAIRS} pairs of processes would be needed to settle it"
-    else:
-        settling = f"an experiment of about {needed} pairs of processes would settle it"
-    verdict = decide(found, band, advice="", settling=settling)
+    settling = because("more-pairs", pairs=needed) if needed else because("too-many-pairs", pairs=MOST_PAIRS)
+    verdict = decide(found, band, acceptable=False, settling=settling)
     if verdict.word != AMBIGUOUS:
         return verdict
     if not experiment.complete:
@@ -255,16 +252,6 @@ def fingerprint(case: Case) -> Verdict | None:
         return None
     meant = case.base is not None and case.base.recipe != case.record.recipe and not breakages(case.record)
     return replace(verdict, next=None, excused=verdict.excused or meant)
-
-
-def counted(pairs: int) -> str:
-    return "1 pair was" if pairs == 1 else f"{pairs} pairs were"
-
-
-def percent(share: float) -> str:
-    """With two digits that say something: 0.42 %, 2.1 %, 140 %."""
-    value = 100 * share
-    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
 
 
 def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
@@ -285,29 +272,16 @@ def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verd
     if verdict.word == AMBIGUOUS and looked < experiment.looks[-1]:
         return None  # the latency ended the experiment; what was seen of first calls is told beside the verdicts
     old, new = (median(side) for side in zip(*calls, strict=True))
-    cache = f", compile cache {state}" if state != "none" else ""
-    return replace(verdict, reason=f"{verdict.reason} ({old:.3g} s -> {new:.3g} s{cache})")
-
-
-def first_calls(experiment: Experiment) -> list[str]:
-    """Each pair's, in words: few of them are cold, so that compiling for three times as long may get no verdict."""
-    calls = [
-        f"{pair.old.first_call_s:.3g} s -> {pair.new.first_call_s:.3g} s"
-        + (f" ({' and '.join(dict.fromkeys((pair.old.cache, pair.new.cache)))})" if pair.new.cache != "none" else "")
-        for pair in experiment.pairs[:FEWEST_PAIRS]
-        if pair.old.first_call_s and pair.new.first_call_s
-    ]
-    return [f"first calls of the first pairs: {', '.join(calls)}"] if calls else []
+    return replace(verdict, notes=(because("first-calls", before=old, after=new, cache=state),))
 
 
 def picture(found: Pictures) -> Verdict:
-    told = f"SSIM {found.ssim:.4f}, worst tile {found.worst_tile:.4f}"
     if found.shortfall:
-        return Verdict(CHANGED, f"the two sides draw different pictures: {found.shortfall}")
-    return Verdict(SAME, f"the two sides draw the same picture within the stage's budget ({told})")
+        return Verdict(CHANGED, because("pictures-differ", why=found.shortfall))
+    return Verdict(SAME, because("pictures-alike", ssim=found.ssim, worst_tile=found.worst_tile))
 
 
-def differing(experiment: Experiment) -> list[str]:
+def differing(experiment: Experiment) -> list[Reason]:
     """Where the time went, the largest share first, and then what is not the same on both sides."""
     if not experiment.pairs:
         return []
@@ -315,7 +289,7 @@ def differing(experiment: Experiment) -> list[str]:
     return [*where(first.new, first.old), *unlike(experiment)]
 
 
-def unlike(experiment: Experiment) -> list[str]:
+def unlike(experiment: Experiment) -> list[Reason]:
     """What is not the same on both sides, whether it matters or not."""
     if not experiment.pairs:
         return []
@@ -325,12 +299,11 @@ def unlike(experiment: Experiment) -> list[str]:
         {name: environment[name] for name in ENVIRONMENT if environment.get(name) is not None}
         for environment in (old, new)
     ]
-    for what, changed in (
-        ("environment", differences(*facts)),
-        ("recipe", differences(first.old.recipe, first.new.recipe)),
-    ):
-        told += [f"{what}: {listed(changed)}"] if changed else []
-    return told + ([f"put in on purpose: {experiment.injected}"] if experiment.injected else [])
+    if changed := differences(*facts):
+        told.append(because("environment-differs", changed=changed))
+    if changed := differences(first.old.recipe, first.new.recipe):
+        told.append(because("recipe-differs", changed=changed))
+    return told + ([because("fault-injected", faults=experiment.injected)] if experiment.injected else [])
 
 
 def _next(experiment: Experiment, verdict: Verdict) -> Step | None:
@@ -359,7 +332,7 @@ def _case(experiment: Experiment, old: StageRecord, new: StageRecord, policy: Po
         record=new,
         previous=None,
         base=old,
-        new="",
+        new=None,
         baseline=Baseline(run, Acceptance("", "", "", "")),
         policy=policy,
         comparisons=comparisons,

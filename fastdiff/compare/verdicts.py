@@ -15,8 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fastdiff.compare.reasons import because
+
 if TYPE_CHECKING:
     from fastdiff.compare.estimates import Estimate
+    from fastdiff.compare.reasons import Reason
     from fastdiff.compare.steps import Step
 
 SAME, SLOW, FAST, MORE, LESS = "SAME", "SLOW", "FAST", "MORE", "LESS"
@@ -27,14 +30,18 @@ FAILING = frozenset({SLOW, MORE, CHANGED})
 
 @dataclass(frozen=True)
 class Verdict:
-    """A decision with its reason."""
+    """A decision and its reason, as data; `fastdiff.report.sentences` writes the sentences."""
 
     word: str
-    reason: str
+    reason: Reason
     estimate: Estimate | None = None
     next: Step | None = None
-    details: tuple[str, ...] = ()
-    """Where the difference comes from, one sentence each, the most important first."""
+    about: tuple[Reason, ...] = ()
+    """What the numbers are of, where that is not the metric itself."""
+    notes: tuple[Reason, ...] = ()
+    """What belongs to the numbers."""
+    details: tuple[Reason, ...] = ()
+    """Where the difference comes from, the most important first."""
     excused: bool = False
     """A change that other versions of the libraries explain; it fails in strict mode only."""
 
@@ -50,25 +57,22 @@ def decide(
     estimate: Estimate,
     band: float,
     words: tuple[str, str] = (SLOW, FAST),
-    advice: str = ": accept it, or explain it",
-    settling: str = "",
+    *,
+    acceptable: bool = True,
+    settling: Reason | None = None,
 ) -> Verdict:
     """The band is [1 / (1 + band), 1 + band], so that swapping baseline and candidate swaps SLOW and FAST.
 
-    `settling` says what would end an AMBIGUOUS.
+    `settling` says what would end an AMBIGUOUS; `acceptable`, whether a win can be accepted here.
     """
     lower, upper = 1 / (1 + band), 1 + band
-    told = f"±{100 * band:g} %" if band < 1 else f"a factor of {upper:g}"
     more, less = words
+    beyond = because("beyond-band", band=band, acceptable=acceptable)
     if estimate.alarm_low > upper:
-        return Verdict(more, f"{estimate} is beyond the band of {told}", estimate)
+        return Verdict(more, beyond, estimate)
     if estimate.alarm_high < lower:
-        return Verdict(less, f"{estimate} is beyond the band of {told}{advice}", estimate)
+        return Verdict(less, beyond, estimate)
     if lower <= estimate.low and estimate.high <= upper:
-        return Verdict(SAME, f"{estimate} is inside the band of {told}", estimate)
-    shown = str(estimate)
-    if estimate.low > upper or estimate.high < lower:  # beyond it alone, and not with the confidence of the suite
-        shown = estimate.with_suite
-    return Verdict(
-        AMBIGUOUS, f"{shown} is inconclusive: the interval crosses the limit of {told}; {settling}", estimate
-    )
+        return Verdict(SAME, because("inside-band", band=band), estimate)
+    alone = estimate.low > upper or estimate.high < lower
+    return Verdict(AMBIGUOUS, because("crosses-band", band=band, beyond_alone=alone, settling=settling), estimate)

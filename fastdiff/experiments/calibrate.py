@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fastdiff.compare import pairs as judge
 from fastdiff.record.calibration import Calibration
 from fastdiff.record.errors import UserError
+from fastdiff.report.sentences import counted
 
 if TYPE_CHECKING:
     from fastdiff.compare.policy import Policy
@@ -24,9 +25,7 @@ def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stag
     if not experiment.complete or experiment.unapplied or len(pairs) < FEWEST_PAIRS:
         why = experiment.unapplied or next(reversed(experiment.failures), "nothing says why")
         needed = max(FEWEST_PAIRS, experiment.looks[-1])
-        raise UserError(
-            "experiment", f"{judge.counted(len(pairs))} measured, and this calibration needs {needed}: {why}"
-        )
+        raise UserError("experiment", f"{counted(len(pairs))} measured, and this calibration needs {needed}: {why}")
     sd = stdev([judge.ratio_of(pair) for pair in pairs])
     return Calibration(
         device=experiment.device.slug,

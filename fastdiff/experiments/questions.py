@@ -126,7 +126,7 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
     ]
 
 
-def told(asked: Asked, project: Path) -> str:
+def limits(asked: Asked, project: Path) -> str:
     """What the CPU's lack of instructions does to this comparison, in one sentence; empty where it does nothing."""
     lacking = _lacking(asked)
     refused = () if asked.stages else _climbed(asked, project).refused(lacking)

@@ -27,7 +27,7 @@ from fastdiff.experiments.environments import (
     source_path,
 )
 from fastdiff.experiments.pairs import OLD
-from fastdiff.experiments.questions import ENVIRONMENTS, policy_of, questions, told
+from fastdiff.experiments.questions import ENVIRONMENTS, limits, policy_of, questions
 from fastdiff.host.environment import device_kind, device_slug
 from fastdiff.record import calibration as calibrations
 from fastdiff.record import pairs
@@ -35,6 +35,7 @@ from fastdiff.record.bisection import MEASURED, UNUSABLE, Step
 from fastdiff.record.errors import UserError
 from fastdiff.record.pairs import FOLDER
 from fastdiff.record.writing import write_text
+from fastdiff.report.sentences import interval, sentence, told
 from fastdiff.stages.published import LADDER
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ class Session:
                 answer.experiment, policy_of(question, self.root), most_pairs=most_pairs, stages=len(LADDER.stages)
             )
             verdict = answer.latency.verdict
-            self.say(f"{known.stage}: the same environment twice read {verdict.estimate}")
+            read = interval(verdict.estimate) if verdict.estimate else verdict.word
+            self.say(f"{known.stage}: the same environment twice read {read}")
             if verdict.word in (SLOW, FAST):
                 done.forget()
                 raise UserError(
@@ -151,8 +153,8 @@ class Session:
     def _check(self, asked: Asked) -> None:
         """Whether it can be asked, before anything is made; and what this CPU makes of it."""
         questions(asked, NOWHERE, NOWHERE, self.root)
-        if sentence := told(asked, self.root):
-            self.say(sentence)
+        if limit := limits(asked, self.root):
+            self.say(limit)
 
     def _answered(self, done: Done, question: Question, *, until: float = float("inf"), fresh: bool = False) -> Answer:
         """As this very command has answered before it was stopped, or measured now."""
@@ -232,7 +234,7 @@ def _step(spec: str, answer: Answer, seconds: float) -> Step:
     verdict, experiment = answer.latency.verdict, answer.experiment
     found = verdict.estimate
     if found is None:
-        return Step(spec, UNUSABLE, word=verdict.word, reason=verdict.reason, seconds=seconds)
+        return Step(spec, UNUSABLE, word=verdict.word, reason=told(answer.latency), seconds=seconds)
     return Step(
         spec,
         MEASURED,
@@ -240,8 +242,8 @@ def _step(spec: str, answer: Answer, seconds: float) -> Step:
         ratio=found.ratio,
         low=found.low,
         high=found.high,
-        reason=verdict.reason,
+        reason=told(answer.latency),
         difference=tuple(package_differences(experiment.old.packages, experiment.new.packages)),
-        changes=tuple(differing(experiment)),
+        changes=tuple(map(sentence, differing(experiment))),
         seconds=seconds,
     )

@@ -15,6 +15,7 @@ import pytest
 from fastdiff import __version__
 from fastdiff.compare.looks import TRIALS, Looks
 from fastdiff.compare.policy import default
+from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Accept, Measure
 from fastdiff.compare.verdicts import MISSING, VOID, Verdict, fails
 from fastdiff.host.environment import device_name, device_slug, environment
@@ -301,7 +302,7 @@ class Ledger:
         from fastdiff.compare.gate import Judgement
 
         return [
-            Judgement(id_, "stage", Verdict(MISSING, f"{', '.join(tests)} of {id_}: deselected", next=Measure()))
+            Judgement(id_, "stage", Verdict(MISSING, because("tests-deselected", id=id_, tests=tests), next=Measure()))
             for id_, tests in self.deselected.items()
             if id_ in self.expected
         ]

@@ -7,8 +7,9 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.facts import package_differences
-from fastdiff.compare.pairs import first_calls, order_effect, percent, unlike
-from fastdiff.report import steps, tables
+from fastdiff.compare.pairs import FEWEST_PAIRS, order_effect, unlike
+from fastdiff.report import sentences, steps, tables
+from fastdiff.report.sentences import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,7 @@ def _row(answer: Answer) -> tuple[str, ...]:
         latency.word,
         old,
         new,
-        str(latency.estimate) if latency.estimate else "-",
+        sentences.interval(latency.estimate) if latency.estimate else "-",
         str(latency.estimate.trials if latency.estimate else len(experiment.pairs)),
         *(words[metric].word if metric in words else "-" for metric in ("memory", "fingerprint", "picture")),
     )
@@ -99,9 +100,10 @@ def _sentence(judgement: Judgement, shell: Shell) -> list[str]:
     verdict = judgement.verdict
     if verdict.word == "SAME" and judgement.metric not in ("latency", "picture"):
         return []
-    what = f"{judgement.stage}: {judgement.metric.replace('_', ' ')} is {verdict.word}: {verdict.reason}"
+    what = f"{judgement.stage}: {judgement.metric.replace('_', ' ')} is {verdict.word}: {sentences.told(judgement)}"
     command = [f"next: {steps.command(verdict.next, shell)}"] if verdict.next else []
-    details = [f"  {detail}" for detail in verdict.details if detail not in what]
+    causes = map(sentences.sentence, verdict.details)
+    details = [f"  {cause}" for cause in causes if cause not in what]
     return [what, *details, *command, ""]
 
 
@@ -121,7 +123,7 @@ def _facts(experiment: Experiment) -> list[str]:
     """What is worth knowing beside the verdicts."""
     lines = []
     if not any(one["details"] for one in experiment.judgements if one["metric"] == "latency"):
-        lines += [f"{experiment.stage}: {line}" for line in unlike(experiment)]
+        lines += [f"{experiment.stage}: {sentences.sentence(one)}" for one in unlike(experiment)]
     lines += [f"{experiment.stage}: {line}" for line in first_calls(experiment)]
     effect = order_effect(experiment.pairs)
     if effect is not None:
@@ -134,3 +136,14 @@ def _facts(experiment: Experiment) -> list[str]:
         count = "1 pair" if len(experiment.failures) == 1 else f"{len(experiment.failures)} pairs"
         lines.append(f"{experiment.stage}: {count} ended early, the last: {experiment.failures[-1]}")
     return lines
+
+
+def first_calls(experiment: Experiment) -> list[str]:
+    """Each pair's, in words: few of them are cold, so that compiling for three times as long may get no verdict."""
+    calls = [
+        f"{pair.old.first_call_s:.3g} s -> {pair.new.first_call_s:.3g} s"
+        + (f" ({' and '.join(dict.fromkeys((pair.old.cache, pair.new.cache)))})" if pair.new.cache != "none" else "")
+        for pair in experiment.pairs[:FEWEST_PAIRS]
+        if pair.old.first_call_s and pair.new.first_call_s
+    ]
+    return [f"first calls of the first pairs: {', '.join(calls)}"] if calls else []

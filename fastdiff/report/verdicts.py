@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.verdicts import AMBIGUOUS
-from fastdiff.report import steps
+from fastdiff.report import sentences, steps
 from fastdiff.report.columns import aligned
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def against(baseline: Baseline | None, device: str) -> str:
 def sentence(judgement: Judgement, shell: Shell) -> str:
     """Of a failure: what, why, where it comes from, and what to type."""
     verdict = judgement.verdict
-    what = f"{judgement.stage}: {judgement.metric.replace('_', ' ')} is {verdict.word}: {verdict.reason}"
+    what = f"{judgement.stage}: {judgement.metric.replace('_', ' ')} is {verdict.word}: {sentences.told(judgement)}"
     command = [f"next: {steps.command(verdict.next, shell)}"] if verdict.next else []
-    return "\n".join([what, *(f"  {detail}" for detail in verdict.details), *command])
+    return "\n".join([what, *(f"  {sentences.sentence(one)}" for one in verdict.details), *command])
 
 
 def _table(judgements: Sequence[Judgement]) -> list[str]:
@@ -58,7 +58,7 @@ def _table(judgements: Sequence[Judgement]) -> list[str]:
 
 def _cell(judgement: Judgement) -> str:
     estimate = judgement.verdict.estimate
-    return judgement.verdict.word + (f" {estimate}" if estimate is not None else "")
+    return judgement.verdict.word + (f" {sentences.interval(estimate)}" if estimate is not None else "")
 
 
 def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[str]:
@@ -67,7 +67,7 @@ def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[str]:
     for judgement in judgements:
         verdict = judgement.verdict
         if verdict.word != "SAME":
-            told.setdefault((verdict.word, verdict.reason, verdict.next), []).append(
+            told.setdefault((verdict.word, sentences.told(judgement), verdict.next), []).append(
                 f"{judgement.stage} {judgement.metric.replace('_', ' ')}"
             )
     by_step: dict[Step | None, list[tuple[str, str, Step | None]]] = {}
@@ -77,7 +77,7 @@ def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[str]:
     lines = []
     for found in by_step.values():
         unsure = sum(word == AMBIGUOUS for word, _, _ in found)
-        lines += ["", *(sentence for word, sentence, _ in found if word != AMBIGUOUS or unsure <= MANY)]
+        lines += ["", *(line for word, line, _ in found if word != AMBIGUOUS or unsure <= MANY)]
         if unsure > MANY:
             lines.append(f"{AMBIGUOUS}  {unsure} times, as the table shows; each with its reason in {shell.run_file}")
         if wanted := [step for _, _, step in found if step]:

@@ -1,0 +1,81 @@
+"""Why a verdict is what it is, as data: a code, and the values that belong to it.
+
+`fastdiff.report.sentences` writes the sentence of each code; nothing here is prose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Code = Literal[
+    # an interval and a band
+    "inside-band",
+    "beyond-band",
+    "crosses-band",
+    # what would settle it
+    "pairs-tell-more",
+    "more-pairs",
+    "too-many-pairs",
+    # beside it
+    "machine-differs",
+    "mean-of-processes",
+    "processes-disturbed",
+    "speedup",
+    "first-call",
+    "first-calls",
+    "pairs",
+    "memory",
+    "memory-changed",
+    # nothing to compare with
+    "no-accepted-run",
+    "accepted-elsewhere",
+    "no-accepted-stage",
+    "accepted-as-skipped",
+    "other-weights",
+    "other-work",
+    "no-accepted-rounds",
+    "no-accepted-gain",
+    "no-accepted-first-call",
+    "no-accepted-memory",
+    "accepted-in-parts",
+    # nothing to judge
+    "rounds-disturbed",
+    "too-few-rounds",
+    "pair-not-applied",
+    "before-the-first-look",
+    # not measured
+    "not-measured",
+    "stage-is",
+    "not-timed",
+    "tests-deselected",
+    # facts and pictures
+    "facts-equal",
+    "facts-changed",
+    "stage-broken",
+    "not-applied",
+    "graph-broke",
+    "compiled-again",
+    "fact-differs",
+    "pictures-alike",
+    "pictures-differ",
+    # where the time went, and what else changed
+    "component-grew",
+    "steady-and-first",
+    "device-and-host",
+    "fingerprint-differs",
+    "versions-differ",
+    "environment-differs",
+    "recipe-differs",
+    "fault-injected",
+]
+
+
+@dataclass(frozen=True)
+class Reason:
+    code: Code
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def because(code: Code, **values: Any) -> Reason:
+    return Reason(code, values)

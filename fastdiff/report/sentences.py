@@ -1,0 +1,177 @@
+"""The sentence of each reason code. Changing one changes no verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.compare.facts import listed
+from fastdiff.compare.verdicts import FAST, LESS, MORE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastdiff.compare.estimates import Estimate
+    from fastdiff.compare.gate import Judgement
+    from fastdiff.compare.reasons import Reason
+    from fastdiff.compare.verdicts import Verdict
+
+
+def told(judgement: Judgement) -> str:
+    """The reason, and of a slower latency the largest cause."""
+    causes = judgement.verdict.details[:1] if judgement.metric == "latency" else ()
+    return "; ".join([reason(judgement.verdict), *map(sentence, causes)])
+
+
+def reason(verdict: Verdict) -> str:
+    """Why the verdict is this word: what it is about, what decided, and in brackets what belongs to it."""
+    about = "".join(f"{sentence(one)}: " for one in verdict.about)
+    notes = "; ".join(map(sentence, verdict.notes))
+    return f"{about}{_decided(verdict)}" + (f" ({notes})" if notes else "")
+
+
+def sentence(one: Reason) -> str:
+    return SENTENCES[one.code](one.values)
+
+
+def change(ratio: float) -> str:
+    return f"{100 * (ratio - 1):+.1f} %"
+
+
+def interval(found: Estimate) -> str:
+    """The change, and where it lies if this comparison is looked at alone."""
+    if found.low == found.high:
+        return change(found.ratio)
+    return f"{change(found.ratio)} ({change(found.low)} .. {change(found.high)})"
+
+
+def percent(share: float) -> str:
+    """With two digits that say something: 0.42 %, 2.1 %, 140 %."""
+    value = 100 * share
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
+
+
+def counted(pairs: int) -> str:
+    return "1 pair was" if pairs == 1 else f"{pairs} pairs were"
+
+
+def _decided(verdict: Verdict) -> str:
+    found, values, code = verdict.estimate, verdict.reason.values, verdict.reason.code
+    if found is None or "band" not in values or code == "memory-changed":
+        return sentence(verdict.reason)
+    band = _band(values["band"])
+    if code == "inside-band":
+        return f"{interval(found)} is inside the band of {band}"
+    if code == "beyond-band":
+        advice = ": accept it, or explain it" if values.get("acceptable") and verdict.word in (FAST, LESS) else ""
+        return f"{interval(found)} is beyond the band of {band}{advice}"
+    shown = interval(found)
+    if values["beyond_alone"]:  # and not with the confidence of the suite
+        bounds = f"{change(found.alarm_low)} .. {change(found.alarm_high)}"
+        shown = f"{change(found.ratio)} ({bounds} with the confidence of the whole suite)"
+    settling = f"; {sentence(values['settling'])}" if values.get("settling") else ""
+    return f"{shown} is inconclusive: the interval crosses the limit of {band}{settling}"
+
+
+def _band(band: float) -> str:
+    return f"±{100 * band:g} %" if band < 1 else f"a factor of {1 + band:g}"
+
+
+def _step(before: float, after: float) -> str:
+    return f"{before:.3g} s -> {after:.3g} s"
+
+
+def _megabytes(before: float, after: float) -> str:
+    return f"{before / 1e6:.2f} MB -> {after / 1e6:.2f} MB"
+
+
+def _memory_changed(of: dict[str, Any]) -> str:
+    word = "more" if of["word"] == MORE else "less"
+    moved = f", before in {of['moved']}" if of["moved"] else ""
+    peaks = f"{_megabytes(of['before'], of['after'])}, peak in {of['where']}{moved}"
+    return f"needs {100 * of['share']:.1f} % {word} memory ({peaks}); the band is ±{100 * of['band']:g} %"
+
+
+def _facts_changed(of: dict[str, Any]) -> str:
+    versions = of["versions"]
+    cause = f"with other versions ({listed(versions)})" if versions else "with the same versions of the libraries"
+    return f"{listed(of['changed'])}, {cause}"
+
+
+def _stage_is(of: dict[str, Any]) -> str:
+    return f"{of['id']} is {of['state']}" + (f": {of['why']}" if of["why"] else "")
+
+
+def _before_the_first_look(of: dict[str, Any]) -> str:
+    told = f"{counted(of['pairs'])} measured, and the first look is planned after {of['first']}"
+    return f"{told}: {of['why']}" if of["why"] else told
+
+
+def _first_calls(of: dict[str, Any]) -> str:
+    cache = f", compile cache {of['cache']}" if of["cache"] != "none" else ""
+    return f"{_step(of['before'], of['after'])}{cache}"
+
+
+def _said(text: str) -> Callable[[dict[str, Any]], str]:
+    return lambda of: text.format(**of)
+
+
+def _differ(what: str) -> Callable[[dict[str, Any]], str]:
+    return lambda of: f"{what}: {listed(of['changed'])}"
+
+
+SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "pairs-tell-more": _said("the accepted seconds are of another hour, and pairs would tell more"),
+    "more-pairs": _said("an experiment of about {pairs} pairs of processes would settle it"),
+    "too-many-pairs": _said("more than {pairs} pairs of processes would be needed to settle it"),
+    "machine-differs": _said("the accepted run is {how}"),
+    "mean-of-processes": lambda of: (
+        f"mean of {len(of['changes'])} fresh processes: {', '.join(change(1 + one) for one in of['changes'])}"
+    ),
+    "processes-disturbed": _said("{count} more were disturbed"),
+    "speedup": _said("speedup of {stage} over {previous}: {before:.2f}x -> {after:.2f}x"),
+    "first-call": lambda of: f"{_step(of['before'], of['after'])}, compile cache {of['cache']}",
+    "first-calls": _first_calls,
+    "pairs": lambda of: f"{of['count']} pairs of processes, ±{percent(of['sd'])} between pairs",
+    "memory": lambda of: f"{_megabytes(of['before'], of['after'])}, peak in {of['where']}",
+    "memory-changed": _memory_changed,
+    "no-accepted-run": _said("no run of {device} was accepted yet"),
+    "accepted-elsewhere": _said("the accepted run is of {accepted}, this one of {here}"),
+    "no-accepted-stage": _said("the accepted run has no stage {id}"),
+    "accepted-as-skipped": _said("the accepted run has {id} as skipped ({why})"),
+    "other-weights": _said("the weights are not the accepted ones ({before} -> {after})"),
+    "other-work": lambda of: f"the {of['what']} is not the accepted one ({listed(of['changed'])})",
+    "no-accepted-rounds": _said("the accepted run has no undisturbed round of it"),
+    "no-accepted-gain": _said("the accepted run has no undisturbed rounds of {previous} and {stage}"),
+    "no-accepted-first-call": _said("the accepted run has no first call of it"),
+    "no-accepted-memory": _said("the accepted run has no memory measured as {measure}"),
+    "accepted-in-parts": _said("the accepted {previous} and {stage} come from different runs"),
+    "rounds-disturbed": _said("{void} of {count} rounds of {id} were disturbed, mostly: {why}"),
+    "too-few-rounds": _said("{id} was timed {count} times; at least {minimum} rounds are needed"),
+    "pair-not-applied": lambda of: f"{counted(of['pairs'])} measured, and then {of['why']}",
+    "before-the-first-look": _before_the_first_look,
+    "not-measured": _said("{id} was asked for and not measured"),
+    "stage-is": _stage_is,
+    "not-timed": lambda of: f"{of['id']} was not timed" + (f": {of['why']}" if of["why"] else ""),
+    "tests-deselected": lambda of: f"{', '.join(of['tests'])} of {of['id']}: deselected",
+    "facts-equal": _said("all {count} facts are equal"),
+    "facts-changed": _facts_changed,
+    "stage-broken": lambda of: f"{of['id']} is broken: {listed([sentence(one) for one in of['how']])}",
+    "not-applied": _said("{why}"),
+    "graph-broke": _said("the graph broke {count} times ({why})"),
+    "compiled-again": _said("{count} graphs were compiled after the first call"),
+    "fact-differs": _said("{fact}"),
+    "pictures-alike": _said(
+        "the two sides draw the same picture within the stage's budget (SSIM {ssim:.4f}, worst tile {worst_tile:.4f})"
+    ),
+    "pictures-differ": _said("the two sides draw different pictures: {why}"),
+    "component-grew": lambda of: (
+        f"{of['name']} {_step(of['before'], of['after'])}: {100 * of['share']:.0f} % of the growth"
+    ),
+    "steady-and-first": lambda of: f"steady state {_step(*of['steady'])}, first call {_step(*of['first'])}",
+    "device-and-host": lambda of: f"the GPU's work {_step(*of['device'])}, the host gap {_step(*of['host'])}",
+    "fingerprint-differs": _differ("fingerprint"),
+    "versions-differ": _differ("versions"),
+    "environment-differs": _differ("environment"),
+    "recipe-differs": _differ("recipe"),
+    "fault-injected": _said("put in on purpose: {faults}"),
+}

@@ -1,0 +1,74 @@
+"""Every reason code has a sentence, and the sentences of the kept verdicts can be read in one file.
+
+`python tests/test_sentences.py` writes the file anew; read the diff.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from kept import variants
+
+from fastdiff.compare import gate, pairs
+from fastdiff.compare.policy import default
+from fastdiff.compare.reasons import Code
+from fastdiff.record import files
+from fastdiff.record import pairs as kept_pairs
+from fastdiff.report import sentences, steps
+from fastdiff.report.steps import Shell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastdiff.compare.gate import Judgement
+
+GOLDEN = variants.HERE / "sentences.txt"
+OF_INTERVALS = {"inside-band", "beyond-band", "crosses-band"}
+"""Written together with the estimate."""
+
+
+def judgements(folder: Path) -> Iterator[tuple[str, Judgement]]:
+    def written(content: dict[str, Any]) -> Path:
+        path = folder / "file.json"
+        path.write_text(json.dumps(content))
+        return path
+
+    for name, run, accepted in variants.runs():
+        read, baseline = files.read(written(run)), files.read_baseline(written(accepted))
+        policy = default(read.device.kind)
+        for one in gate.judge_run(read, baseline, lambda *_, policy=policy: policy):
+            yield name, one
+    for name, experiment in variants.pairs():
+        kept = kept_pairs.read(written(experiment))
+        for one in pairs.judge(kept, default(kept.device.kind), pairs.errors_of(kept.comparisons)):
+            yield name, one
+
+
+def examples() -> str:
+    """The first verdict of each kind, as a terminal shows it."""
+    found: dict[tuple[str, ...], str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, one in judgements(Path(folder)):
+            verdict = one.verdict
+            parts = (*verdict.about, verdict.reason, *verdict.notes, *verdict.details[:1])
+            kind = (one.metric, verdict.word, *(part.code for part in parts))
+            lines = [f"{one.metric} is {verdict.word}: {sentences.told(one)}"]
+            lines += [f"  {sentences.sentence(cause)}" for cause in verdict.details]
+            lines += [f"next: {steps.command(verdict.next, Shell())}"] if verdict.next else []
+            found.setdefault(kind, "\n".join([f"# {name}", *lines, ""]))
+    return "\n".join(found.values())
+
+
+def test_every_code_has_a_sentence() -> None:
+    assert set(sentences.SENTENCES) | OF_INTERVALS == set(get_args(Code))
+
+
+def test_the_examples_read_as_they_were_written_down() -> None:
+    assert examples() == GOLDEN.read_text()
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(examples())
