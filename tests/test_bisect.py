@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastdiff.compare.verdicts import AMBIGUOUS, FAST, SAME, SLOW, VOID
+from fastdiff.compare.verdicts import FAST, SAME, SLOW, UNSURE, VOID
 from fastdiff.experiments import bisect
 from fastdiff.experiments.bisect import MEASURED, UNUSABLE, Found, Step, candidates, search, slower
 from fastdiff.record.errors import UserError
@@ -37,7 +37,7 @@ def a_step(spec: str, ratio: float, half: float = 0.01) -> Step:
     elif high < 1 / (1 + BAND):
         word = FAST
     else:
-        word = SAME if low >= 1 / (1 + BAND) and high <= 1 + BAND else AMBIGUOUS
+        word = SAME if low >= 1 / (1 + BAND) and high <= 1 + BAND else UNSURE
     return Step(spec, MEASURED, word, ratio, low, high, f"{100 * (ratio - 1):+.1f} %")
 
 
@@ -119,7 +119,7 @@ def test_unusable_neighbours_are_tried_on_both_sides_in_turn() -> None:
     assert found.between == tuple(specs_of(7))
 
 
-@pytest.mark.parametrize(("ratio", "word"), [(1.0, SAME), (0.8, FAST), (1.05, AMBIGUOUS)])
+@pytest.mark.parametrize(("ratio", "word"), [(1.0, SAME), (0.8, FAST), (1.05, UNSURE)])
 def test_without_a_bad_end_there_is_nothing_to_find(ratio: float, word: str) -> None:
     lines: list[str] = []
     machine = Machine([1.2, 1.2, ratio])
@@ -148,19 +148,19 @@ def test_without_a_candidate_there_is_no_search(tmp_path: Path) -> None:
     ("ratio", "bad", "side"),
     [(1.08, 1.2, False), (1.09, 1.2, False), (1.10, 1.2, True), (1.40, 2.0, False), (1.45, 2.0, True)],
 )
-def test_an_ambiguous_step_goes_to_the_nearer_end(ratio: float, bad: float, side: bool) -> None:
+def test_an_unsure_step_goes_to_the_nearer_end(ratio: float, bad: float, side: bool) -> None:
     """The middle is the square root: 1.095 and 1.414."""
     step = a_step("diffusers==0.1", ratio, half=0.5)
-    assert step.word == AMBIGUOUS
+    assert step.word == UNSURE
     assert slower(step, a_step("diffusers==0.2", bad)) is side
 
 
-def test_how_an_ambiguous_step_was_decided_is_told() -> None:
+def test_how_an_unsure_step_was_decided_is_told() -> None:
     lines: list[str] = []
     found = found_by(Machine([1.0, 1.049, 1.051, 1.12]), say=lines.append)
-    assert any(line.startswith("  diffusers==0.3 is AMBIGUOUS: +5.1 %; taken for good") for line in lines)
+    assert any(line.startswith("  diffusers==0.3 is UNSURE: +5.1 %; taken for good") for line in lines)
     assert (found.last_good, found.culprit) == ("diffusers==0.3", "diffusers==0.4")
-    assert "diffusers==0.3 is AMBIGUOUS and was taken for good: its ratio is nearer to 1." in bisection.text(
+    assert "diffusers==0.3 is UNSURE and was taken for good: its ratio is nearer to 1." in bisection.text(
         found, GOOD, STAGE
     )
 
@@ -229,7 +229,7 @@ def test_everything_of_a_step_comes_back(tmp_path: Path) -> None:
 
 
 def test_an_interval_without_an_end_is_kept_as_none(tmp_path: Path) -> None:
-    wide = Step("diffusers==0.1", MEASURED, AMBIGUOUS, 1.2, 0.0, math.inf, "one pair")
+    wide = Step("diffusers==0.1", MEASURED, UNSURE, 1.2, 0.0, math.inf, "one pair")
     searched = [search(["diffusers==0.1"], lambda spec: wide, tmp_path / "bisect.json", print) for _ in range(2)]
     assert searched[0].steps == searched[1].steps == (replace(wide, high=None),)
 
@@ -458,7 +458,7 @@ def test_the_good_end_is_the_last_good_one_where_the_first_candidate_is_bad() ->
     assert f"the first bad release is diffusers==0.1, and the last good one {GOOD}: +20.0 %" in lines
 
 
-@pytest.mark.parametrize(("ratio", "word", "commands"), [(1.0, SAME, 0), (0.8, FAST, 1), (1.05, AMBIGUOUS, 1)])
+@pytest.mark.parametrize(("ratio", "word", "commands"), [(1.0, SAME, 0), (0.8, FAST, 1), (1.05, UNSURE, 1)])
 def test_the_answer_where_nothing_flips(ratio: float, word: str, commands: int) -> None:
     lines = bisection.text(found_by(Machine([1.2, ratio])), GOOD, STAGE)
     assert any(line.startswith(f"nothing to find: diffusers==0.2 is {word}: ") for line in lines)

@@ -112,121 +112,121 @@ def test_a_clean_run_is_the_same_in_everything() -> None:
     assert not any(fails(verdict, strict=True) or typed(verdict) for verdict in found.values())
 
 
-# -- one change, one table line: what it is, the verdicts, a part of the first one's sentence, its command ------------
+# -- one change, one table line: what it is, the verdicts, the code of the first one's reason, its command ------------
 
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
     "slower by 50 %": (
         {"rounds": timed(1.5)},
         {"latency": "SLOW", "ladder": "SLOW"},
-        "is beyond the band of ±15 % (the accepted seconds are of another hour, and pairs would tell more)",
+        "beyond-band",
         LOOK + "sdpa --fastdiff-trials 4",
     ),
-    "faster": ({"rounds": timed(0.6)}, {"latency": "FAST", "ladder": "FAST"}, "accept it, or explain it", ACCEPT),
+    "faster": ({"rounds": timed(0.6)}, {"latency": "FAST", "ladder": "FAST"}, "beyond-band", ACCEPT),
     "at the edge of the band": (
         {"rounds": timed(1.15)},
-        {"latency": "AMBIGUOUS", "ladder": "AMBIGUOUS"},
-        "is inconclusive: the interval crosses the limit of ±15 %; the accepted seconds are of another hour, and pairs",
+        {"latency": "UNSURE", "ladder": "UNSURE"},
+        "crosses-band",
         LOOK + "sdpa --fastdiff-trials 4",
     ),
     "four of seven rounds disturbed": (
         {"rounds": timed(1.5, void=4)},
         {"latency": "VOID", "ladder": "VOID"},
-        "4 of 7 rounds of m-sdpa were disturbed, mostly: steal 30 %",
+        "rounds-disturbed",
         LOOK + "sdpa --fastdiff-trials 4",
     ),
     "three of seven rounds disturbed": ({"rounds": timed(1.0, void=3)}, {}, "", ""),
     "two rounds": (
         {"rounds": timed(1.0)[:2]},
         {"latency": "VOID", "ladder": "VOID"},
-        "m-sdpa was timed 2 times; at least 3 rounds are needed",
+        "too-few-rounds",
         LOOK,
     ),
     "first call": (
         {"first_call_s": 12.0},
         {"first_call": "SLOW"},
-        "is beyond the band of a factor of 2.5 (2 s -> 12 s, compile cache cold; the accepted seconds are of another",
+        "beyond-band",
         "pytest perf_tests --benchmark-compare --fastdiff-model m",
     ),
     "memory": (
         {"memory": Memory(24_000_000, "decode")},
         {"memory": "MORE"},
-        "needs 20.0 % more memory (20.00 MB -> 24.00 MB, peak in decode, before in denoising); the band is ±1 %",
+        "memory-changed",
         LOOK,
     ),
-    "less memory": ({"memory": Memory(19_000_000, "denoising")}, {"memory": "LESS"}, "needs 5.0 % less", ACCEPT),
+    "less memory": ({"memory": Memory(19_000_000, "denoising")}, {"memory": "LESS"}, "memory-changed", ACCEPT),
     "a little memory": ({"memory": Memory(20_100_000, "denoising")}, {}, "", ""),
     "memory measured otherwise": (
         {"memory": Memory(20_000_000, "denoising", measure="cuda allocator")},
         {"memory": "NEW"},
-        "the accepted run has no memory measured as cuda allocator",
+        "no-accepted-memory",
         ACCEPT,
     ),
     "facts": (
         {"fingerprint": {**FACTS, "flops": 1001, "kernels": ["math x 32", "gemm x 4"]}},
         {"fingerprint": "CHANGED"},
-        "flops: 1000 -> 1001, kernels: flash x 32 -> math x 32, with the same versions of the libraries",
+        "facts-changed",
         ACCEPT,
     ),
     "a fact more, a fact less": (
         {"fingerprint": {"graphs": 0, "breaks": 0, "recompiles": 0, "kernels": ("flash x 32", "gemm x 4")}},
         {"fingerprint": "CHANGED"},
-        "flops: 1000 -> nothing, graphs: nothing -> 0, with",
+        "facts-changed",
         ACCEPT,
     ),
     "many facts": (
         {"fingerprint": FACTS | {f"fact{n}": 1 for n in range(7)}},
         {"fingerprint": "CHANGED"},
-        "fact4: nothing -> 1 and 2 more, with",
+        "facts-changed",
         ACCEPT,
     ),
     "graph break": (
         {"fingerprint": FACTS | {"breaks": 2, "break_reasons": ["print", "item"]}},
         {"fingerprint": "CHANGED"},
-        "m-sdpa is broken: the graph broke 2 times (print; item)",
+        "stage-broken",
         LOOK,
     ),
     "recompile": (
         {"fingerprint": FACTS | {"recompiles": 1}},
         {"fingerprint": "CHANGED"},
-        "m-sdpa is broken: 1 graphs were compiled after the first call",
+        "stage-broken",
         LOOK,
     ),
     "unapplied": (
         {"unapplied": ("quantize: no layer.",), "fingerprint": {}},
         {"fingerprint": "CHANGED"},
-        "m-sdpa is broken: quantize: no layer.",
+        "stage-broken",
         LOOK,
     ),
     "another request": (
         {"request": {"steps": 4, "size": 256}, "rounds": timed(9.0)},
         {"fingerprint": "NEW", "latency": "NEW", "first_call": "NEW", "memory": "NEW"},
-        "the request is not the accepted one (steps: 8 -> 4)",
+        "other-work",
         ACCEPT,
     ),
     "another recipe": (
         {"recipe": {"dtype": "bfloat16", "compile": {"flags": ["a"]}}},
         {"fingerprint": "NEW", "latency": "NEW", "first_call": "NEW", "memory": "NEW"},
-        "the recipe is not the accepted one (compile.flags: b -> nothing)",
+        "other-work",
         ACCEPT,
     ),
     "failed": (
         {"state": "failed", "reason": "out of memory", "rounds": ()},
         {"stage": "MISSING"},
-        "m-sdpa is failed: out of memory",
+        "stage-is",
         "pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage sdpa",
     ),
-    "not timed": ({"rounds": ()}, {"stage": "MISSING"}, "m-sdpa was not timed", "pytest perf_tests"),
+    "not timed": ({"rounds": ()}, {"stage": "MISSING"}, "not-timed", "pytest perf_tests"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_change_of_one_stage(fault: str) -> None:
-    changes, expected, sentence, command = FAULTS[fault]
+    changes, expected, code, command = FAULTS[fault]
     found = judge(tonight(**changes))
     assert words(found) == {f"sdpa {metric}": word for metric, word in expected.items()}
     for metric in [*expected][:1]:
-        assert sentence in said(found[f"sdpa {metric}"])
-        if sentence:
+        assert found[f"sdpa {metric}"].reason.code == code
+        if code:
             assert typed(found[f"sdpa {metric}"]).startswith(command)
 
 
@@ -278,7 +278,7 @@ def test_more_stages_need_a_clearer_case() -> None:
     run = tonight(rounds=timed(1.24))
     assert judge(run)["sdpa latency"].word == "SLOW"
     crowd = replace(run, expected=tuple(f"m-{n}" for n in range(300)))
-    assert judge(crowd)["sdpa latency"].word == "AMBIGUOUS"
+    assert judge(crowd)["sdpa latency"].word == "UNSURE"
     assert comparisons_of(6) == 18
 
 
@@ -322,7 +322,7 @@ def test_without_the_stage_before_there_is_no_ladder() -> None:
 def test_parts_of_different_runs_have_no_accepted_gain() -> None:
     parts = (BF16, replace(SDPA, origin="later.json"))
     verdict = judge(RUN, replace(ACCEPTED, run=replace(RUN, stages=parts)))["sdpa ladder"]
-    assert (verdict.word, said(verdict)) == ("NEW", "the accepted bf16 and sdpa come from different runs")
+    assert (verdict.word, said(verdict)) == ("NEW", "bf16 and sdpa come from different runs in the baseline")
 
 
 ELSEWHERE = replace(ACCEPTED, run=replace(RUN, device=OTHER))
@@ -335,7 +335,7 @@ def test_without_a_baseline_everything_is_new_and_nothing_fails() -> None:
     found = judge(RUN, None)
     assert set(words(found).values()) == {"NEW"}
     assert len(found) == 8
-    assert said(found["sdpa latency"]) == "no run of a box was accepted yet"
+    assert found["sdpa latency"].reason == because("no-accepted-run", device="a box")
     assert not any(fails(verdict, strict=False) for verdict in found.values())
     assert all(fails(verdict, strict=True) for verdict in found.values())
 
@@ -346,46 +346,39 @@ def test_a_broken_stage_needs_no_baseline_to_fail() -> None:
     assert fails(verdict, strict=False)
 
 
-@pytest.mark.parametrize(
-    ("what", "told"),
-    [
-        ("machine", "of another machine of this model"),
-        ("processor", "of another machine of this model"),
-        ("instructions", "of a machine of this model with other instructions"),
-        ("boot", "from before this virtual machine's last start, perhaps on another host"),
-        ("allocator", "of a process with another allocator setting"),
-    ],
-)
-def test_a_machine_that_differs_is_named_and_changes_no_number(what: str, told: str) -> None:
-    slow = replace(tonight(rounds=timed(1.4)), environment=ENVIRONMENT | {what: "26/2/1"})
-    there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {what: "25/17/1"}))
-    same = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {what: "26/2/1"}))
+@pytest.mark.parametrize("fact", ["machine", "processor", "instructions", "boot", "allocator"])
+def test_a_machine_that_differs_is_named_and_changes_no_number(fact: str) -> None:
+    differs = because("machine-differs", fact=fact)
+    slow = replace(tonight(rounds=timed(1.4)), environment=ENVIRONMENT | {fact: "26/2/1"})
+    there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {fact: "25/17/1"}))
+    same = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {fact: "26/2/1"}))
     here, elsewhere = judge(slow, same)["sdpa latency"], judge(slow, there)["sdpa latency"]
     assert (here.word, here.estimate) == (elsewhere.word, elsewhere.estimate)
-    assert told not in said(here)
-    assert f"the accepted run is {told}" in said(elsewhere)
-    assert told not in said(judge(replace(slow, stages=RUN.stages), there)["sdpa latency"]), "SAME needs no excuse"
+    assert differs not in here.notes
+    assert differs in elsewhere.notes
+    calm = judge(replace(slow, stages=RUN.stages), there)["sdpa latency"]
+    assert differs not in calm.notes, "SAME needs no excuse"
 
 
 def test_a_part_is_compared_with_the_machine_of_its_own_acceptance() -> None:
     here = replace(tonight(rounds=timed(1.4)), environment=ENVIRONMENT | {"boot": "tuesday"})
     parts = (BF16, replace(SDPA, origin="b.json", where={"boot": "tuesday"}))
     there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {"boot": "monday"}, stages=parts))
-    assert "last start" not in said(judge(here, there)["sdpa latency"])
+    assert "last reboot" not in said(judge(here, there)["sdpa latency"])
     whole = replace(there, run=replace(there.run, stages=RUN.stages))
-    assert "last start" in said(judge(here, whole)["sdpa latency"])
+    assert "last reboot" in said(judge(here, whole)["sdpa latency"])
 
 
 def test_another_device_is_never_compared() -> None:
     found = judge(tonight(rounds=timed(9.0)), replace(ACCEPTED, run=replace(RUN, device=OTHER)))
     assert set(words(found).values()) == {"NEW"}
-    assert said(found["sdpa latency"]) == "the accepted run is of another box, this one of a box"
+    assert found["sdpa latency"].reason.code == "accepted-elsewhere"
 
 
 def test_what_was_asked_for_and_is_not_there_is_missing() -> None:
     found = judge(replace(RUN, expected=("m-bf16", "m-sdpa", "m-int8")))
     assert words(found) == {"int8 stage": "MISSING"}
-    assert said(found["int8 stage"]) == "m-int8 was asked for and not measured"
+    assert found["int8 stage"].reason.code == "not-measured"
     assert typed(found["int8 stage"]) == "pytest perf_tests --benchmark-compare -k m-int8"
     narrowed = replace(RUN, expected=("m-bf16",), stages=(BF16,))
     assert words(judge(narrowed)) == {}, "what was not asked for is not missing"
@@ -496,7 +489,7 @@ def test_what_a_second_look_confirmed_is_for_a_person_to_decide() -> None:
 def test_disturbed_processes_of_a_second_look_do_not_count() -> None:
     further = (timed(1.5), timed(9.0, void=4), timed(1.5), timed(9.0, void=7))
     reason = said(judge(tonight(rounds=timed(1.5), further_rounds=further))["sdpa latency"])
-    assert "mean of 3 fresh processes: +50.0 %, +50.0 %, +50.0 %; 2 more were disturbed" in reason
+    assert "mean of 3 fresh processes: +50.0 %, +50.0 %, +50.0 %; 2 more processes were disturbed" in reason
 
 
 def test_only_what_may_have_a_second_look_pays_for_it() -> None:
@@ -517,11 +510,11 @@ def test_a_doubt_that_stays_wants_pairs_or_more_processes() -> None:
     ):
         run = replace(tonight(rounds=doubtful, further_rounds=looks), environment=environment)
         found = judge(run)["sdpa latency"]
-        assert found.word == "AMBIGUOUS"
+        assert found.word == "UNSURE"
         assert typed(found).endswith(command)
 
 
-FAILING = {"SAME": "", "FAST": "strict", "LESS": "strict", "AMBIGUOUS": "strict", "VOID": "strict"}
+FAILING = {"SAME": "", "FAST": "strict", "LESS": "strict", "UNSURE": "strict", "VOID": "strict"}
 FAILING |= {"MISSING": "strict", "NEW": "strict", "SLOW": "always", "MORE": "always", "CHANGED": "always"}
 
 
@@ -563,7 +556,7 @@ def test_a_gpus_verdict_tells_host_from_device() -> None:
 
     accepted = replace(ACCEPTED, run=tonight(rounds=on_gpu(1.0)), noise=None)
     verdict = judge(tonight(rounds=on_gpu(1.9)), accepted)["sdpa latency"]
-    assert "the GPU's work 0.8 s -> 0.8 s, the host gap 0.2 s -> 1.1 s" in causes(verdict)
+    assert "GPU work 0.8 s -> 0.8 s, host gap 0.2 s -> 1.1 s" in causes(verdict)
 
 
 def test_a_judgement_is_ready_for_json() -> None:

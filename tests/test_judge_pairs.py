@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastdiff.compare import pairs as judge
 from fastdiff.compare.policy import default
-from fastdiff.compare.verdicts import AMBIGUOUS, FAST, SAME, SLOW, decide
+from fastdiff.compare.verdicts import FAST, SAME, SLOW, UNSURE, decide
 from fastdiff.record.pairs import Pair
 from fastdiff.record.run import Round, StageRecord
 
@@ -94,11 +94,11 @@ def experiment(chance: np.random.Generator, effect: float, sd: float, most: int,
     """The word at which a whole sequential experiment ends."""
     looks = judge.plan(most)
     ratios = chance.normal(math.log1p(effect), sd, most).tolist()
-    word = AMBIGUOUS
+    word = UNSURE
     for look in looks:
         found = judge.estimate(ratios[:look], looks, confidence=POLICY.paired_confidence, comparisons=comparisons)
         word = decide(found, POLICY.paired).word
-        if word != AMBIGUOUS:
+        if word != UNSURE:
             break
     return word
 
@@ -106,7 +106,7 @@ def experiment(chance: np.random.Generator, effect: float, sd: float, most: int,
 def words(effect: float, sd: float, most: int = 12, comparisons: int = 1, count: int = 1500) -> dict[str, float]:
     chance = np.random.default_rng(5)
     said = [experiment(chance, effect, sd, most, comparisons) for _ in range(count)]
-    return {word: said.count(word) / count for word in (SAME, SLOW, FAST, AMBIGUOUS)}
+    return {word: said.count(word) / count for word in (SAME, SLOW, FAST, UNSURE)}
 
 
 @pytest.mark.parametrize("sd", [0.002, 0.005, 0.01, 0.03])
@@ -142,13 +142,13 @@ def test_the_promised_smallest_slowdown_is_found() -> None:
 def test_the_pairs_that_are_asked_for_would_settle_it(ratios: list[float]) -> None:
     """With pairs of the same mean and scatter, so many end in a verdict at the last look, and one fewer does not."""
     rule = {"confidence": 0.99, "comparisons": 1}
-    assert decide(judge.estimate(ratios, (3,), **rule), 0.01).word == AMBIGUOUS
+    assert decide(judge.estimate(ratios, (3,), **rule), 0.01).word == UNSURE
     needed = judge.pairs_needed(ratios, 0.01, **rule)
     assert needed is not None
     for pairs, settled in ((needed - 1, False), (needed, True)):
         if pairs > len(ratios):
             others = like(ratios, pairs)
-            assert (decide(judge.estimate(others, judge.plan(pairs), **rule), 0.01).word != AMBIGUOUS) is settled
+            assert (decide(judge.estimate(others, judge.plan(pairs), **rule), 0.01).word != UNSURE) is settled
 
 
 def like(ratios: list[float], count: int) -> list[float]:

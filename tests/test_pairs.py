@@ -21,7 +21,7 @@ from here import HERE
 from fastdiff.compare import pairs as judge_pairs
 from fastdiff.compare.pairs import first_calls
 from fastdiff.compare.policy import default
-from fastdiff.compare.verdicts import AMBIGUOUS, CHANGED, MORE, SAME, SLOW, VOID, Verdict
+from fastdiff.compare.verdicts import CHANGED, MORE, SAME, SLOW, UNSURE, VOID, Verdict
 from fastdiff.experiments import pairs
 from fastdiff.experiments.ab import MOST_FAILURES, Answer, Question, ask
 from fastdiff.experiments.environments import Environment
@@ -217,11 +217,11 @@ def test_what_else_differs_is_said(world: World) -> None:
     assert (answer.path.with_suffix("") / "pictures.png").stat().st_size > 1000
 
 
-def test_an_ambiguous_answer_says_how_many_more_pairs_would_settle_it(world: World) -> None:
+def test_an_unsure_answer_says_how_many_more_pairs_would_settle_it(world: World) -> None:
     answer = world.ask({"seconds": 1.0}, {"each": [1.02, 1.016, 1.024]}, most_pairs=3)
-    assert words(answer)["latency"] == AMBIGUOUS
+    assert words(answer)["latency"] == UNSURE
     verdict = answer.latency.verdict
-    told = re.search(r"an experiment of about (\d+) pairs of processes would settle it", said(verdict))
+    told = re.search(r"about (\d+) pairs of processes would settle it", said(verdict))
     assert told, said(verdict)
     assert typed(verdict) == f"fastdiff ab --old torch==1 --new . --stage sdpa --max-pairs {told[1]}"
 
@@ -229,7 +229,7 @@ def test_an_ambiguous_answer_says_how_many_more_pairs_would_settle_it(world: Wor
 def test_a_change_at_the_edge_of_the_band_is_nothing_that_pairs_settle(world: World) -> None:
     answer = world.ask({"seconds": 1.0}, {"each": [1.01, 1.006, 1.014]}, most_pairs=3)
     verdict = answer.latency.verdict
-    assert (verdict.word, verdict.next) == (AMBIGUOUS, None)
+    assert (verdict.word, verdict.next) == (UNSURE, None)
     assert "more than 100 pairs of processes would be needed to settle it" in said(verdict)
 
 
@@ -320,7 +320,7 @@ def test_a_stage_that_stops_being_applied_is_broken_and_not_timed(world: World) 
     broken = replace(whole, unapplied="new: it was compiled again", looks=(3, 6))
     found = {one.metric: one.verdict for one in judge_pairs.judge(broken, default("cpu"), 2)}
     assert (found["latency"].word, found["fingerprint"].word) == (VOID, CHANGED)
-    assert said(found["latency"]) == "3 pairs were measured, and then new: it was compiled again"
+    assert said(found["latency"]) == "3 pairs were measured, then new: it was compiled again"
     assert found["latency"].next is None, "the same command would end in the same way"
 
 
@@ -461,7 +461,7 @@ def test_a_stop_between_two_looks_is_no_look(world: World) -> None:
     assert answer.latency.verdict.word == SLOW
     between = replace(answer.experiment, pairs=answer.experiment.pairs[:9], complete=False)
     assert judge_pairs.latency(between, default("cpu"), 1).word == VOID
-    assert "the first look is planned after 10" in said(judge_pairs.latency(between, default("cpu"), 1))
+    assert "the first planned look is after 10" in said(judge_pairs.latency(between, default("cpu"), 1))
 
 
 def test_an_old_picture_that_is_broken_is_said_and_nothing_is_lost(world: World) -> None:
@@ -565,7 +565,7 @@ def test_the_real_worker_builds_draws_and_ends(tmp_path: Path, lines: list[str])
     assert words(answer)["latency"] == SLOW, (lines, said(answer.latency.verdict))
     assert words(answer)["picture"] == SAME
     details = "\n".join(causes(answer.latency.verdict))
-    assert "put in on purpose: slow:400%" in details
+    assert "injected on purpose: slow:400%" in details
     assert "recipe: attention: sdpa -> eager" in details or "attention" in details
     assert answer.experiment.pairs[0].new.fingerprint
     assert answer.experiment.new.packages["torch"]

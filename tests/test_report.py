@@ -305,24 +305,24 @@ def test_what_mends_several_stages_is_typed_once() -> None:
     shell = Shell(run_file="runs/x.json")
     found = [
         judgement("fp32", "SAME", None),
-        judgement("bf16", "AMBIGUOUS", Measure("m", ("bf16",), trials=8), "so"),
+        judgement("bf16", "UNSURE", Measure("m", ("bf16",), trials=8), "so"),
         judgement("sdpa", "NEW", Accept()),
         judgement("compile", "SLOW", Measure("m", ("sdpa", "compile"))),
         judgement("int8", "NEW", Accept()),
         judgement("fused", "SLOW", Measure("m", ("bf16", "fused"), trials=4)),
         judgement("odd", "VOID", None),
     ]
-    many = [judgement(f"s{n}", "AMBIGUOUS", Measure("m", (f"s{n}",)), f"{n} %") for n in range(4)]
+    many = [judgement(f"s{n}", "UNSURE", Measure("m", (f"s{n}",)), f"{n} %") for n in range(4)]
     again = "next: pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage"
     assert verdicts.text(many, shell)[-3:] == [
         "",
-        "AMBIGUOUS  4 times, as the table shows; each with its reason in runs/x.json",
+        "UNSURE  4 times, as the table shows; each with its reason in runs/x.json",
         f"{again} s0,s1,s2,s3",
     ]
     lines = verdicts.text(found, shell)
     assert lines[lines.index("", 3) :] == [
         "",
-        "AMBIGUOUS  m-bf16 latency: so",
+        "UNSURE  m-bf16 latency: so",
         "SLOW  m-compile latency: why",
         "SLOW  m-fused latency: why",
         f"{again} bf16,sdpa,compile,fused --fastdiff-trials 8",

@@ -25,7 +25,7 @@ from scipy.stats import mannwhitneyu
 
 from fastdiff.compare import pairs as judge
 from fastdiff.compare.policy import Policy, default
-from fastdiff.compare.verdicts import AMBIGUOUS, FAST, SAME, SLOW, decide
+from fastdiff.compare.verdicts import FAST, SAME, SLOW, UNSURE, decide
 from fastdiff.experiments.ab import CALLS, MOST_FAILURES, MOST_PAIRS, Question
 from fastdiff.experiments.environments import Environment, source_path
 from fastdiff.experiments.pairs import NEW, OLD, take_turns
@@ -137,11 +137,11 @@ def _kept(keep: Path | None, question: Question) -> list[Measured]:
 
 def word(ratios: list[float], looks: tuple[int, ...], comparisons: int, policy: Policy) -> str:
     """At which an experiment of these pairs, in this order, ends."""
-    said = AMBIGUOUS
+    said = UNSURE
     for look in looks:
         found = judge.estimate(ratios[:look], looks, confidence=policy.paired_confidence, comparisons=comparisons)
         said = decide(found, policy.paired).word
-        if said != AMBIGUOUS:
+        if said != UNSURE:
             break
     return said
 

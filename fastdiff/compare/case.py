@@ -23,15 +23,6 @@ if TYPE_CHECKING:
     from fastdiff.compare.reasons import Reason
     from fastdiff.record.run import Baseline, Device, Noise, StageRecord
 
-DIFFERING = {
-    "machine": "of another machine of this model",
-    "processor": "of another machine of this model",
-    "instructions": "of a machine of this model with other instructions",
-    "boot": "from before this virtual machine's last start, perhaps on another host",
-    "allocator": "of a process with another allocator setting",
-}
-"""How an accepted run differs in words, by the fact that tells."""
-
 
 @dataclass(frozen=True)
 class Case:
@@ -70,7 +61,7 @@ class Case:
         for what in MACHINE:
             here, there = self.environment.get(what), accepted.get(what)
             if here and there and here != there:
-                return because("machine-differs", how=DIFFERING[what])
+                return because("machine-differs", fact=what)
         return None
 
     def estimate(self, candidates: Sequence[float], accepted: Sequence[float], sd: float, chances: int = 1) -> Estimate:

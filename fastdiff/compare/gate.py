@@ -13,13 +13,13 @@ from fastdiff.compare.metrics import METRICS
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import MOST_TRIALS, Accept, Against, Measure, Select, Step, as_dict
 from fastdiff.compare.verdicts import (
-    AMBIGUOUS,
     FAST,
     LESS,
     MISSING,
     NEW,
     SAME,
     SLOW,
+    UNSURE,
     Verdict,
 )
 from fastdiff.record.run import EMULATED_HERE, MEASURED, SKIPPED
@@ -166,7 +166,7 @@ def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
 def _after_latency(case: Case, verdict: Verdict) -> Step:
     """Pairs tell other libraries from another hour of the machine, where there is a suspicion at all."""
     record, looked = case.record, len(case.record.further_rounds)
-    suspicion = verdict.word == SLOW or (verdict.word == AMBIGUOUS and looked)
+    suspicion = verdict.word == SLOW or (verdict.word == UNSURE and looked)
     # A stage that was accepted alone has other libraries than the rest, and does not say which.
     in_part = case.base is not None and case.base.origin
     if suspicion and not in_part and (requirements := former(case.base_environment, case.environment)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fastdiff.compare.verdicts import AMBIGUOUS, SLOW
+from fastdiff.compare.verdicts import SLOW, UNSURE
 
 if TYPE_CHECKING:
     from fastdiff.compare.verdicts import Verdict
@@ -19,7 +19,7 @@ class Looks:
     trials: int = 0
     """Fresh processes of the second look; all of them count, and so does the first look."""
     at_doubts: bool = False
-    """Whether every AMBIGUOUS latency gets it, and not only what seems slow. A doubt around the accepted value fails
+    """Whether every UNSURE latency gets it, and not only what seems slow. A doubt around the accepted value fails
     nobody who is not strict, and is not worth everyone's minutes."""
 
     @property
@@ -35,7 +35,7 @@ class Looks:
         """After a first look with this verdict."""
         if not self.trials:
             return False
-        return verdict.word == SLOW or seems_slow(verdict, band) or (self.at_doubts and verdict.word == AMBIGUOUS)
+        return verdict.word == SLOW or seems_slow(verdict, band) or (self.at_doubts and verdict.word == UNSURE)
 
 
 NO_SECOND_LOOK = Looks()
@@ -44,4 +44,4 @@ NO_SECOND_LOOK = Looks()
 def seems_slow(verdict: Verdict, band: float) -> bool:
     """Surely, or with the middle of its interval beyond the band."""
     found = verdict.estimate
-    return verdict.word in (SLOW, AMBIGUOUS) and found is not None and found.ratio > 1 + band
+    return verdict.word in (SLOW, UNSURE) and found is not None and found.ratio > 1 + band

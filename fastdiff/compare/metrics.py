@@ -14,7 +14,7 @@ from fastdiff.compare.facts import STRUCTURAL, breakages, changed_versions, diff
 from fastdiff.compare.noise import gains_of
 from fastdiff.compare.reasons import Reason, because
 from fastdiff.compare.steps import Accept
-from fastdiff.compare.verdicts import AMBIGUOUS, CHANGED, LESS, MORE, NEW, SAME, SLOW, Verdict, decide
+from fastdiff.compare.verdicts import CHANGED, LESS, MORE, NEW, SAME, SLOW, UNSURE, Verdict, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ def _decided(case: Case, found: Estimate, band: float, notes: list[Reason]) -> V
     verdict = decide(found, band, settling=PAIRS_TELL_MORE)
     if verdict.word != SAME:
         notes = [*notes, case.differs] if case.differs else notes
-        notes = [*notes, PAIRS_TELL_MORE] if verdict.word != AMBIGUOUS else notes
+        notes = [*notes, PAIRS_TELL_MORE] if verdict.word != UNSURE else notes
     return replace(verdict, notes=tuple(notes))
 
 

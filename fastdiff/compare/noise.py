@@ -38,7 +38,7 @@ DECLARED = {
 
 
 def declared(kind: str) -> Noise:
-    """The budget where nothing was measured: wide on purpose, so that it rather says AMBIGUOUS than SLOW."""
+    """The budget where nothing was measured: wide on purpose, so that it rather says UNSURE than SLOW."""
     if kind not in DECLARED:
         raise ValueError(unknown("kind of device", kind, DECLARED))
     return DECLARED[kind]

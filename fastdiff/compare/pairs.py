@@ -23,7 +23,7 @@ from fastdiff.compare.facts import STRUCTURAL, breakages, differences
 from fastdiff.compare.gate import Judgement
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Bisect, MorePairs
-from fastdiff.compare.verdicts import AMBIGUOUS, CHANGED, SAME, SLOW, VOID, Verdict, decide
+from fastdiff.compare.verdicts import CHANGED, SAME, SLOW, UNSURE, VOID, Verdict, decide
 from fastdiff.record.pairs import CALLS_OF_BLOCK
 from fastdiff.record.run import Acceptance, Baseline, Run
 
@@ -238,7 +238,7 @@ def _decided(ratios: Sequence[float], experiment: Experiment, policy: Policy, co
     needed = pairs_needed(ratios, band, confidence=confidence, comparisons=comparisons)
     settling = because("more-pairs", pairs=needed) if needed else because("too-many-pairs", pairs=MOST_PAIRS)
     verdict = decide(found, band, acceptable=False, settling=settling)
-    if verdict.word != AMBIGUOUS:
+    if verdict.word != UNSURE:
         return verdict
     if not experiment.complete:
         return replace(verdict, next=_ask(experiment, experiment.looks[-1]))  # goes on with the pairs that are there
@@ -269,7 +269,7 @@ def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verd
         return None
     ratios = [math.log(new / old) for old, new in calls]
     verdict = _decided(ratios, experiment, policy, comparisons, policy.paired_first_call)
-    if verdict.word == AMBIGUOUS and looked < experiment.looks[-1]:
+    if verdict.word == UNSURE and looked < experiment.looks[-1]:
         return None  # the latency ended the experiment; what was seen of first calls is told beside the verdicts
     old, new = (median(side) for side in zip(*calls, strict=True))
     return replace(verdict, notes=(because("first-calls", before=old, after=new, cache=state),))

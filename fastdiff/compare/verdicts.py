@@ -3,7 +3,7 @@
 SAME       the whole interval lies inside the band: positive evidence, not the lack of an alarm
 SLOW, FAST the interval lies beyond the band, even with the confidence of the whole suite
 MORE, LESS the same of memory
-AMBIGUOUS  inconclusive: the interval crosses a limit of the band
+UNSURE  inconclusive: the interval crosses a limit of the band
 VOID       the machine disturbed the measurement
 MISSING    asked for and not measured
 NEW        measured, and nothing accepted is comparable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fastdiff.compare.steps import Step
 
 SAME, SLOW, FAST, MORE, LESS = "SAME", "SLOW", "FAST", "MORE", "LESS"
-AMBIGUOUS, VOID, MISSING, NEW, CHANGED = "AMBIGUOUS", "VOID", "MISSING", "NEW", "CHANGED"
+UNSURE, VOID, MISSING, NEW, CHANGED = "UNSURE", "VOID", "MISSING", "NEW", "CHANGED"
 
 FAILING = frozenset({SLOW, MORE, CHANGED})
 
@@ -63,7 +63,7 @@ def decide(
 ) -> Verdict:
     """The band is [1 / (1 + band), 1 + band], so that swapping baseline and candidate swaps SLOW and FAST.
 
-    `settling` says what would end an AMBIGUOUS; `acceptable`, whether a win can be accepted here.
+    `settling` says what would end an UNSURE; `acceptable`, whether a win can be accepted here.
     """
     lower, upper = 1 / (1 + band), 1 + band
     more, less = words
@@ -75,4 +75,4 @@ def decide(
     if lower <= estimate.low and estimate.high <= upper:
         return Verdict(SAME, because("inside-band", band=band), estimate)
     alone = estimate.low > upper or estimate.high < lower
-    return Verdict(AMBIGUOUS, because("crosses-band", band=band, beyond_alone=alone, settling=settling), estimate)
+    return Verdict(UNSURE, because("crosses-band", band=band, beyond_alone=alone, settling=settling), estimate)

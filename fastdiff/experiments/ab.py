@@ -16,7 +16,7 @@ from fastdiff import __version__
 from fastdiff.compare import pairs as judge
 from fastdiff.compare.facts import differences, listed
 from fastdiff.compare.pairs import Answer
-from fastdiff.compare.verdicts import AMBIGUOUS, VOID
+from fastdiff.compare.verdicts import UNSURE, VOID
 from fastdiff.experiments.pairs import NEW, OLD, Taking, Work
 from fastdiff.host.environment import device_name, device_slug
 from fastdiff.record import pairs as record
@@ -105,7 +105,7 @@ def _ask(
         say(f"{experiment.stage}: goes on with {path.name}, which has {_pairs(len(experiment.pairs))}")
         # Asked with another band, it may be decided already.
         word = judge.latency(experiment, policy, errors).word
-        experiment = replace(experiment, complete=word not in (AMBIGUOUS, VOID))
+        experiment = replace(experiment, complete=word not in (UNSURE, VOID))
     folder = path.with_suffix("")
     taking = Taking(question.old, question.new, question.calls, source, folder, progress, random.Random())
 
@@ -256,7 +256,7 @@ def _is_over(experiment: Experiment, policy: Policy, comparisons: int) -> bool:
     count = len(experiment.pairs)
     if count >= experiment.looks[-1]:
         return True
-    return count in experiment.looks and judge.latency(experiment, policy, comparisons).word != AMBIGUOUS
+    return count in experiment.looks and judge.latency(experiment, policy, comparisons).word != UNSURE
 
 
 def _seen(experiment: Experiment, pair: record.Pair) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import InvalidVersion, Version
 
-from fastdiff.compare.verdicts import AMBIGUOUS, MISSING, NEW, SLOW, VOID
+from fastdiff.compare.verdicts import MISSING, NEW, SLOW, UNSURE, VOID
 from fastdiff.record.bisection import MEASURED, UNUSABLE, Found, Search, Step
 from fastdiff.record.errors import UserError
 from fastdiff.record.reading import convert, load
@@ -132,12 +132,12 @@ def _kind(version: Version) -> str:
 def slower(step: Step, bad: Step) -> bool | None:
     """Whether a measured step is on the bad end's side; None where it tells nothing.
 
-    An AMBIGUOUS step is put to the end whose ratio is nearer to its own, in logarithm. An AMBIGUOUS bad end is no bad
+    An UNSURE step is put to the end whose ratio is nearer to its own, in logarithm. An UNSURE bad end is no bad
     end: nothing else vouches for it.
     """
     if step.word in (VOID, MISSING, NEW):
         return None
-    if step.word != AMBIGUOUS or step.spec == bad.spec:
+    if step.word != UNSURE or step.spec == bad.spec:
         return step.word == SLOW
     if not step.ratio or not bad.ratio:
         return None
@@ -228,7 +228,7 @@ def _result(step: Step, bad: bool | None, *, is_end: bool) -> str:
     line = _plain(step)
     if step.state == MEASURED and bad is None:
         line += "; this tells nothing about it"
-    elif step.word == AMBIGUOUS and not is_end:
+    elif step.word == UNSURE and not is_end:
         line += f"; taken for {'bad' if bad else 'good'} by its ratio"
     return line + (f" ({step.seconds:.0f} s)" if step.seconds else "")
 

@@ -159,7 +159,7 @@ OPTIONS = (
         "trials",
         "N",
         "Fresh processes in which --benchmark-compare times a stage again that seems slow, all of it counting "
-        "(default: 4; 0 takes no second look). Where N is given, and with --fastdiff-strict, every AMBIGUOUS one too.",
+        "(default: 4; 0 takes no second look). Where N is given, and with --fastdiff-strict, every UNSURE one too.",
         _count_or_none,
     ),
     Option(
@@ -183,7 +183,7 @@ OPTIONS = (
     Option(
         "strict",
         "",
-        "For CI: what is new, missing, ambiguous, void or unexpectedly fast fails too, and what was skipped unless it "
+        "For CI: what is new, missing, unsure, void or unexpectedly fast fails too, and what was skipped unless it "
         "was accepted so.",
         _yes_or_no,
     ),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from fastdiff.compare.verdicts import AMBIGUOUS, SAME
+from fastdiff.compare.verdicts import SAME, UNSURE
 from fastdiff.record.bisection import MEASURED
 from fastdiff.report import tables
 
@@ -29,9 +29,9 @@ def text(found: Found, good: str, options: str) -> list[str]:
     culprit = next(step for step in steps if step.spec == found.culprit)
     lines.append(_sentence(found, culprit, good))
     for step in steps:
-        if step.word == AMBIGUOUS and step.spec not in found.between:
+        if step.word == UNSURE and step.spec not in found.between:
             side, end = ("bad", "the bad end's") if _version(step) >= _version(culprit) else ("good", "1")
-            lines.append(f"{step.spec} is AMBIGUOUS and was taken for {side}: its ratio is nearer to {end}.")
+            lines.append(f"{step.spec} is UNSURE and was taken for {side}: its ratio is nearer to {end}.")
     if culprit.difference:
         lines += ["", f"environment, {good} -> {culprit.spec}:", *(f"  {line}" for line in culprit.difference)]
     if culprit.changes:

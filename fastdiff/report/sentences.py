@@ -60,10 +60,10 @@ def _decided(verdict: Verdict) -> str:
         return sentence(verdict.reason)
     band = _band(values["band"])
     if code == "inside-band":
-        return f"{interval(found)} is inside the band of {band}"
+        return f"{interval(found)} is within {band}"
     if code == "beyond-band":
         advice = ": accept it, or explain it" if values.get("acceptable") and verdict.word in (FAST, LESS) else ""
-        return f"{interval(found)} is beyond the band of {band}{advice}"
+        return f"{interval(found)} exceeds {band}{advice}"
     shown = interval(found)
     if values["beyond_alone"]:  # and not with the confidence of the suite
         bounds = f"{change(found.alarm_low)} .. {change(found.alarm_high)}"
@@ -88,12 +88,12 @@ def _memory_changed(of: dict[str, Any]) -> str:
     word = "more" if of["word"] == MORE else "less"
     moved = f", before in {of['moved']}" if of["moved"] else ""
     peaks = f"{_megabytes(of['before'], of['after'])}, peak in {of['where']}{moved}"
-    return f"needs {100 * of['share']:.1f} % {word} memory ({peaks}); the band is ±{100 * of['band']:g} %"
+    return f"needs {100 * of['share']:.1f} % {word} memory ({peaks}); the limit is ±{100 * of['band']:g} %"
 
 
 def _facts_changed(of: dict[str, Any]) -> str:
     versions = of["versions"]
-    cause = f"with other versions ({listed(versions)})" if versions else "with the same versions of the libraries"
+    cause = f"with other library versions ({listed(versions)})" if versions else "with the same library versions"
     return f"{listed(of['changed'])}, {cause}"
 
 
@@ -102,7 +102,7 @@ def _stage_is(of: dict[str, Any]) -> str:
 
 
 def _before_the_first_look(of: dict[str, Any]) -> str:
-    told = f"{counted(of['pairs'])} measured, and the first look is planned after {of['first']}"
+    told = f"{counted(of['pairs'])} measured; the first planned look is after {of['first']}"
     return f"{told}: {of['why']}" if of["why"] else told
 
 
@@ -119,37 +119,45 @@ def _differ(what: str) -> Callable[[dict[str, Any]], str]:
     return lambda of: f"{what}: {listed(of['changed'])}"
 
 
+MACHINES = {
+    "machine": "the baseline is from another machine of this model",
+    "processor": "the baseline is from another machine of this model",
+    "instructions": "the baseline is from a machine of this model with other instructions",
+    "boot": "the baseline was recorded before this VM's last reboot",
+    "allocator": "the baseline was measured with another allocator setting",
+}
+
 SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "pairs-tell-more": _said("the accepted seconds are of another hour, and pairs would tell more"),
-    "more-pairs": _said("an experiment of about {pairs} pairs of processes would settle it"),
+    "pairs-tell-more": _said("these times are from different sessions; a paired comparison is more precise"),
+    "more-pairs": _said("about {pairs} pairs of processes would settle it"),
     "too-many-pairs": _said("more than {pairs} pairs of processes would be needed to settle it"),
-    "machine-differs": _said("the accepted run is {how}"),
+    "machine-differs": lambda of: MACHINES[of["fact"]],
     "mean-of-processes": lambda of: (
         f"mean of {len(of['changes'])} fresh processes: {', '.join(change(1 + one) for one in of['changes'])}"
     ),
-    "processes-disturbed": _said("{count} more were disturbed"),
+    "processes-disturbed": _said("{count} more processes were disturbed"),
     "speedup": _said("speedup of {stage} over {previous}: {before:.2f}x -> {after:.2f}x"),
     "first-call": lambda of: f"{_step(of['before'], of['after'])}, compile cache {of['cache']}",
     "first-calls": _first_calls,
     "pairs": lambda of: f"{of['count']} pairs of processes, ±{percent(of['sd'])} between pairs",
     "memory": lambda of: f"{_megabytes(of['before'], of['after'])}, peak in {of['where']}",
     "memory-changed": _memory_changed,
-    "no-accepted-run": _said("no run of {device} was accepted yet"),
-    "accepted-elsewhere": _said("the accepted run is of {accepted}, this one of {here}"),
-    "no-accepted-stage": _said("the accepted run has no stage {id}"),
-    "accepted-as-skipped": _said("the accepted run has {id} as skipped ({why})"),
-    "other-weights": _said("the weights are not the accepted ones ({before} -> {after})"),
-    "other-work": lambda of: f"the {of['what']} is not the accepted one ({listed(of['changed'])})",
-    "no-accepted-rounds": _said("the accepted run has no undisturbed round of it"),
-    "no-accepted-gain": _said("the accepted run has no undisturbed rounds of {previous} and {stage}"),
-    "no-accepted-first-call": _said("the accepted run has no first call of it"),
-    "no-accepted-memory": _said("the accepted run has no memory measured as {measure}"),
-    "accepted-in-parts": _said("the accepted {previous} and {stage} come from different runs"),
-    "rounds-disturbed": _said("{void} of {count} rounds of {id} were disturbed, mostly: {why}"),
-    "too-few-rounds": _said("{id} was timed {count} times; at least {minimum} rounds are needed"),
-    "pair-not-applied": lambda of: f"{counted(of['pairs'])} measured, and then {of['why']}",
+    "no-accepted-run": _said("there is no baseline for {device} yet"),
+    "accepted-elsewhere": _said("the baseline is from {accepted}, this run from {here}"),
+    "no-accepted-stage": _said("the baseline has no stage {id}"),
+    "accepted-as-skipped": _said("{id} is skipped in the baseline ({why})"),
+    "other-weights": _said("the weights differ from the baseline's ({before} -> {after})"),
+    "other-work": lambda of: f"the {of['what']} differs from the baseline's ({listed(of['changed'])})",
+    "no-accepted-rounds": _said("the baseline has no undisturbed sample of this stage"),
+    "no-accepted-gain": _said("the baseline has no undisturbed samples of {previous} and {stage}"),
+    "no-accepted-first-call": _said("the baseline has no first call of this stage"),
+    "no-accepted-memory": _said("the baseline has no memory measured as {measure}"),
+    "accepted-in-parts": _said("{previous} and {stage} come from different runs in the baseline"),
+    "rounds-disturbed": _said("{void} of {count} samples of {id} were disturbed, mostly: {why}"),
+    "too-few-rounds": _said("{id} has {count} samples; at least {minimum} are needed"),
+    "pair-not-applied": lambda of: f"{counted(of['pairs'])} measured, then {of['why']}",
     "before-the-first-look": _before_the_first_look,
-    "not-measured": _said("{id} was asked for and not measured"),
+    "not-measured": _said("{id} was requested and not measured"),
     "stage-is": _stage_is,
     "not-timed": lambda of: f"{of['id']} was not timed" + (f": {of['why']}" if of["why"] else ""),
     "tests-deselected": lambda of: f"{', '.join(of['tests'])} of {of['id']}: deselected",
@@ -168,10 +176,10 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"{of['name']} {_step(of['before'], of['after'])}: {100 * of['share']:.0f} % of the growth"
     ),
     "steady-and-first": lambda of: f"steady state {_step(*of['steady'])}, first call {_step(*of['first'])}",
-    "device-and-host": lambda of: f"the GPU's work {_step(*of['device'])}, the host gap {_step(*of['host'])}",
+    "device-and-host": lambda of: f"GPU work {_step(*of['device'])}, host gap {_step(*of['host'])}",
     "fingerprint-differs": _differ("fingerprint"),
     "versions-differ": _differ("versions"),
     "environment-differs": _differ("environment"),
     "recipe-differs": _differ("recipe"),
-    "fault-injected": _said("put in on purpose: {faults}"),
+    "fault-injected": _said("injected on purpose: {faults}"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.compare.verdicts import AMBIGUOUS
+from fastdiff.compare.verdicts import UNSURE
 from fastdiff.report import sentences, steps
 from fastdiff.report.columns import aligned
 
@@ -76,10 +76,10 @@ def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[str]:
         by_step.setdefault(steps.alike(step), []).append((word, f"{word}  {where}: {reason}", step))
     lines = []
     for found in by_step.values():
-        unsure = sum(word == AMBIGUOUS for word, _, _ in found)
-        lines += ["", *(line for word, line, _ in found if word != AMBIGUOUS or unsure <= MANY)]
+        unsure = sum(word == UNSURE for word, _, _ in found)
+        lines += ["", *(line for word, line, _ in found if word != UNSURE or unsure <= MANY)]
         if unsure > MANY:
-            lines.append(f"{AMBIGUOUS}  {unsure} times, as the table shows; each with its reason in {shell.run_file}")
+            lines.append(f"{UNSURE}  {unsure} times, as the table shows; each with its reason in {shell.run_file}")
         if wanted := [step for _, _, step in found if step]:
             lines.append(f"next: {steps.command(steps.together(wanted), shell)}")
     return lines
