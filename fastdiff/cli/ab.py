@@ -29,19 +29,19 @@ OLD = typer.Option(
     "torch==2.12.1 or a wheel (this environment with only that changed), a requirements file, a variable, NAME=VALUE, "
     "or an option of pip such as --index-url=URL. May be repeated.",
 )
-NEW = typer.Option(["."], metavar="SPEC", help="The new side, in the same words (default: this environment).")
+NEW = typer.Option(["."], metavar="SPEC", help="The new side, in the same form (default: this environment).")
 STAGES = typer.Option([], "--stage", metavar="NAMES", help="Stages, separated by commas (default: all of the ladder).")
-OLD_STAGE = typer.Option("", metavar="NAME", help="Another stage for the old side: an A/B of two recipes.")
+OLD_STAGE = typer.Option("", metavar="NAME", help="Another stage for the old side: compares two recipes.")
 MOST_TIME = typer.Option(
     0.0,
     "--max-time",
     min=0,
     metavar="MINUTES",
-    help="Begin no pair after so long, of all stages together (0: no limit).",
+    help="Start no new pair after this many minutes, all stages together (0: no limit).",
 )
-INJECT = typer.Option("", metavar="FAULTS", help="Put faults into the new side, for instance slow:5%.")
-STRICT = typer.Option(False, "--strict", help="Whatever is not SAME fails.")
-MARKDOWN = typer.Option(None, metavar="FILE", help="Write the report as markdown, too.")
+INJECT = typer.Option("", metavar="FAULTS", help="Inject faults into the new side, for instance slow:5%.")
+STRICT = typer.Option(False, "--strict", help="Fail on every verdict except SAME.")
+MARKDOWN = typer.Option(None, metavar="FILE", help="Also write the report as Markdown.")
 
 
 def ab(
@@ -66,7 +66,7 @@ def ab(
     markdown: Path | None = MARKDOWN,
     root: Path = ROOT,
 ) -> None:
-    """Compare two environments: the same stages in both, whose processes take turns call by call."""
+    """Compare two environments: processes of both measure the same stages and take turns call by call."""
     with one_sentence(kept="every finished pair is kept, and the same command goes on."):
         from fastdiff.experiments.questions import Asked, named_stages
         from fastdiff.experiments.sessions import failing

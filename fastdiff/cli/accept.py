@@ -22,18 +22,18 @@ ONLY = typer.Option([], metavar="STAGE", help="Accept this stage alone. May be r
 NOISE_OF = typer.Option(
     [],
     metavar="RUN",
-    help="A run of another fresh process, or a pattern in quotes like 'runs/*.json', to measure the noise over. "
+    help="A run of another process, or a quoted pattern like 'runs/*.json'; the noise is measured over all of them. "
     "May be repeated.",
 )
 
 
 def accept(
     run: Path = RUN,
-    reason: str = typer.Option(help="Why this is the new normal; it is kept."),
+    reason: str = typer.Option(help="Why this is the new normal; recorded in the baseline."),
     only: list[str] = ONLY,
     noise_of: list[str] = NOISE_OF,
-    force: bool = typer.Option(False, "--force", help="Accept whatever speaks against it, and keep what that was."),
-    name: str = typer.Option("", help="Name in the new baseline's file name; the models if not given."),
+    force: bool = typer.Option(False, "--force", help="Accept despite objections; they are recorded."),
+    name: str = typer.Option("", help="Name in the baseline's file name (default: the models)."),
     root: Path = ROOT,
 ) -> None:
     """Make a run the baseline of its device, after showing what changes."""

@@ -11,7 +11,7 @@ from fastdiff.cli.options import ROOT
 
 
 def baselines(root: Path = ROOT) -> None:
-    """List the accepted runs of every device: who accepted what, when and why, and how the noise is known."""
+    """List the baselines of every device: who accepted what, when and why, and the measured noise."""
     with one_sentence():
         from fastdiff.report.listings import baselines_text
 

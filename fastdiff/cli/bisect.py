@@ -10,14 +10,14 @@ import typer
 from fastdiff.cli.common import one_sentence, session_in, share
 from fastdiff.cli.options import A_BATCH, BAND, CALLS, DEVICE, EMULATE, MODEL, MOST_PAIRS, ROOT, SIZE, STEPS, WEIGHTS
 
-PIP = typer.Option([], metavar="OPTION", help="For pip, such as --index-url=URL or --pre. May be repeated.")
-ALSO = typer.Option([], metavar="SPEC", help="What every side has besides, such as a variable. May be repeated.")
+PIP = typer.Option([], metavar="OPTION", help="Option for pip, such as --index-url=URL or --pre. May be repeated.")
+ALSO = typer.Option([], metavar="SPEC", help="SPEC added to both sides, such as a variable. May be repeated.")
 
 
 def bisect(
-    package: str = typer.Option(help="The package whose release is looked for."),
-    good: str = typer.Option(help="A release (or, for nightlies, a date) that is known to be good."),
-    bad: str = typer.Option(help="A later one that is known to be bad."),
+    package: str = typer.Option(help="The package to search."),
+    good: str = typer.Option(help="A release (or, for nightlies, a date) known to be good."),
+    bad: str = typer.Option(help="A later one known to be bad."),
     model: str = MODEL,
     weights: str = WEIGHTS,
     stage: str = typer.Option("sdpa", help="The stage that became slower."),
@@ -33,7 +33,7 @@ def bisect(
     also: list[str] = ALSO,
     root: Path = ROOT,
 ) -> None:
-    """Find the first release of a package with which a stage is slower, by an A/B of each against the good one."""
+    """Find the first release of a package that makes a stage slower; each candidate is compared with the good one."""
     with one_sentence(kept="every finished step is kept, and the same command goes on."):
         from fastdiff.experiments.environments import masked
         from fastdiff.experiments.questions import Asked

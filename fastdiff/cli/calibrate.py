@@ -21,17 +21,17 @@ def calibrate(
     size: int | None = SIZE,
     batch: int | None = A_BATCH,
     calls: int = CALLS,
-    pairs: int = typer.Option(12, min=5, help="Pairs of processes over which the scatter is measured."),
+    pairs: int = typer.Option(12, min=5, help="Pairs of processes used to measure the noise."),
     max_pairs: int = typer.Option(
         12,
         min=3,
-        help="For experiments of at most so many pairs (--max-pairs of `fastdiff ab`) the limit is worked out.",
+        help="The number of pairs (--max-pairs of `fastdiff ab`) for which the limit is computed.",
     ),
     emulate: bool = EMULATE,
     fresh: bool = FRESH,
     root: Path = ROOT,
 ) -> None:
-    """Measure what this machine can see: the same environment on both sides, and the smallest slowdown it finds."""
+    """Measure the noise of this machine and the smallest slowdown it can detect."""
     with one_sentence(kept="every finished pair is kept, and the same command goes on."):
         from fastdiff.experiments.questions import Asked, named_stages
         from fastdiff.report.pairs import limit

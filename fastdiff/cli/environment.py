@@ -6,7 +6,7 @@ import typer
 
 
 def environment() -> None:
-    """Show the device that would be measured, its folder in baselines/, and the versions of the libraries."""
+    """Show the device, its folder in baselines/, and the library versions."""
     from fastdiff.host.environment import device_kind, device_name, device_slug, versions
     from fastdiff.host.processor import emulated
 

@@ -10,7 +10,7 @@ from fastdiff.cli.common import one_sentence
 
 
 def ladder() -> None:
-    """List the stages: of the ladder, beyond it, and the memory techniques; what each adds, and to which one."""
+    """List all stages: what each adds, and to which other stage."""
     from fastdiff.host.environment import device_kind
     from fastdiff.host.processor import emulated
     from fastdiff.record.project import tables

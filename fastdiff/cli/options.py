@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-ROOT = typer.Option(Path(), help="Folder of the project, in which runs/ and baselines/ lie.")
+ROOT = typer.Option(Path(), help="Folder of the project, which holds runs/ and baselines/.")
 MODEL = typer.Option(
     "shapes", "--model", help="A model of the catalogue or of pyproject.toml; `fastdiff models` lists them."
 )
@@ -25,12 +25,12 @@ BAND = typer.Option(
     min=0.01,
     max=100,
     metavar="PERCENT",
-    help="Up to how many per cent a difference does not matter; a wide band is decided in fewer pairs (default: 1, or "
+    help="Differences up to this many per cent are SAME; a wider band needs fewer pairs (default: 1, or "
     "`paired` of the project's policy).",
 )
 EMULATE = typer.Option(
     False,
     "--emulate",
-    help="Ask a CPU also for what it has no instructions for, such as bfloat16 (default: float32 there).",
+    help="On a CPU, also use data types that it only emulates, such as bfloat16 (default: float32 instead).",
 )
-FRESH = typer.Option(False, "--fresh", help="Begin anew, although a stopped experiment of the same question is there.")
+FRESH = typer.Option(False, "--fresh", help="Start again, even if a stopped experiment with the same question exists.")

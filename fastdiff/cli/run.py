@@ -20,7 +20,7 @@ CKPT = typer.Option(
 )
 PROMPT = typer.Option("", help="What to draw (default: the model's own prompt).")
 DTYPE = typer.Option("bf16", help="Precision of weights and arithmetic: bf16, fp16 or fp32.")
-NO_SDPA = typer.Option(False, "--no-sdpa", help="Write attention out, without scaled_dot_product_attention.")
+NO_SDPA = typer.Option(False, "--no-sdpa", help="Compute attention step by step, without scaled_dot_product_attention.")
 BATCH = typer.Option(1, min=1, help="Pictures of a call.")
 FUSE_QKV = typer.Option(False, "--fuse-qkv", help="One matrix product for query, key and value.")
 UPCAST_VAE = typer.Option(False, "--upcast-vae", help="The model's own autoencoder, in float32.")
@@ -34,9 +34,9 @@ QUANTIZE = typer.Option(
     "none", metavar="KIND", help="Fewer bits: int8-dynamic, int8-weight-only, int4-weight-only or float8-dynamic."
 )
 ROUNDS = typer.Option(5, min=1, help="Timed calls, after the first call and the warm-up.")
-TAG = typer.Option("", help="A word of your own; a column of the row, and the end of the files' names.")
-OUT = typer.Option(Path("results"), metavar="FOLDER", help="Where the row, the picture and the trace go.")
-TRACE = typer.Option(False, "--trace", help="Keep a profiler's trace of one more call, for chrome://tracing.")
+TAG = typer.Option("", help="A label of your own: a column of the row, and the end of the file names.")
+OUT = typer.Option(Path("results"), metavar="FOLDER", help="Folder for the row, the picture and the trace.")
+TRACE = typer.Option(False, "--trace", help="Record a profiler trace of one extra call, for chrome://tracing.")
 
 
 def run(
@@ -62,7 +62,7 @@ def run(
     out: Path = OUT,
     trace: bool = TRACE,
 ) -> None:
-    """Measure one setting, as the published benchmark script did: a CSV row, a picture, and a trace on demand."""
+    """Measure one setting like the published benchmark script: a CSV row, a picture, and an optional trace."""
     with one_sentence():
         from fastdiff.cli import row
         from fastdiff.experiments import published

@@ -138,41 +138,39 @@ OPTIONS = (
     Option(
         "stage",
         "NAMES",
-        "Stages to measure, of the ladder or beyond it, separated by commas (default: all of the ladder).",
+        "Stages to measure, separated by commas (default: all of the ladder; `fastdiff ladder` lists all).",
         _names,
     ),
     Option("device", "DEVICE", "Device to measure on: auto, cpu, cuda or cuda:N (default: auto).", _device),
     Option(
         "emulate",
         "",
-        "Measure on a CPU also what it has no instructions for, such as bfloat16, in many times the seconds of float32 "
-        "(default: stages stay in float32 there).",
+        "On a CPU, also use data types that it only emulates, such as bfloat16; this is many times slower than float32 "
+        "(default: stages stay in float32).",
         _yes_or_no,
     ),
     Option("steps", "N", "Denoising steps of a call (default: the model's own).", _count),
     Option(
         "size", "PIXELS", f"Width and height of the picture, a multiple of {SIDE} (default: the model's own).", _side
     ),
-    Option("batch", "N", "Pictures drawn by a call (default: 1).", _count),
+    Option("batch", "N", "Pictures per call (default: 1).", _count),
     Option("rounds", "N", f"Timed calls of each stage (default: {DEFAULT_ROUNDS}).", _count),
     Option(
         "trials",
         "N",
-        "Fresh processes in which --benchmark-compare times a stage again that seems slow, all of it counting "
-        "(default: 4; 0 takes no second look). Where N is given, and with --fastdiff-strict, every UNSURE one too.",
+        "Number of fresh processes in which --benchmark-compare measures a stage again if it seems slow; all of them "
+        "count (default: 4; 0: none). With this option or --fastdiff-strict, also every UNSURE stage.",
         _count_or_none,
     ),
     Option(
         "against",
         "SPEC",
-        "Judge each stage by pairs of processes that take turns with those of another environment, instead of by an "
-        "accepted run: a requirement such as torch==2.12.1, an interpreter, a requirements file (README: A/B).",
+        "Compare each stage with another environment in pairs of processes, instead of with a baseline: a requirement "
+        "such as torch==2.12.1, an interpreter, or a requirements file (README: A/B).",
         _words,
     ),
-    Option(
-        "pairs", "N", "The most pairs of processes of a stage with --fastdiff-against (default: 12).", _three_or_more
-    ),
-    Option("calls", "N", "Calls of each side in a pair, an even number (default: 24).", _even),
+    Option("pairs", "N", "Largest number of pairs for a stage with --fastdiff-against (default: 12).", _three_or_more),
+    Option("calls", "N", "Calls per side in a pair, an even number (default: 24).", _even),
     Option(
         "cache",
         "FOLDER",
@@ -183,14 +181,14 @@ OPTIONS = (
     Option(
         "strict",
         "",
-        "For CI: what is new, missing, unsure, void or unexpectedly fast fails too, and what was skipped unless it "
-        "was accepted so.",
+        "For CI: also fail on what is new, missing, unsure, void or unexpectedly fast, and on skipped stages that are "
+        "not skipped in the baseline.",
         _yes_or_no,
     ),
     Option(
         "inject",
         "FAULTS",
-        "Put faults in on purpose, to see what the gate says, for instance slow:30%%@sdpa (README: Faults).",
+        "Inject faults to test the gate, for instance slow:30%%@sdpa (README: Faults).",
         parse,
     ),
 )
