@@ -16,6 +16,7 @@ from fastdiff.compare.estimates import estimate
 from fastdiff.compare.gate import Judgement
 from fastdiff.compare.looks import TRIALS
 from fastdiff.compare.policy import CPU
+from fastdiff.compare.reasons import because
 from fastdiff.experiments.second_look import look
 from fastdiff.plugin.ledger import Ledger
 from fastdiff.record import baselines, files
@@ -98,6 +99,17 @@ def test_what_took_no_turns_is_named_unless_it_was_accepted_so(
     words = {id_: one.verdict.word for id_, one in ledger.judgements.items()}
     assert words == ({("m-bf16", "stage"): verdicts.MISSING} if missing else {})
     assert all(one.verdict.next.emulate for one in ledger.judgements.values())
+
+
+def test_a_test_that_is_run_again_is_judged_again(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --reruns a failed verdict would turn green otherwise; another test of the stage does not repeat it."""
+    ledger = Ledger(pytestconfig, "cpu", comparing=True)
+    ledger.records["m-s"] = StageRecord("m", "s", None)
+    broken = Judgement("m-s", "fingerprint", verdicts.Verdict(verdicts.CHANGED, because("facts-equal", count=1)))
+    monkeypatch.setattr(ledger, "_judged", lambda _: [broken])
+    assert ledger.judge("m-s", timing=False, test="test_applied") == [broken]
+    assert ledger.judge("m-s", timing=False, test="test_memory") == []
+    assert ledger.judge("m-s", timing=False, test="test_applied") == [broken]
 
 
 @pytest.mark.parametrize(

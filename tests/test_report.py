@@ -298,6 +298,12 @@ def test_finished_lines_wait_until_somebody_takes_them(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_stage_that_failed_is_not_an_accepted_gap() -> None:
+    (line,) = verdicts.text([], Shell(), ["m-sdpa"])
+    assert line == "no verdict: m-sdpa could not be measured; the failed tests say why"
+    assert "accepted" in verdicts.text([], Shell())[0]
+
+
 def test_what_mends_several_stages_is_typed_once() -> None:
     def judgement(stage: str, word: str, next: Step | None, reason: str = "why") -> Judgement:
         return Judgement(f"m-{stage}", "latency", Verdict(word, because("not-applied", why=reason), next=next))

@@ -169,7 +169,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
             "first_call_s": live.first_call_s,
             "cache": live.compilation.cache,
         }
-    if failing := suite.ledger.judge(subject.id, timing=benchmark is not None):
+    if failing := suite.ledger.judge(subject.id, timing=benchmark is not None, test=item.nodeid):
         suite.remark(subject, failing[0].verdict.word, state=None)
         raise Judged(suite.ledger.sentences(failing), pytrace=False)
     return result
@@ -286,7 +286,7 @@ def show_verdicts(terminalreporter: pytest.TerminalReporter, suite: Suite) -> No
     terminalreporter.section("fastdiff: verdicts", sep="=", bold=True)
     terminalreporter.write_line(suite.ledger.compared_with)
     terminalreporter.write_line("")
-    for line in verdicts.text(list(suite.ledger.judgements.values()), suite.ledger.shell):
+    for line in verdicts.text(list(suite.ledger.judgements.values()), suite.ledger.shell, suite.ledger.failed):
         terminalreporter.write_line(line)
     terminalreporter.write_line("")
     terminalreporter.write_line(limit(suite.calibration))

@@ -77,6 +77,7 @@ class Ledger:
         self.kind = self.device.partition(":")[0]
         root = project_folder(self.config)
         self._file: Path | None = None
+        self._judged_in: dict[tuple[str, str], str] = {}
         self._kept = True
         self._environment: dict[str, Any] = {}
         self._machine_info: Any = None
@@ -221,7 +222,7 @@ class Ledger:
 
     # -- what is decided ----------------------------------------------------------------------------------------------
 
-    def judge(self, id_: str, *, timing: bool) -> list[Judgement]:
+    def judge(self, id_: str, *, timing: bool, test: str = "") -> list[Judgement]:
         """Decides about everything that is newly known of a stage; the answer is what fails.
 
         Times are judged in the tests that take times, so that each failure has the name of what it is about.
@@ -231,7 +232,8 @@ class Ledger:
         from fastdiff.compare import gate
 
         found = self._judged(id_)
-        return self._new([judgement for judgement in found if timing or judgement.metric not in gate.INTERVAL_METRICS])
+        found = [one for one in found if timing or one.metric not in gate.INTERVAL_METRICS]
+        return self._new(found, test)
 
     def wants_a_second_look(self, id_: str) -> bool:
         """Whether the latency of a stage is to be timed in fresh processes; once, or it would be until it is green."""
@@ -307,17 +309,29 @@ class Ledger:
             if id_ in self.expected
         ]
 
+    @property
+    def failed(self) -> list[str]:
+        """Stages that could not be built or measured."""
+        return [id_ for id_, record in self.records.items() if record.state == FAILED]
+
     def sentences(self, judgements: list[Judgement]) -> str:
         return "\n".join(verdicts.sentence(judgement, self.shell) for judgement in judgements)
 
     def policy_of(self, model: str, stage: str) -> Policy:
         return default(self.kind).configured(configured_policy(self.config), model, stage)
 
-    def _new(self, found: list[Judgement]) -> list[Judgement]:
-        """Keeps what was not said before; the answer is what of it fails."""
+    def _new(self, found: list[Judgement], test: str = "") -> list[Judgement]:
+        """Keeps what no other test was judged by before; the answer is what of it fails.
+
+        A test that is run again is judged again: a verdict does not turn green because it was given once.
+        """
         found = [self._in_this_session(one) for one in found]
-        new = [one for one in found if self.judgements.get((one.stage, one.metric)) != one]
-        self.judgements |= {(one.stage, one.metric): one for one in new}
+        new = []
+        for one in found:
+            key = (one.stage, one.metric)
+            if self.judgements.get(key) != one or (test and self._judged_in.get(key) == test):
+                new.append(one)
+                self.judgements[key], self._judged_in[key] = one, test
         return [one for one in new if self._fails(one)]
 
     def _fails(self, judgement: Judgement) -> bool:

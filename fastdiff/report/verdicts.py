@@ -22,7 +22,10 @@ MANY = 3
 """So many doubts are told one by one; of more, as on a noisy night, the table is what a person reads."""
 
 
-def text(judgements: Sequence[Judgement], shell: Shell) -> list[str]:
+def text(judgements: Sequence[Judgement], shell: Shell, failed: Sequence[str] = ()) -> list[str]:
+    """`failed` are stages that could not be measured; their own tests say why."""
+    if not judgements and failed:
+        return [f"no verdict: {', '.join(failed)} could not be measured; the failed tests say why"]
     if not judgements:
         return ["nothing was judged: no stage of this session was measured, and that is how it was accepted"]
     return [*_table(judgements), *_sentences(judgements, shell)]
