@@ -31,6 +31,10 @@ def one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
     except KeyboardInterrupt as stop:
         typer.echo(f"\n{stop if stop.args else f'stopped; {kept}'}", err=True)
         raise typer.Exit(130) from None
+    except RuntimeError as error:
+        if "Symlink loop" not in str(error):  # how Python 3.11 and 3.12 call it
+            raise
+        said = f"{error}; give another path."
     except OSError as error:
         said = f"{error.filename}: {error.strerror}" if error.filename else f"a file cannot be written ({error})."
     else:

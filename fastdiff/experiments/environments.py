@@ -64,6 +64,7 @@ MARKER = "fastdiff-environment.json"
 """Written last: an environment without it was never finished."""
 BASE_LINK = "zz-fastdiff-base.pth"
 """Such files are read in alphabetical order, and what the overlay itself holds comes before its base."""
+PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 DIGITS = 8
 """Of a hash, for the name of a folder: two of a handful are the same once in a billion."""
 SLUG_LENGTH = 40
@@ -599,6 +600,8 @@ def packages(python: Path, variables: Mapping[str, str]) -> dict[str, str]:
 
 def releases(package: str, python: Path, pip_options: Sequence[str] = ()) -> list[str]:
     """Every release that pip's index offers this interpreter, oldest first; without one, a UserError says why."""
+    if not PACKAGE.fullmatch(package):
+        raise UserError("environment", f"{package!r} is no name of a package; give one such as torch.")
     command = [str(python), "-m", "pip", "index", "versions", "--pre", *pip_options, package]
     done = _ended(command, f"pip of {python}", INDEX_PATIENCE_S, _apart())
     found = re.search(r"^Available versions: (.+)$", done.stdout, re.MULTILINE)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastdiff.host.environment import device_kind, device_name, versions
+from fastdiff.host.environment import DEVICE, device_kind, device_name, versions
 from fastdiff.models import CATALOGUE, SIDE, Model, Request
 from fastdiff.record.errors import UserError, unknown
 from fastdiff.stages.ladder import Stage
@@ -171,7 +171,7 @@ def setting(
     entry, checkpoint = model
     if size is not None and size % SIDE:
         raise UserError("recipe", f"--size is {size}; give a multiple of {SIDE}.")
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+    if not DEVICE.fullmatch(device):
         raise UserError("recipe", f"--device is {device!r}; give auto, cpu, cuda or cuda:N.")
     device = device_kind() if device == "auto" else device
     if recipe.upcast_vae:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fastdiff.compare.policy import default
 from fastdiff.experiments.ab import CALLS, MOST_PAIRS, Question
 from fastdiff.experiments.pairs import CACHE_VARIABLE, Work
-from fastdiff.host.environment import device_kind
+from fastdiff.host.environment import DEVICE, device_kind
 from fastdiff.host.processor import emulated
 from fastdiff.models import CATALOGUE, SIDE
 from fastdiff.models.toml import models
@@ -166,6 +166,8 @@ def _climbed(asked: Asked, project: Path) -> Ladder:
 
 
 def _kind(asked: Asked) -> str:
+    if not DEVICE.fullmatch(asked.device):
+        raise UserError("recipe", f"--device is {asked.device!r}; give auto, cpu, cuda or cuda:N.")
     kind = device_kind() if asked.device == "auto" else asked.device.partition(":")[0]
     default(kind)  # refuses what is no device
     return kind

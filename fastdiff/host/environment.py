@@ -29,6 +29,8 @@ VARIABLES = re.compile(
 """Beginnings of the names of environment variables that change how fast something runs, or what it computes."""
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
+DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,4})?")
+"""Names of devices that a user can give."""
 GIT_PATIENCE_S = 10
 """A repository on a slow disk must not hold up a session for the sake of a note."""
 

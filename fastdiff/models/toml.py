@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.models import Model, Request
 from fastdiff.record.errors import UserError
 from fastdiff.stages.recipe import check_names
-from fastdiff.stages.toml import as_table
+from fastdiff.stages.toml import as_table, require_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,7 @@ def models(tables: Mapping[str, Mapping[str, Any]], project: Path) -> list[Model
 
 def _model_from_table(name: str, table: object, project: Path) -> Model:
     try:
+        require_name("a model", name)
         said = as_table("a model", table)
         request = _filled(Request, "word of a request", as_table("request", said.pop("request", {})))
         said |= {key: tuple(said[key]) for key in ("without", "lacks") if isinstance(said.get(key), list)}
@@ -42,7 +43,9 @@ def _filled(kind: Any, what: str, said: dict[str, Any]) -> Any:
     for field in fields(kind):
         wanted = TYPES.get(str(field.type))
         value = said.get(field.name)
-        if wanted and value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
+        texts = value if wanted is tuple and isinstance(value, tuple) else ()
+        wrong = wanted and value is not None and (not isinstance(value, wanted) or isinstance(value, bool))
+        if wrong or any(not isinstance(text, str) for text in texts):
             raise UserError("recipe", f"{field.name} is {value!r}; give {WANTED[str(field.type)]}.")
     return kind(**said)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fastdiff.host.environment import DEVICE
 from fastdiff.models import SIDE
 from fastdiff.models.toml import models as read_models
 from fastdiff.record.errors import UserError, unknown
@@ -108,7 +109,7 @@ def _ladder(text: str) -> str:
 
 
 def _device(text: str) -> str:
-    if text not in ("auto", "cpu", "cuda") and not (text.startswith("cuda:") and text[5:].isdigit()):
+    if not DEVICE.fullmatch(text):
         raise ValueError
     return text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import shutil
 import signal
@@ -11,6 +12,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.record import log
@@ -25,7 +27,6 @@ from fastdiff.record.writing import locked, require_inside, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 LOCK = ".fastdiff/accept.lock"
 """In the folder that git ignores; the file stays, and only who holds it counts."""
@@ -61,8 +62,8 @@ class Proposal:
 
 def propose(path: Path, root: Path, only: Sequence[str] = (), noise_of: Sequence[Path] = ()) -> Proposal:
     """Reads everything; writes nothing."""
-    run = read(path)
-    trials = {path.resolve(): run} | {other.resolve(): read(other) for other in noise_of}
+    trials = {Path(os.path.realpath(one)): read(one) for one in (path, *noise_of)}
+    run = trials[Path(os.path.realpath(path))]
     folder = folder_of(root, run.device.slug)
     old, ids = newest(folder), chosen(run, only)
     if ids and old is None:

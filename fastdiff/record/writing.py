@@ -8,13 +8,13 @@ import os
 import stat
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 POLL_S = 0.05
 
@@ -110,5 +110,5 @@ def _opened(path: Path, flags: int) -> int:
 
 def require_inside(path: Path, root: Path) -> None:
     """Baselines are committed, and a link among them could lead anywhere on this machine."""
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise UserError("file", f"{path} is a link that leads out of {root}; replace it by a file or a folder.")

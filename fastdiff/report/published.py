@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import textwrap
 from collections import Counter
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.record.errors import UserError
+from fastdiff.record.reading import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -101,7 +103,8 @@ def read(folder: Path, besides: Path) -> list[Row]:
     """The rows of every CSV in `folder`, in a stable order; `besides` is the file into which they are merged."""
     if not folder.is_dir():
         raise UserError("file", f"there is no folder {folder}; name the one that `fastdiff run --out` wrote to.")
-    paths = sorted(path for path in folder.glob("*.csv") if path.resolve() != besides.resolve())
+    merged = os.path.realpath(besides)  # unlike resolve, it bears a link to itself
+    paths = sorted(path for path in folder.glob("*.csv") if os.path.realpath(path) != merged)
     if not paths:
         raise UserError(
             "file", f"{folder} holds no CSV to collate; measure something first: fastdiff run --out {folder}"
@@ -119,12 +122,8 @@ def read(folder: Path, besides: Path) -> list[Row]:
 
 def _rows(path: Path) -> list[Row]:
     """A file that ends in the middle, or is none of ours and none of theirs, is refused by its name."""
-    if path.stat().st_size > LARGEST_BYTES:
-        raise UserError(
-            "file", f"{path} has {path.stat().st_size:,} bytes; a file of results has at most {LARGEST_BYTES:,}."
-        )
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bytes(path, LARGEST_BYTES).decode("utf-8-sig")
         lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fastdiff.record.bounds import NAME
 from fastdiff.record.budget import Budget
 from fastdiff.record.errors import UserError
 from fastdiff.stages import EVERY_STAGE
@@ -39,6 +40,7 @@ def configured(ladder: Ladder, tables: Mapping[str, Mapping[str, Any]]) -> Ladde
 def _stage_from_table(name: str, table: object, ladder: Ladder) -> Stage:
     """A TOML table says a stage as the code does: `follows`, `adds`, `budget`, and what changes."""
     try:
+        require_name("a stage", name)
         return _read_stage(name, as_table("a stage", table), ladder)
     except UserError as error:
         said = str(error).removeprefix(f"stage {name!r}: ")
@@ -74,10 +76,18 @@ def _read_budget(table: dict[str, Any]) -> Budget:
     return Budget(**{"measured": "the configuration", **table})
 
 
+def require_name(kind: str, name: str) -> None:
+    """Files are called by it."""
+    if not NAME.fullmatch(name):
+        raise UserError("recipe", f"{name!r} is no name for {kind}; use letters, digits and . _ + -")
+
+
 def as_table(kind: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         needs = " with ssim and worst_tile" if kind == "budget" else ""
         raise UserError("recipe", f"{kind} is {value!r}; give a table{needs}.")
+    if any("\0" in entry for entry in value.values() if isinstance(entry, str)):
+        raise UserError("recipe", f"{kind} holds a null character; remove it.")
     return {str(key).replace("-", "_"): entry for key, entry in value.items()}
 
 
