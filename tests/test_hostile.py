@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from test_record import a_run, a_stage, benchmarks_of
 
+from fastdiff.compare.reasons import because
 from fastdiff.experiments.environments import releases
 from fastdiff.models.toml import models
 from fastdiff.plugin.settings import _device
 from fastdiff.record.errors import UserError
+from fastdiff.record.files import write
 from fastdiff.record.project import tables
+from fastdiff.report.changes import changes
+from fastdiff.report.listings import runs_text
 from fastdiff.report.published import collate
+from fastdiff.report.sentences import sentence
 from fastdiff.stages.published import LADDER
 from fastdiff.stages.toml import configured
 
@@ -96,3 +103,18 @@ def test_what_is_no_file_is_no_row(tmp_path: Path, make: Callable[[Path], None])
     with pytest.raises(UserError, match=r"a\.csv"):
         collate(tmp_path, tmp_path / "out.csv", tmp_path / "out.png")
     assert not (tmp_path / "out.csv").exists()
+
+
+EVIL = "\x1b[31mred\n::error::all is lost\r\u202e"
+
+
+def test_text_of_others_is_no_command_of_a_terminal_or_a_log(tmp_path: Path) -> None:
+    run = a_run(a_stage("fp32", 2.0, reason=EVIL), outcome=EVIL)
+    write(tmp_path / "runs" / "a.json", benchmarks_of(run), run)
+    reasons = [because("not-applied", why=EVIL), because("other-weights", before=EVIL, after="hub")]
+    lines = [*runs_text(tmp_path), *changes(None, replace(run, stages=(replace(run.stages[0], state="skipped"),)))]
+    lines += [sentence(one) for one in reasons]
+    assert any("red" in line for line in lines)
+    for line in lines:
+        assert not {"\x1b", "\n", "\r", "\u202e"} & set(line)
+        assert "::error::" not in line

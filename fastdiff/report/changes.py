@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.record.run import SKIPPED
 from fastdiff.record.spread import latency
+from fastdiff.report.clean import clean
 from fastdiff.report.columns import aligned
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def changes(old: Run | None, new: Run, only: Sequence[str] = ()) -> list[str]:
         elif before:
             notes.append(f"{id_}: leaves the baseline, because this run has no such stage")
     notes += [f"version: {line}" for line in differences(_versions(old), _versions(new))] if old else []
-    return [*aligned(rows), *notes]
+    return [*aligned(rows), *map(clean, notes)]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastdiff.report.clean import clean
+
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
@@ -13,6 +15,7 @@ def aligned(rows: Sequence[Sequence[str]], numbers: Container[int] = (), *, rule
 
     `ruled` draws a line below the first row, the headings.
     """
+    rows = [[clean(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if ruled:
         rows = [rows[0], ["-" * width for width in widths], *rows[1:]]

@@ -10,6 +10,7 @@ from fastdiff.record.baselines import FOLDER, accepted, devices
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import RUNS, read, read_baseline, runs
 from fastdiff.record.run import SKIPPED
+from fastdiff.report.clean import clean
 from fastdiff.report.columns import aligned
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def runs_text(root: Path) -> list[str]:
         try:
             rows.append(_run(path, read(path)))
         except UserError as error:
-            unreadable += wrap(f"unreadable: {error}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+            unreadable += wrap(clean(f"unreadable: {error}"), WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     lines = aligned([("file", "outcome", "device", "stages"), *rows]) if rows else []
     return [*lines, *unreadable] or [f"{root / RUNS} holds no run; do: pytest perf_tests --benchmark-compare"]
 
@@ -74,7 +75,9 @@ def _described(baseline: Baseline) -> list[str]:
 
 
 def _indented(text: str, hanging: int = 2) -> list[str]:
-    return wrap(text, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * (4 + hanging), break_on_hyphens=False)
+    return wrap(
+        clean(text), WIDTH, initial_indent=" " * 4, subsequent_indent=" " * (4 + hanging), break_on_hyphens=False
+    )
 
 
 def _run(path: Path, run: Run) -> tuple[str, str, str, str]:

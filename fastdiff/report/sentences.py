@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.compare.facts import listed
 from fastdiff.compare.verdicts import FAST, LESS, MORE
+from fastdiff.report.clean import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ def reason(verdict: Verdict) -> str:
 
 
 def sentence(one: Reason) -> str:
-    return SENTENCES[one.code](one.values)
+    return clean(SENTENCES[one.code](one.values))
 
 
 def change(ratio: float) -> str:
