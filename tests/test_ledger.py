@@ -7,6 +7,7 @@ import re
 import subprocess
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +27,6 @@ from fastdiff.stages.recipe import Compile, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 SURE, DOUBTFUL = 0.01, 0.2
 """Noise between processes, against a band of 15 %."""
@@ -131,10 +131,11 @@ def test_a_fresh_process_is_to_do_the_same_work(
         "m", "s", None, recipe=recipe, request={"steps": 8}, injected="slow:30%", rounds=(Round(1.0),), weights="w"
     )
     device = Device("box", "cpu", "a box")
-    files.write(tmp_path / "run.json", {"benchmarks": []}, Run(device, "now", stages=(replace(first, **changes),)))
 
-    def done(*_: Any, **__: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess([], 0, "run file: run.json\n", "")
+    def done(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        (path,) = [word.partition("=")[2] for word in command if word.startswith("--benchmark-json=")]
+        files.write(Path(path), {"benchmarks": []}, Run(device, "now", stages=(replace(first, **changes),)))
+        return subprocess.CompletedProcess([], 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", done)
     with pytest.raises(UserError, match=re.escape(sentence)) if sentence else nullcontext():

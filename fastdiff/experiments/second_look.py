@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.facts import differences, listed
@@ -14,11 +15,9 @@ from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from fastdiff.record.run import StageRecord
 
-RUN_FILE = re.compile(r"^run file: (.+)$", re.MULTILINE)
 WORK = ("request", "recipe", "weights", "injected")
 LAST_WORDS = 500
 """Characters of a failed process's output that are worth showing."""
@@ -30,12 +29,14 @@ def look(test: str, first: StageRecord, options: Sequence[str], root: Path, fold
     It starts where this session was started, so that relative names mean the same.
     """
     stage = first.id
-    command = [sys.executable, "-m", "pytest", str(root / test), f"--rootdir={root}", "--fastdiff-trials=0", *options]
     apart = os.environ | {files.APART: "second-looks"}
-    done = subprocess.run(command, cwd=folder, env=apart, capture_output=True, text=True, check=False)
-    found = RUN_FILE.search(done.stdout)
-    if found:
-        record = files.read(folder / found[1]).stage(stage)
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "run.json"
+        command = [sys.executable, "-m", "pytest", str(root / test), f"--rootdir={root}", f"--benchmark-json={path}"]
+        command += ["--fastdiff-trials=0", *options]
+        done = subprocess.run(command, cwd=folder, env=apart, capture_output=True, text=True, check=False)
+        wrote = path.exists() and path.stat().st_size > 0
+        record = files.read(path).stage(stage) if wrote else None
         if record and record.rounds:
             here, there = ({what: getattr(one, what) for what in WORK} for one in (first, record))
             if changed := differences(here, there):

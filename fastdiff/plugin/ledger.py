@@ -137,7 +137,7 @@ class Ledger:
             cache=record.cache,
             ssim=record.quality.ssim if record.quality else None,
             worst_tile=record.quality.worst_tile if record.quality else None,
-            dtype=record.recipe.get("dtype", "float32"),
+            dtype=record.dtype,
             pictures=record.batch,
             memory_bytes=record.memory.whole_bytes if record.memory else None,
             peak_in=record.memory.where if record.memory else "",

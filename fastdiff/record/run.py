@@ -160,6 +160,11 @@ class StageRecord:
         return count if isinstance(count, int) else 1
 
     @property
+    def dtype(self) -> str:
+        """Of weights and arithmetic; empty where nothing was built."""
+        return str(self.recipe.get("dtype", "float32")) if self.load_s is not None else ""
+
+    @property
     def flops(self) -> float | None:
         """Of one call."""
         counted = self.fingerprint.get("flops")
