@@ -19,7 +19,6 @@ import pytest
 from here import HERE
 
 from fastdiff.compare import pairs as judge_pairs
-from fastdiff.compare.pairs import first_calls
 from fastdiff.compare.policy import default
 from fastdiff.compare.verdicts import CHANGED, MORE, SAME, SLOW, UNSURE, VOID, Verdict
 from fastdiff.experiments import pairs
@@ -31,6 +30,7 @@ from fastdiff.models import CATALOGUE
 from fastdiff.record import pairs as record
 from fastdiff.record.errors import UserError
 from fastdiff.report import sentences, steps
+from fastdiff.report.pairs import first_calls
 from fastdiff.report.progress import Progress
 from fastdiff.report.steps import Shell
 from fastdiff.stages.published import LADDER
