@@ -1,4 +1,5 @@
 # Two commands: `make bench` measures the embedded model, `make test` tests fastdiff itself.
+# `make test-compile` tests what compiles, `make test-nightly` what is too slow for every change.
 # A third for a machine with a GPU: `make bench-gpu` measures every full-size model, without downloading any.
 # `make bench-full`: the ladder of SDXL's real size on a CPU.
 # `make bench TORCH=2.15.0` measures with another torch, in an environment of its own.
@@ -21,7 +22,7 @@ OUT ?=
 REHEARSE ?=
 CHECK_PYTHON := $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 
-.PHONY: bench bench-full bench-gpu gpu-check test install clean
+.PHONY: bench bench-full bench-gpu gpu-check test test-compile test-nightly install clean
 
 bench: $(VENV)/.bench-installed
 	$(BIN)/pytest perf_tests --benchmark-compare $(ARGS)
@@ -45,13 +46,23 @@ bench-gpu: $(VENV)/.bench-installed
 gpu-check:
 	$(CHECK_PYTHON) -m tools.gpu_check --part $(PART) $(if $(OUT),--copy-to $(OUT)) $(if $(REHEARSE),--rehearse)
 
+# Two workers, and then what measures or wants signals, alone. 5: none selected.
+define tests
+	$(BIN)/pytest tests -m "not alone and $(1)" -n 2 --dist $(2) --no-loadscope-reorder $(ARGS) || [ $$? = 5 ]
+	$(BIN)/pytest tests -m "alone and $(1)" $(ARGS) || [ $$? = 5 ]
+endef
+
 test: $(VENV)/.test-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	@# What compiles for minutes takes turns on both cores; what measures wants the machine for itself. 5: none selected.
-	$(BIN)/pytest tests -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) || [ $$? = 5 ]
-	$(BIN)/pytest tests -m alone $(ARGS) || [ $$? = 5 ]
+	$(call tests,not compile and not nightly,loadfile)
+
+test-compile: $(VENV)/.test-installed
+	$(call tests,compile,load)
+
+test-nightly: $(VENV)/.test-installed
+	$(call tests,nightly,load)
 
 install: $(VENV)/.bench-installed
 

@@ -179,6 +179,7 @@ def test_only_the_named_kernel_runs_in_the_denoiser(tiny: Model) -> None:
     assert operators["math"] > operators["chosen"]
 
 
+@pytest.mark.compile
 @pytest.mark.timeout(600)
 def test_regional_compilation_compiles_less(tiny: Model) -> None:
     how = replace(REGIONAL, decoder=False, flags=())

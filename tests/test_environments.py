@@ -491,6 +491,7 @@ def test_the_lock_of_a_dead_process_holds_nobody_up(
         assert ready(spec(wheels, "tinything==1.0", "pluggy==99"), home, said.append) == made[0], "finished: no lock"
 
 
+@pytest.mark.nightly
 def test_a_file_makes_an_environment_of_its_own(
     wheels: Path, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

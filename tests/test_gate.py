@@ -16,7 +16,7 @@ import warm
 if TYPE_CHECKING:
     from fastdiff.models import Model
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.compile]
 """What is judged by its time; what follows from the files and the options alone is in test_gate_files.py."""
 
 SUITE = Path(__file__).parent.parent / "perf_tests"

@@ -90,6 +90,7 @@ def test_another_device_is_an_error_before_anything_is_built(
     assert "built in" not in result.stdout
 
 
+@pytest.mark.compile
 def test_a_broken_graph_and_a_second_compilation_fail(project: Path, tmp_path: Path) -> None:
     """What dynamo counts needs no compiler behind it."""
     copy = tmp_path / "compiled"

@@ -114,9 +114,16 @@ def test_test_checks_format_lint_types_tests_in_that_order(clone: Path) -> None:
     places = [text.index(f".venv/bin/{step}") for step in steps]
     assert places == sorted(places)
     together, alone = text.splitlines()[-2:]
-    assert together.startswith('.venv/bin/pytest tests -m "not alone" -n 2 ')
-    assert alone.startswith(".venv/bin/pytest tests -m alone ")
+    assert together.startswith('.venv/bin/pytest tests -m "not alone and not compile and not nightly" -n 2 ')
+    assert alone.startswith('.venv/bin/pytest tests -m "alone and not compile and not nightly" ')
     assert "-e '.[test]'" in text
+
+
+@pytest.mark.parametrize("kind", ["compile", "nightly"])
+def test_the_slow_tests_have_commands_of_their_own(clone: Path, kind: str) -> None:
+    together, alone = said(clone, "-n", f"test-{kind}").splitlines()[-2:]
+    assert together.startswith(f'.venv/bin/pytest tests -m "not alone and {kind}" -n 2 ')
+    assert alone.startswith(f'.venv/bin/pytest tests -m "alone and {kind}" ')
 
 
 def test_arguments_reach_pytest(clone: Path) -> None:
@@ -237,7 +244,7 @@ def test_clean_removes_what_make_made_and_nothing_else(clone: Path, python: str)
 
 
 @pytest.mark.parametrize("code", [0, 2])
-def test_ci_calls_make_test_in_the_repository_and_nothing_else(tmp_path: Path, code: int) -> None:
+def test_ci_calls_make_in_the_repository_and_nothing_else(tmp_path: Path, code: int) -> None:
     """From any folder; and what make answers is the answer."""
     fake = script(tmp_path, "make", f'echo "make $* in $PWD"; exit {code}')
     path = f"{Path(fake).parent}{os.pathsep}{os.environ['PATH']}"
@@ -250,5 +257,6 @@ def test_ci_calls_make_test_in_the_repository_and_nothing_else(tmp_path: Path, c
         timeout=60,
         check=False,
     )
-    assert done.stdout == f"make test in {REPOSITORY}\n"
+    asked = ("test",) if code else ("test", "test-compile")
+    assert done.stdout == "".join(f"make {target} in {REPOSITORY}\n" for target in asked), "the first failure ends it"
     assert done.returncode == code

@@ -40,6 +40,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.compile
 def test_fresh_processes_count_the_same(tiny: Model) -> None:
     """Hashes differ from process to process, as they do from night to night."""
     found = []
@@ -96,6 +97,7 @@ def test_arithmetic_of_what_torch_has_no_formula_for() -> None:
     }
 
 
+@pytest.mark.compile
 @pytest.mark.timeout(1800)
 def test_no_pass_disturbs_compiled_code(tiny: Model) -> None:
     """The one test here that waits for a real compiler; the code is the same as in the tests of building."""

@@ -226,6 +226,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.nightly
 def test_nothing_is_allocated_before_it_is_filled_and_nothing_twice() -> None:
     """SDXL's parts have 13 GB in fp32; 123 M parameters are filled in bf16 through chunks of 64 MiB."""
     seen = witness(BUILD)

@@ -308,6 +308,7 @@ def test_an_eager_pipeline_dies_when_it_is_closed(tiny: Model, name: str) -> Non
     assert [ghost() for ghost in left] == [None] * len(left)
 
 
+@pytest.mark.compile
 @pytest.mark.timeout(1800)
 def test_a_compiled_pipeline_is_proven_and_dies_when_it_is_closed(tiny: Model, untouched: None) -> None:
     """The one test here that waits for a real compiler: what must hold afterwards is told in one place.
@@ -367,6 +368,7 @@ def test_this_torch_is_asked_whether_its_dtypes_draw_alike(monkeypatch: pytest.M
     noise.dtypes_draw_alike.cache_clear()
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
 def test_ten_builds_do_not_grow(tiny: Model) -> None:
     def resident_mib() -> float:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from fastdiff.record.pairs import Pair
 from fastdiff.record.run import Round, StageRecord
 from tools import paired_power
+
+pytestmark = pytest.mark.nightly
 
 
 def a_pair(random: np.random.Generator, change: float) -> Pair:

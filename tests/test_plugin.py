@@ -320,6 +320,7 @@ def test_comparison_without_a_baseline_is_said_and_passes(project: Path, tmp_pat
     assert "Can't compare" not in result.stdout
 
 
+@pytest.mark.compile
 def test_compiled_stage_says_cold_then_warm(project: Path, tmp_path: Path) -> None:
     cache = f"--fastdiff-cache={tmp_path / 'cache'}"
     environment = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
@@ -334,6 +335,7 @@ def test_compiled_stage_says_cold_then_warm(project: Path, tmp_path: Path) -> No
         assert str(tmp_path / "cache") in result.stdout
 
 
+@pytest.mark.compile
 def test_disabled_compilation_is_a_failure(project: Path) -> None:
     result = run_anew(project, "-k", "compile", TORCHDYNAMO_DISABLE="1")
     assert result.returncode == 1

@@ -200,6 +200,7 @@ def test_a_compiled_stage_before_its_first_call(tiny: Model) -> None:
     assert live.unapplied == [NOT_COMPILED]
 
 
+@pytest.mark.compile
 @pytest.mark.parametrize("fullgraph", [True, False])
 def test_a_compiled_stage_proves_itself(tiny: Model, traced_only: None, fullgraph: bool) -> None:
     live = alive(tiny, Compile(fullgraph=fullgraph))
@@ -218,6 +219,7 @@ def test_one_part_of_two_is_not_enough(tiny: Model, traced_only: None) -> None:
     assert unapplied(replace(live.recipe, compile=None), live.fingerprint) != []
 
 
+@pytest.mark.compile
 @pytest.mark.parametrize("switch", ["TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE"])
 def test_compilation_that_somebody_switched_off(tiny: Model, switch: str) -> None:
     """A switch is read when torch is imported, so this needs a process of its own.

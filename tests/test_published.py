@@ -198,6 +198,7 @@ def test_a_name_is_short_and_safe(measured: Path) -> None:
     assert re.fullmatch(r"tiny\d-[0-9a-f]{10}-my-tag-1", path.stem)
 
 
+@pytest.mark.compile
 def test_a_compiled_setting_proves_it(tiny: Model, tmp_path: Path) -> None:
     """The script as it is installed, in a process of its own."""
     script = str(Path(sys.executable).with_name("fastdiff"))

@@ -20,6 +20,8 @@ from tools.shapes.score import Exam, choose_scenes, draw_all, load, measure_roun
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.nightly
+
 
 def test_weights_are_light_and_in_half_precision() -> None:
     from safetensors import safe_open

@@ -15,6 +15,8 @@ from here import NATIVE
 from fastdiff.models import ARCHITECTURES
 from fastdiff.stages.published import LADDER
 
+pytestmark = pytest.mark.nightly
+
 SUITE = Path(__file__).parent.parent / "perf_tests"
 EAGER = ("ssd-1b", "sd15", "flux-schnell")
 """Their denoisers are of another twin's class, and compiling takes minutes."""

@@ -14,6 +14,8 @@ from fastdiff.stages.techniques import TECHNIQUES
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.nightly
+
 SKIPPED = TECHNIQUES.native(EMULATED).refused(EMULATED)
 IMPOSSIBLE = [name for name in TECHNIQUES.names if "model-offload" in name or "sequential" in name]
 """Of the techniques, on a CPU: they move weights to where they are."""
