@@ -69,3 +69,9 @@ def test_the_package_needs_nothing_of_the_tools() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not [name for name in names if name.partition(".")[0] == "tools"], file
+
+
+def test_every_public_name_is_there() -> None:
+    for name in fastdiff.__all__:
+        assert getattr(fastdiff, name) is not None
+    assert set(fastdiff._HOMES) == set(fastdiff.__all__) - {"__version__"}
