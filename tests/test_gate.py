@@ -282,5 +282,5 @@ def test_a_busy_neighbour_makes_the_measurement_void_and_not_slow(
     result = session(project, "--benchmark-compare", *arguments, NEIGHBOURS_COUNT="1")
     judged = {judgement["metric"]: judgement for judgement in newest_run(project)["judgements"]}
     assert judged["latency"]["word"] == "VOID", result.stdout
-    assert "other processes used" in judged["latency"]["reason"]
+    assert "other processes used" in judged["latency"]["reason"]["values"]["why"]
     assert result.returncode == 0, "a disturbed measurement is no regression"

@@ -105,6 +105,7 @@ def test_a_stage_that_is_not_possible_is_one_sentence(monkeypatch: pytest.Monkey
         blocks.ratios("bf16", 6, 1)
 
 
+@pytest.mark.compile
 @pytest.mark.alone
 def test_a_disturbance_is_seen_and_a_session_is_none() -> None:
     """The whole way, on the embedded model; few blocks, so that only a large difference is sure."""

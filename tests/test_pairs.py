@@ -549,6 +549,7 @@ def test_a_full_disk_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> 
 # -- the real worker --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.compile
 @pytest.mark.alone  # it compares processes' times
 def test_the_real_worker_builds_draws_and_ends(tmp_path: Path, lines: list[str]) -> None:
     """The embedded model, small; what libraries print never reaches the answers."""
