@@ -68,7 +68,7 @@ def test_strict_notices_a_test_that_was_taken_away(project: Path, accepted: subp
     """A stage whose pictures nobody looks at would pass for ever."""
     arguments = ("--benchmark-compare", "--fastdiff-stage=fp32", "-k", "not parity")
     session(project, *arguments)
-    assert "deselected" not in [one["reason"] for one in newest_run(project)["judgements"]]
+    assert "tests-deselected" not in [one["reason"]["code"] for one in newest_run(project)["judgements"]]
     strict = session(project, *arguments, "--fastdiff-strict")
     assert strict.returncode == 1
     assert "twin-fp32 stage: test_parity of twin-fp32: deselected" in strict.stdout
