@@ -27,17 +27,17 @@ DECIDED = variants.HERE / "verdicts.json"
 ITSELF = "sdpa takes 1.0 times as long"
 
 
-def of_run(run: dict[str, Any], accepted: dict[str, Any], folder: Path) -> dict[str, Any]:
+def judged_run(run: dict[str, Any], accepted: dict[str, Any], folder: Path) -> list[Judgement]:
     paths = [_written(folder / name, content) for name, content in (("run", run), ("accepted", accepted))]
     read, baseline = files.read(paths[0]), files.read_baseline(paths[1])
     policy = default(read.device.kind)
     looks = Looks(trials=4, at_doubts=False) if any(stage.further_rounds for stage in read.stages) else NO_SECOND_LOOK
-    return _plain(gate.judge_run(read, baseline, lambda *_: policy, looks=looks))
+    return gate.judge_run(read, baseline, lambda *_: policy, looks=looks)
 
 
-def of_pairs(experiment: dict[str, Any], folder: Path) -> dict[str, Any]:
+def judged_pairs(experiment: dict[str, Any], folder: Path) -> list[Judgement]:
     read = kept_pairs.read(_written(folder / "pairs", experiment))
-    return _plain(pairs.judge(read, default(read.device.kind), pairs.errors_of(read.comparisons)))
+    return pairs.judge(read, default(read.device.kind), pairs.errors_of(read.comparisons))
 
 
 def _written(path: Path, content: dict[str, Any]) -> Path:
@@ -59,11 +59,11 @@ def _one(judgement: Judgement) -> list[Any]:
 
 def decided(folder: Path) -> dict[str, Any]:
     """Of each variant of the run only what differs from the run itself."""
-    runs = {name: of_run(run, accepted, folder) for name, run, accepted in variants.runs()}
+    runs = {name: _plain(judged_run(run, accepted, folder)) for name, run, accepted in variants.runs()}
     itself = runs[ITSELF]
     apart = {name: {what: one[what] for what in one if one[what] != itself.get(what)} for name, one in runs.items()}
     gone = {name: sorted(itself.keys() - one.keys()) for name, one in runs.items() if itself.keys() - one.keys()}
-    experiments = {name: of_pairs(one, folder) for name, one in variants.pairs()}
+    experiments = {name: _plain(judged_pairs(one, folder)) for name, one in variants.pairs()}
     return {"runs": {**apart, ITSELF: itself}, "no verdict": gone, "pairs": experiments}
 
 

@@ -5,18 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from kept import variants
+from test_kept_verdicts import judged_pairs, judged_run
 
-from fastdiff.compare import gate, pairs
-from fastdiff.compare.policy import default
 from fastdiff.compare.reasons import Code
-from fastdiff.record import files
-from fastdiff.record import pairs as kept_pairs
 from fastdiff.report import sentences, steps
 from fastdiff.report.steps import Shell
 
@@ -31,20 +27,10 @@ OF_INTERVALS = {"inside-band", "beyond-band", "crosses-band"}
 
 
 def judgements(folder: Path) -> Iterator[tuple[str, Judgement]]:
-    def written(content: dict[str, Any]) -> Path:
-        path = folder / "file.json"
-        path.write_text(json.dumps(content))
-        return path
-
     for name, run, accepted in variants.runs():
-        read, baseline = files.read(written(run)), files.read_baseline(written(accepted))
-        policy = default(read.device.kind)
-        for one in gate.judge_run(read, baseline, lambda *_, policy=policy: policy):
-            yield name, one
+        yield from ((name, one) for one in judged_run(run, accepted, folder))
     for name, experiment in variants.pairs():
-        kept = kept_pairs.read(written(experiment))
-        for one in pairs.judge(kept, default(kept.device.kind), pairs.errors_of(kept.comparisons)):
-            yield name, one
+        yield from ((name, one) for one in judged_pairs(experiment, folder))
 
 
 def examples() -> str:

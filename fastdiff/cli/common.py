@@ -26,7 +26,7 @@ def one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        # These sentences are told to pytest as well, where every option has a prefix; what a file holds stays.
+        # pytest shows these sentences, too, and its options have a prefix. What a file holds stays as it is.
         said = str(error) if error.code in ("file", "schema") else str(error).replace("--fastdiff-", "--")
     except KeyboardInterrupt as stop:
         typer.echo(f"\n{stop if stop.args else f'stopped; {kept}'}", err=True)
@@ -60,5 +60,5 @@ def shown(path: Path) -> str:
 
 
 def aside(line: str) -> None:
-    """What is said meanwhile; the answer alone goes to standard output."""
+    """Progress goes to standard error, the answer alone to standard output."""
     typer.echo(line, err=True)

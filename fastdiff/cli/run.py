@@ -112,7 +112,7 @@ def run(
 
 
 def _keep(place: Path, outcome: Outcome) -> Row:
-    """The picture (of a batch `NAME-1.png` and so on too) and the row. What no disk takes is told to a person."""
+    """Writes the picture (of a batch also `NAME-1.png` and so on) and the row; a full disk loses no numbers."""
     from fastdiff.cli import row
     from fastdiff.record import pictures
     from fastdiff.record.errors import UserError

@@ -12,7 +12,7 @@ from fastdiff.compare.facts import differences
 from fastdiff.compare.looks import NO_SECOND_LOOK, Looks
 from fastdiff.compare.noise import declared, spread
 from fastdiff.compare.reasons import because
-from fastdiff.compare.verdicts import VOID, Verdict
+from fastdiff.compare.verdicts import NEW, VOID, Verdict
 from fastdiff.record.run import MACHINE, SKIPPED
 
 if TYPE_CHECKING:
@@ -40,6 +40,12 @@ class Case:
     kind: str
     environment: Mapping[str, Any]
     looks: Looks = NO_SECOND_LOOK
+
+    @property
+    def incomparable(self) -> Verdict:
+        """Where there is no base: NEW, and why."""
+        assert self.new is not None
+        return Verdict(NEW, self.new)
 
     @property
     def noise(self) -> Noise:

@@ -32,8 +32,8 @@ def fingerprint(case: Case) -> Verdict | None:
         return Verdict(CHANGED, because("stage-broken", id=record.id, how=broken), details=tuple(broken))
     if not record.fingerprint:
         return None
-    if case.new or case.base is None:
-        return Verdict(NEW, case.new or because("no-accepted-rounds"))
+    if case.base is None:
+        return case.incomparable
     changed = differences(case.base.fingerprint, record.fingerprint)
     if not changed:
         return Verdict(SAME, because("facts-equal", count=len(record.fingerprint)))
@@ -49,8 +49,8 @@ def latency(case: Case) -> Verdict | None:
         return None
     if void := disturbance(record, case.policy):
         return void
-    if case.new or base is None:
-        return Verdict(NEW, case.new or because("no-accepted-rounds"))
+    if base is None:
+        return case.incomparable
     if not undisturbed(base):
         return Verdict(NEW, because("no-accepted-rounds"))
     accepted = case.noise.centres.get(record.id) or (centre(base.rounds),)
@@ -82,8 +82,8 @@ def first_call(case: Case) -> Verdict | None:
     record, base = case.record, case.base
     if record.first_call_s is None:
         return None
-    if case.new or base is None:
-        return Verdict(NEW, case.new or because("no-accepted-rounds"))
+    if base is None:
+        return case.incomparable
     if base.first_call_s is None:
         return Verdict(NEW, because("no-accepted-first-call"))
     if not record.begins_like(base):
@@ -101,8 +101,8 @@ def memory(case: Case) -> Verdict | None:
     now = case.record.memory
     if now is None:
         return None
-    if case.new or case.base is None:
-        return Verdict(NEW, case.new or because("no-accepted-rounds"))
+    if case.base is None:
+        return case.incomparable
     before = case.base.memory
     if before is None or before.measure != now.measure:
         return Verdict(NEW, because("no-accepted-memory", measure=now.measure))

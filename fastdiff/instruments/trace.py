@@ -23,4 +23,4 @@ def trace_call(call: Callable[[], object], device: str, path: Path) -> None:
     try:
         profiled.export_chrome_trace(str(path))
     except OSError:
-        path.unlink(missing_ok=True)  # the measurement stands without it, and whoever keeps the files will miss it
+        path.unlink(missing_ok=True)  # the caller notices that it is missing; the measurement stands without it

@@ -90,7 +90,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _three_or_more(text: str) -> int:
     number = int(text)
-    if number < 3:  # as fastdiff.compare.pairs says, which would bring scipy to whoever only collects
+    if number < 3:  # the same number as in fastdiff.compare.pairs, which imports scipy
         raise ValueError
     return number
 

@@ -74,8 +74,9 @@ def write_baseline(path: Path, pytest_benchmark: dict[str, Any], baseline: Basel
 
 def as_dict(run: Run) -> dict[str, Any]:
     """What stands under the key, after the look that its reader will take: nothing is kept that cannot be read."""
-    require_bounded(asdict(run), KEY)
-    value: dict[str, Any] = parsed(as_json(asdict(run)).encode())
+    plain = asdict(run)
+    require_bounded(plain, KEY)
+    value: dict[str, Any] = parsed(as_json(plain).encode())
     _run(value)
     return value
 

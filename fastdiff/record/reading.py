@@ -79,7 +79,7 @@ def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
 
 
 def require_bounded(value: object, where: str) -> None:
-    """Also of values that no type describes: a number such as 10**400 breaks whoever computes with it later."""
+    """Also for values that no type describes: computing with a number such as 10**400 fails later."""
     if isinstance(value, dict):
         for key, entry in value.items():
             require_bounded(entry, f"{where}.{key}")

@@ -1,4 +1,4 @@
-"""Stages and ladders: a stage is told as the difference to the one that it follows."""
+"""Stages and ladders: a stage is defined by its difference to the one that it follows."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Ladder:
         return tuple(stage.name for stage in self.stages if stage.recipe.arithmetic & set(emulated))
 
     def before(self, name: str, follows: str | None) -> Stage | None:
-        """The stage that a stage called `name` is told as a difference to."""
+        """The stage that a stage called `name` follows."""
         if follows is not None:
             return self[follows]
         if name in self.names:

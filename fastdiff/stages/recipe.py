@@ -164,7 +164,7 @@ class Recipe:
         )
 
     def on(self, device: str, capability: tuple[int, int] | None = None, emulated: Collection[str] = ()) -> Recipe:
-        """This recipe as it is cooked on `device` ("cpu" or "cuda"); what the device cannot do is refused.
+        """This recipe resolved for `device` ("cpu" or "cuda"); what the device cannot do is refused.
 
         `capability` is that of the GPU; without it nothing is refused for its age. `emulated` is the arithmetic that a
         CPU has no instructions for and is not to be asked for.

@@ -55,11 +55,11 @@ class Worker:
         from fastdiff.trial.faults import parse, put_in
         from fastdiff.trial.live import LiveStage
 
-        asked, cooked = convert(stage, Stage, "stage"), convert(built, Stage, "built")
+        asked, applied = convert(stage, Stage, "stage"), convert(built, Stage, "built")
         self.live = LiveStage(
-            convert(model, Model, "model"), cooked, device, convert(request, Request, "request"), rounds=1
+            convert(model, Model, "model"), applied, device, convert(request, Request, "request"), rounds=1
         )
-        if cooked != asked:
+        if applied != asked:
             self.live.claim(asked)
         put_in(parse(faults) if faults else (), self.live)
         self.live.first_call()
