@@ -499,3 +499,14 @@ def test_the_published_schema_is_that_of_the_types(name: str) -> None:
 def test_a_run_file_obeys_the_published_schema(path: Path) -> None:
     schema = str(schemas.FOLDER / "run.json")
     subprocess.run([sys.executable, "-m", "check_jsonschema", "--schemafile", schema, str(path)], check=True)
+
+
+# -- noise ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["latency_sd", "ladder_sd", "first_call_sd"])
+def test_noise_that_would_let_everything_pass_is_refused(tmp_path: Path, name: str) -> None:
+    wide = Noise(**{"trials": 5, "latency_sd": 0.1, "ladder_sd": 0.1, "first_call_sd": 0.1, name: 50.0})
+    write_baseline(tmp_path / "0001_x.json", {}, Baseline(a_run(), Acceptance("a", "now", "x", "r.json"), wide))
+    with pytest.raises(UserError, match=rf"fastdiff\.noise\.{name} is 50\.0; expected float <= 5"):
+        read_baseline(tmp_path / "0001_x.json")
