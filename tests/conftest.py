@@ -34,7 +34,6 @@ SLOWEST = (
     "test_plugin.py",
     "test_twins_techniques.py",
     "test_shapes_model.py",
-    "test_gate_files.py",
     "test_wheel.py",
 )
 """Files that begin first, because a worker that ends late has nobody to share with."""

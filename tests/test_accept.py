@@ -25,7 +25,7 @@ from fastdiff.record.accept import LOCK
 from fastdiff.record.baselines import accepted, folder_of, newest
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import read_baseline, read_benchmarks, write
-from fastdiff.record.run import FAILED, SKIPPED, Baseline, Noise, Quality, Round, Run, StageRecord
+from fastdiff.record.run import FAILED, SKIPPED, Baseline, Noise, Quality, Run, Sample, Trial
 from fastdiff.report.listings import baselines_text
 
 COMMAND = str(Path(sys.executable).with_name("fastdiff"))
@@ -123,7 +123,7 @@ def test_what_changes_is_shown_in_columns(root: Path, said: list[str]) -> None:
         factor=1.5,
         first_call_s=5.0,
         cache="cold",
-        opening=("compile",),
+        first_in_process=("compile",),
         fingerprint={"graphs": 3, "kernels": ["mm", "conv"]},
     )
     newer = replace(a_run(a_stage("fp32", 2.0), changed), environment={"versions": {"torch": "2.14.0", "numpy": "2"}})
@@ -132,7 +132,7 @@ def test_what_changes_is_shown_in_columns(root: Path, said: list[str]) -> None:
     assert re.search(
         r"^shapes-int8 +latency +0.4200 s \(0.4100 \.\. 0.4300\) +0.6300 s \(0.6150 \.\. 0.6450\) +1.500x$", text, re.M
     )
-    assert re.search(r"^ +first call +2.500 s +5.000 s \(cache cold, opening\) +-$", text, re.M)
+    assert re.search(r"^ +first call +2.500 s +5.000 s \(cache cold, first in its process\) +-$", text, re.M)
     assert re.search(r"^ +memory +50.6 MB +50.6 MB +1.000x$", text, re.M)
     assert "shapes-int8: fingerprint: graphs: 2 -> 3" in said
     assert {"version: torch: 2.13.0 -> 2.14.0", "version: numpy: none -> 2"} <= set(said)
@@ -143,8 +143,8 @@ def test_what_changes_is_shown_in_columns(root: Path, said: list[str]) -> None:
 
 
 def test_void_rounds_do_not_count(root: Path, said: list[str]) -> None:
-    rounds = (*a_stage().rounds, Round(9.0, void="throttled"), Round(9.0, void="throttled"))
-    accept(kept(root, a_run(a_stage(rounds=rounds))), "one", root=root, say=said.append)
+    rounds = (*a_stage().samples, Sample(9.0, void="throttled"), Sample(9.0, void="throttled"))
+    accept(kept(root, a_run(a_stage(samples=rounds))), "one", root=root, say=said.append)
     (entry,) = log.entries(folder_of(root, DEVICE.slug))
     assert entry["stages"]["shapes-int8"]["new"]["s"]["high"] == 0.43
 
@@ -198,10 +198,10 @@ def test_a_name_of_ones_own_becomes_a_file_name(root: Path, said: list[str]) -> 
 
 BAD_STAGES = [
     ({"state": FAILED, "reason": "out of memory"}, "shapes-int8 is failed: out of memory"),
-    ({"rounds": ()}, "shapes-int8 has no timed round"),
+    ({"samples": ()}, "shapes-int8 has no timed round"),
     (
-        {"rounds": (Round(0.4), Round(0.4, void="throttled"), Round(0.4, void="throttled"))},
-        "shapes-int8 has 2 void rounds of 3 (throttled)",
+        {"samples": (Sample(0.4), Sample(0.4, void="throttled"), Sample(0.4, void="throttled"))},
+        "shapes-int8 has 2 void samples of 3 (throttled)",
     ),
     ({"quality": None}, "shapes-int8 was not compared with the reference's pictures"),
     (
@@ -231,7 +231,7 @@ def test_an_ineligible_run_is_refused_unless_forced(root: Path, said: list[str],
 
 
 def test_what_is_not_possible_here_is_accepted_with_the_rest(root: Path, said: list[str]) -> None:
-    skipped = a_stage(state=SKIPPED, reason="emulated here", rounds=(), quality=None)
+    skipped = a_stage(state=SKIPPED, reason="emulated here", samples=(), quality=None)
     run = a_run(a_stage("fp32", 2.0), skipped)
     accept(kept(root, run), "one", root=root, say=said.append)
     accept(kept(root, run), "again", root=root, say=said.append)
@@ -243,21 +243,21 @@ def test_what_is_not_possible_here_is_accepted_with_the_rest(root: Path, said: l
 
 
 def test_a_run_that_measured_nothing_is_no_baseline(root: Path, said: list[str]) -> None:
-    skipped = a_stage(state=SKIPPED, reason="emulated here", rounds=(), quality=None)
+    skipped = a_stage(state=SKIPPED, reason="emulated here", samples=(), quality=None)
     with pytest.raises(UserError, match="none of its stages was measured"):
         accept(kept(root, a_run(skipped)), "one", root=root, say=said.append)
 
 
 def test_what_was_measured_and_is_skipped_now_is_not(root: Path, said: list[str]) -> None:
     accept(kept(root, a_run()), "one", root=root, say=said.append)
-    skipped = a_stage(state=SKIPPED, reason="not possible here", rounds=(), quality=None)
+    skipped = a_stage(state=SKIPPED, reason="not possible here", samples=(), quality=None)
     with pytest.raises(UserError, match=r"shapes-int8 is skipped: not possible here"):
         accept(kept(root, a_run(a_stage("fp32", 2.0), skipped)), "two", root=root, say=said.append)
 
 
 def test_half_of_the_rounds_may_be_void(root: Path, said: list[str]) -> None:
-    rounds = (Round(0.4), Round(0.4, void="throttled"))
-    accept(kept(root, a_run(a_stage(rounds=rounds))), "why", root=root, say=said.append)
+    rounds = (Sample(0.4), Sample(0.4, void="throttled"))
+    accept(kept(root, a_run(a_stage(samples=rounds))), "why", root=root, say=said.append)
 
 
 def test_everything_that_speaks_against_it_is_told_at_once(root: Path, said: list[str]) -> None:
@@ -373,7 +373,7 @@ def test_there_is_no_part_of_nothing(root: Path, said: list[str]) -> None:
 # -- noise ------------------------------------------------------------------------------------------------------------
 
 
-def trial(root: Path, name: str, *stages: StageRecord, **changed: Any) -> Path:
+def trial(root: Path, name: str, *stages: Trial, **changed: Any) -> Path:
     """The run of another process."""
     return kept(root, replace(a_run(*stages, **changed), started=name), name)
 

@@ -21,7 +21,8 @@ from fastdiff.stages.ladder import Stage
 from fastdiff.stages.published import LADDER
 from fastdiff.stages.recipe import Compile, Recipe
 from fastdiff.stages.techniques import TECHNIQUES
-from fastdiff.trial.live import LiveStage, Reference
+from fastdiff.trial.live import LiveStage
+from fastdiff.trial.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -240,7 +241,7 @@ def test_what_an_architecture_cannot_do_is_known_before_anything_is_loaded(
     tiny: Model, lack: str, recipe: Recipe
 ) -> None:
     with pytest.raises(UserError, match=f"has no place for {lack}"):
-        cooked(replace(tiny, lacks=(lack,), source="nowhere"), recipe, "cpu")
+        cooked(replace(tiny, unsupported=(lack,), source="nowhere"), recipe, "cpu")
 
 
 @pytest.mark.parametrize("change", [{"cache": "first-block"}, {"attention_backend": "_native_math"}])

@@ -17,7 +17,8 @@ from fastdiff.stages.budgets import CACHED
 from fastdiff.stages.ladder import Stage
 from fastdiff.stages.published import LADDER
 from fastdiff.stages.recipe import Recipe
-from fastdiff.trial.live import LiveStage, Reference
+from fastdiff.trial.live import LiveStage
+from fastdiff.trial.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import pytest
 from packaging.version import Version
 
 from fastdiff.record import files
-from fastdiff.record.run import FAILED, MEASURED, SKIPPED, Device, Memory, Quality, Round, Run, StageRecord
+from fastdiff.record.run import FAILED, MEASURED, SKIPPED, Device, Memory, Quality, Run, Sample, Trial
 from tools.gpu_check import reading, report, wheels
 from tools.gpu_check.__main__ import ROOT, TRAVELLING, Check
 from tools.gpu_check.probes import Sampler
@@ -242,16 +242,16 @@ def test_a_run_travels_with_its_references_pictures(
 # -- what is read -----------------------------------------------------------------------------------------------------
 
 
-def record(stage: str = "sdpa", **changes: Any) -> StageRecord:
-    rounds = tuple(Round(wall_s=2.0, device_s=1.9, telemetry={"sm_clock_mhz": 1900.0}) for _ in range(3))
-    plain = StageRecord(
+def record(stage: str = "sdpa", **changes: Any) -> Trial:
+    samples = tuple(Sample(wall_s=2.0, device_s=1.9, telemetry={"sm_clock_mhz": 1900.0}) for _ in range(3))
+    plain = Trial(
         "sdxl",
         stage,
         None,
         recipe={"dtype": "bfloat16"},
         state=MEASURED,
         first_call_s=3.0,
-        rounds=rounds,
+        samples=samples,
         memory=Memory(10, "decode"),
         fingerprint={"flops": 100 * 10**12, "syncs_in_loop": 0},
         quality=Quality("fp32", 0.99, 0.98, 50.0, passed=True),
@@ -261,7 +261,7 @@ def record(stage: str = "sdpa", **changes: Any) -> StageRecord:
 
 @pytest.fixture
 def outcome(tmp_path: Path) -> Callable[..., Outcome]:
-    def make(*stages: StageRecord, expected: tuple[str, ...] = (), **before: Any) -> Outcome:
+    def make(*stages: Trial, expected: tuple[str, ...] = (), **before: Any) -> Outcome:
         run = Run(Device("a-gpu", "cuda", "A GPU"), "2026-12-01T10:00:00+00:00", expected=expected, stages=stages)
         files.write(tmp_path / "run.json", {}, run)
         return Outcome(tmp_path / "run.json", None, before)
@@ -285,7 +285,7 @@ def test_the_share_of_the_roofline(outcome: Callable[..., Outcome]) -> None:
     [
         ({"unapplied": ("attention: sdpa was not applied",)}, "sdxl-sdpa was built, proven and measured"),
         ({"state": FAILED, "reason": "out of memory"}, "sdxl-sdpa was built, proven and measured"),
-        ({"rounds": (Round(1.0, void="heat"),)}, "no call of sdxl-sdpa was disturbed"),
+        ({"samples": (Sample(1.0, void="heat"),)}, "no call of sdxl-sdpa was disturbed"),
         ({"quality": Quality("fp32", 0.5, 0.1, 9.0, passed=False)}, "sdxl-sdpa draws the reference's picture"),
         ({"fingerprint": {"syncs_in_loop": 2}}, "sdxl-sdpa never waits for the GPU inside the loop"),
     ],
@@ -307,7 +307,7 @@ def test_what_a_stage_measured_before_it_failed_is_kept(outcome: Callable[..., O
 
 
 def test_what_was_skipped_is_named(outcome: Callable[..., Outcome]) -> None:
-    found = reading.eager(ON_GPU, outcome(StageRecord("sdxl", "bf16", "fp32", state=SKIPPED, reason="emulated here")))
+    found = reading.eager(ON_GPU, outcome(Trial("sdxl", "bf16", "fp32", state=SKIPPED, reason="emulated here")))
     assert found.unmeasured == ("sdxl-bf16: emulated here",)
     assert found.claims == ()
 

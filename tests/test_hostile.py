@@ -34,12 +34,12 @@ MODEL = """
 pipeline = "StableDiffusionXLPipeline"
 source = "{source}"
 request = {{ prompt = "a", steps = 1, size = 64, guidance = 1.0 }}
-lacks = {lacks}
+unsupported = {unsupported}
 """
 
 
-def described(name: str = "mine", source: str = "a/b", lacks: str = "[]") -> str:
-    return MODEL.format(name=name, source=source, lacks=lacks)
+def described(name: str = "mine", source: str = "a/b", unsupported: str = "[]") -> str:
+    return MODEL.format(name=name, source=source, unsupported=unsupported)
 
 
 def read(project: Path) -> None:
@@ -59,7 +59,7 @@ def read(project: Path) -> None:
         (b"[tool.fastdiff]\nmodel = 5", "did you mean 'models'"),
         (b"a = " + b"[" * 100_000, "this is no TOML"),
         (described(name="../../evil").encode(), "'../../evil' is no name for a model"),
-        (described(lacks="[[0]]").encode(), "lacks is ([0],); give a list of texts"),
+        (described(unsupported="[[0]]").encode(), "unsupported is ([0],); give a list of texts"),
         (described(source="a\\u0000b").encode(), "holds a null character"),
         (b'[tool.fastdiff.stages."../x"]\nfollows = "sdpa"', "'../x' is no name for a stage"),
     ],

@@ -77,7 +77,7 @@ def test_collecting_the_suite_finds_every_stage(suites: Path) -> None:
     ("bare", "ours"),
     [
         ([sys.executable, "-c", "pass"], [sys.executable, "-c", "import fastdiff"]),
-        ([sys.executable, "-c", "pass"], FASTDIFF),
+        ([sys.executable, "-c", "import typer.rich_utils"], FASTDIFF),  # which draws every tool's help
         ([*HELP, "-p", "no:fastdiff"], HELP),
         ([*COLLECT, "-p", "no:fastdiff", "bare"], [*COLLECT, "ours"]),
     ],

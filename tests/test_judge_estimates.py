@@ -13,11 +13,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fastdiff.compare import noise, policy, verdicts
+from fastdiff.compare.confirmation import PROCESSES, Confirmation, seems_slow
 from fastdiff.compare.estimates import Estimate, centre, estimate, exact
 from fastdiff.compare.gate import comparisons_of
-from fastdiff.compare.looks import TRIALS as LOOKS
-from fastdiff.compare.looks import Looks, seems_slow
-from fastdiff.record.run import Device, Noise, Round, Run, StageRecord
+from fastdiff.record.run import Device, Noise, Run, Sample, Trial
 from fastdiff.report.sentences import interval
 
 SECONDS_OF_A_CALL = st.floats(1e-3, 1e3)
@@ -31,8 +30,8 @@ unhurried = settings(deadline=None)
 """A busy machine is no failure."""
 
 
-def rounds(*walls: float) -> tuple[Round, ...]:
-    return tuple(map(Round, walls))
+def rounds(*walls: float) -> tuple[Sample, ...]:
+    return tuple(map(Sample, walls))
 
 
 # -- a trial's centre -------------------------------------------------------------------------------------------------
@@ -46,19 +45,19 @@ def test_a_slower_machine_moves_the_centre_by_its_factor(walls: list[float], fac
 
 
 def test_disturbed_rounds_do_not_count() -> None:
-    taken = (*rounds(1.0, 2.0, 4.0), Round(99.0, void="steal"), Round(0.0, void="steal"))
+    taken = (*rounds(1.0, 2.0, 4.0), Sample(99.0, void="steal"), Sample(0.0, void="steal"))
     assert centre(taken) == pytest.approx(math.log(2))
 
 
 @pytest.mark.parametrize("wall", [0.0, -1.0, math.nan, math.inf])
 def test_what_is_no_time_is_refused(wall: float) -> None:
-    with pytest.raises(ValueError, match=r"the time of a round is .*; it must be a finite number above zero"):
+    with pytest.raises(ValueError, match=r"the time of a sample is .*; it must be a finite number above zero"):
         centre(rounds(1.0, wall, 1.0))
 
 
 def test_nothing_to_take_a_centre_of_is_refused() -> None:
     with pytest.raises(ValueError, match="no undisturbed round"):
-        centre((Round(1.0, void="steal"),))
+        centre((Sample(1.0, void="steal"),))
 
 
 # -- the interval -----------------------------------------------------------------------------------------------------
@@ -164,7 +163,7 @@ def test_torch_and_pytest_stay_outside() -> None:
 
 STAGES, BASELINE_TRIALS, ROUNDS = 6, 10, 7
 SUITES = 400
-SHIPPED = Looks(LOOKS)
+SHIPPED = Confirmation(PROCESSES)
 BETWEEN, WITHIN = 0.08, 0.015
 """So that medians of seven rounds differ by 8 % between processes, as measured on two shared cores."""
 
@@ -185,7 +184,7 @@ def budget(centres: np.ndarray) -> Noise:
             device,
             f"night {night}",
             stages=tuple(
-                StageRecord("m", f"s{i}", None, state="measured", rounds=rounds(math.exp(c))) for i, c in enumerate(row)
+                Trial("m", f"s{i}", None, state="measured", samples=rounds(math.exp(c))) for i, c in enumerate(row)
             ),
         )
         for night, row in enumerate(centres)
@@ -194,9 +193,9 @@ def budget(centres: np.ndarray) -> Noise:
 
 
 def words(random: np.random.Generator, change: float, *, shared: float = 0.0) -> list[str]:
-    """The latency verdicts of one suite in which every stage changed by `change`, after the second looks."""
+    """The latency verdicts of one suite in which every stage changed by `change`, after the confirmations."""
     accepted = budget(median_centres(random, BASELINE_TRIALS, shared))
-    tonight = median_centres(random, 1 + SHIPPED.trials, shared) + math.log1p(change)
+    tonight = median_centres(random, 1 + SHIPPED.processes, shared) + math.log1p(change)
     found = []
     for place, trials in enumerate(tonight.T.tolist()):
         verdict = _verdict(trials[:1], accepted.centres[f"m-s{place}"], accepted)
@@ -245,11 +244,11 @@ def test_the_promise_holds_even_where_every_stage_lies_on_the_edge(random: np.ra
     assert np.mean(["SLOW" in suite for suite in suites]) <= 0.05
 
 
-def test_a_second_look_acquits_few_that_the_first_did_not(random: np.random.Generator) -> None:
+def test_a_confirmation_acquits_few(random: np.random.Generator) -> None:
     """Of stages at the edge of the band, which of right are the same in one of twenty cases."""
     sd, count, edge = 0.08, 100_000, math.log1p(policy.CPU.latency)
     first = edge + random.normal(0, sd, count)
-    further = edge + random.normal(0, sd, (count, SHIPPED.trials))
+    further = edge + random.normal(0, sd, (count, SHIPPED.processes))
     accepted = random.normal(0, sd / math.sqrt(BASELINE_TRIALS), count)
 
     def same(candidate: np.ndarray, candidates: int) -> np.ndarray:
@@ -257,7 +256,9 @@ def test_a_second_look_acquits_few_that_the_first_did_not(random: np.random.Gene
         return candidate - accepted + math.log(found.high) <= edge
 
     at_once = same(first, 1)
-    later = (first - accepted > edge) & same((first + further.sum(axis=1)) / (1 + SHIPPED.trials), len(further[0]) + 1)
+    later = (first - accepted > edge) & same(
+        (first + further.sum(axis=1)) / (1 + SHIPPED.processes), len(further[0]) + 1
+    )
     assert np.mean(at_once) == pytest.approx(0.05, abs=0.003)
     assert np.mean(later) <= 0.006
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from fastdiff.compare import noise, policy
+from fastdiff.compare.confirmation import Confirmation
 from fastdiff.compare.gate import Judgement, comparisons_of, judge_run
-from fastdiff.compare.looks import Looks
 from fastdiff.compare.reasons import because
 from fastdiff.compare.verdicts import Verdict, fails
-from fastdiff.record.run import Acceptance, Baseline, Components, Device, Memory, Round, Run, StageRecord
+from fastdiff.record.run import Acceptance, Baseline, Components, Device, Memory, Run, Sample, Trial
 from fastdiff.report import sentences, steps
 from fastdiff.report.steps import Shell
 
@@ -41,13 +41,13 @@ def causes(verdict: Verdict) -> tuple[str, ...]:
     return tuple(map(sentences.sentence, verdict.details))
 
 
-def timed(seconds: float, *, void: int = 0) -> tuple[Round, ...]:
+def timed(seconds: float, *, void: int = 0) -> tuple[Sample, ...]:
     wobbles = (0.98, 0.99, 1.0, 1.0, 1.0, 1.01, 1.02)
-    return tuple(Round(seconds * w, void="steal 30 %" if n < void else "") for n, w in enumerate(wobbles))
+    return tuple(Sample(seconds * w, void="steal 30 %" if n < void else "") for n, w in enumerate(wobbles))
 
 
-def stage(name: str, follows: str | None, seconds: float) -> StageRecord:
-    return StageRecord(
+def stage(name: str, follows: str | None, seconds: float) -> Trial:
+    return Trial(
         "m",
         name,
         follows,
@@ -56,7 +56,7 @@ def stage(name: str, follows: str | None, seconds: float) -> StageRecord:
         state="measured",
         first_call_s=2.0,
         cache="cold",
-        rounds=timed(seconds),
+        samples=timed(seconds),
         components=Components(0.02 * seconds, (0.08 * seconds,) * 10, 0.15 * seconds, 0.03 * seconds),
         memory=Memory(20_000_000, "denoising"),
         fingerprint=FACTS,
@@ -71,10 +71,10 @@ def nights(run: Run, count: int = 10) -> list[Run]:
     """Runs that differ by 2.2 %: 2 % of each stage's own, and 1 % of the whole machine."""
     scatter = random.Random(7)
 
-    def again(record: StageRecord, machine: float) -> StageRecord:
+    def again(record: Trial, machine: float) -> Trial:
         own = math.exp(scatter.gauss(0, 0.02))
-        rounds = tuple(replace(r, wall_s=r.wall_s * own * machine) for r in record.rounds)
-        return replace(record, rounds=rounds, first_call_s=2.0 * own)
+        rounds = tuple(replace(r, wall_s=r.wall_s * own * machine) for r in record.samples)
+        return replace(record, samples=rounds, first_call_s=2.0 * own)
 
     found = []
     for night in range(count):
@@ -116,29 +116,29 @@ def test_a_clean_run_is_the_same_in_everything() -> None:
 
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
     "slower by 50 %": (
-        {"rounds": timed(1.5)},
+        {"samples": timed(1.5)},
         {"latency": "SLOW", "ladder": "SLOW"},
         "beyond-band",
         LOOK + "sdpa --fastdiff-trials 4",
     ),
-    "faster": ({"rounds": timed(0.6)}, {"latency": "FAST", "ladder": "FAST"}, "beyond-band", ACCEPT),
+    "faster": ({"samples": timed(0.6)}, {"latency": "FAST", "ladder": "FAST"}, "beyond-band", ACCEPT),
     "at the edge of the band": (
-        {"rounds": timed(1.15)},
+        {"samples": timed(1.15)},
         {"latency": "UNSURE", "ladder": "UNSURE"},
         "crosses-band",
         LOOK + "sdpa --fastdiff-trials 4",
     ),
     "four of seven rounds disturbed": (
-        {"rounds": timed(1.5, void=4)},
+        {"samples": timed(1.5, void=4)},
         {"latency": "VOID", "ladder": "VOID"},
-        "rounds-disturbed",
+        "samples-disturbed",
         LOOK + "sdpa --fastdiff-trials 4",
     ),
-    "three of seven rounds disturbed": ({"rounds": timed(1.0, void=3)}, {}, "", ""),
+    "three of seven rounds disturbed": ({"samples": timed(1.0, void=3)}, {}, "", ""),
     "two rounds": (
-        {"rounds": timed(1.0)[:2]},
+        {"samples": timed(1.0)[:2]},
         {"latency": "VOID", "ladder": "VOID"},
-        "too-few-rounds",
+        "too-few-samples",
         LOOK,
     ),
     "first call": (
@@ -198,7 +198,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
         LOOK,
     ),
     "another request": (
-        {"request": {"steps": 4, "size": 256}, "rounds": timed(9.0)},
+        {"request": {"steps": 4, "size": 256}, "samples": timed(9.0)},
         {"fingerprint": "NEW", "latency": "NEW", "first_call": "NEW", "memory": "NEW"},
         "other-work",
         ACCEPT,
@@ -210,12 +210,12 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
         ACCEPT,
     ),
     "failed": (
-        {"state": "failed", "reason": "out of memory", "rounds": ()},
+        {"state": "failed", "reason": "out of memory", "samples": ()},
         {"stage": "MISSING"},
         "stage-is",
         "pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage sdpa",
     ),
-    "not timed": ({"rounds": ()}, {"stage": "MISSING"}, "not-timed", "pytest perf_tests"),
+    "not timed": ({"samples": ()}, {"stage": "MISSING"}, "not-timed", "pytest perf_tests"),
 }
 
 
@@ -250,9 +250,9 @@ def test_clocks_explain_and_seconds_decide() -> None:
     """On a GPU too: a clock that fell makes a call longer, and that is what a user waits for."""
     gpu = Device("gpu", "cuda", "GPU")
 
-    def clocked(seconds: float, mhz: float) -> StageRecord:
+    def clocked(seconds: float, mhz: float) -> Trial:
         rounds = tuple(replace(one, telemetry={"sm_clock_mhz": mhz}) for one in timed(seconds))
-        return replace(SDPA, follows=None, rounds=rounds)
+        return replace(SDPA, follows=None, samples=rounds)
 
     known = replace(RUN, device=gpu, stages=(clocked(1.0, 1980.0),), expected=("m-sdpa",))
     for seconds, mhz, word in ((1.0, 1320.0, "SAME"), (1.5, 1320.0, "SLOW"), (1.5, 1980.0, "SLOW")):
@@ -262,12 +262,12 @@ def test_clocks_explain_and_seconds_decide() -> None:
 
 def test_the_shipped_bands_are_wide() -> None:
     """Two evenings of one shared machine differed by 44 %."""
-    found = judge_run(tonight(rounds=timed(1.4)), ACCEPTED, lambda model, stage: policy.CPU)
+    found = judge_run(tonight(samples=timed(1.4)), ACCEPTED, lambda model, stage: policy.CPU)
     assert {one.verdict.word for one in found} == {"SAME"}
 
 
 def test_the_accepted_trials_count_not_the_accepted_run_alone() -> None:
-    lucky = replace(ACCEPTED, run=tonight(rounds=timed(0.5)))
+    lucky = replace(ACCEPTED, run=tonight(samples=timed(0.5)))
     assert judge(RUN, lucky)["sdpa latency"].word == "SAME"
     assert ACCEPTED.noise is not None
     alone = replace(lucky, noise=replace(ACCEPTED.noise, centres={}))
@@ -275,7 +275,7 @@ def test_the_accepted_trials_count_not_the_accepted_run_alone() -> None:
 
 
 def test_more_stages_need_a_clearer_case() -> None:
-    run = tonight(rounds=timed(1.24))
+    run = tonight(samples=timed(1.24))
     assert judge(run)["sdpa latency"].word == "SLOW"
     crowd = replace(run, expected=tuple(f"m-{n}" for n in range(300)))
     assert judge(crowd)["sdpa latency"].word == "UNSURE"
@@ -288,7 +288,7 @@ def test_first_calls_of_other_cache_states_are_not_compared() -> None:
 
 def test_who_opens_a_process_is_not_compared_with_who_comes_later() -> None:
     def judged(before: tuple[str, ...] | None, now: tuple[str, ...]) -> str:
-        old, new = (tonight(opening=opening, first_call_s=s) for opening, s in ((before, 2.0), (now, 12.0)))
+        old, new = (tonight(first_in_process=one, first_call_s=s) for one, s in ((before, 2.0), (now, 12.0)))
         found = judge(new, replace(ACCEPTED, run=old)).get("sdpa first_call")
         return found.word if found else ""
 
@@ -302,14 +302,14 @@ def test_who_opens_a_process_is_not_compared_with_who_comes_later() -> None:
 
 
 def test_a_lost_gain_is_told_as_one() -> None:
-    verdict = judge(tonight(rounds=timed(1.37)))["sdpa ladder"]
+    verdict = judge(tonight(samples=timed(1.37)))["sdpa ladder"]
     assert verdict.word == "SLOW"
     assert said(verdict).startswith("speedup of sdpa over bf16: 1.40x -> 1.02x: +37.")
-    assert typed(verdict) == LOOK + "bf16,sdpa", "a second look is one at latencies"
+    assert typed(verdict) == LOOK + "bf16,sdpa", "only latencies are confirmed"
 
 
 def test_the_ladder_needs_no_equal_speed() -> None:
-    slower = tuple(replace(one, rounds=timed(3 * one.rounds[3].wall_s)) for one in RUN.stages)
+    slower = tuple(replace(one, samples=timed(3 * one.samples[3].wall_s)) for one in RUN.stages)
     assert judge(replace(RUN, stages=slower))["sdpa ladder"].word == "SAME"
 
 
@@ -349,7 +349,7 @@ def test_a_broken_stage_needs_no_baseline_to_fail() -> None:
 @pytest.mark.parametrize("fact", ["machine", "processor", "instructions", "boot", "allocator"])
 def test_a_machine_that_differs_is_named_and_changes_no_number(fact: str) -> None:
     differs = because("machine-differs", fact=fact)
-    slow = replace(tonight(rounds=timed(1.4)), environment=ENVIRONMENT | {fact: "26/2/1"})
+    slow = replace(tonight(samples=timed(1.4)), environment=ENVIRONMENT | {fact: "26/2/1"})
     there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {fact: "25/17/1"}))
     same = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {fact: "26/2/1"}))
     here, elsewhere = judge(slow, same)["sdpa latency"], judge(slow, there)["sdpa latency"]
@@ -361,7 +361,7 @@ def test_a_machine_that_differs_is_named_and_changes_no_number(fact: str) -> Non
 
 
 def test_a_part_is_compared_with_the_machine_of_its_own_acceptance() -> None:
-    here = replace(tonight(rounds=timed(1.4)), environment=ENVIRONMENT | {"boot": "tuesday"})
+    here = replace(tonight(samples=timed(1.4)), environment=ENVIRONMENT | {"boot": "tuesday"})
     parts = (BF16, replace(SDPA, origin="b.json", where={"boot": "tuesday"}))
     there = replace(ACCEPTED, run=replace(RUN, environment=ENVIRONMENT | {"boot": "monday"}, stages=parts))
     assert "last reboot" not in said(judge(here, there)["sdpa latency"])
@@ -370,7 +370,7 @@ def test_a_part_is_compared_with_the_machine_of_its_own_acceptance() -> None:
 
 
 def test_another_device_is_never_compared() -> None:
-    found = judge(tonight(rounds=timed(9.0)), replace(ACCEPTED, run=replace(RUN, device=OTHER)))
+    found = judge(tonight(samples=timed(9.0)), replace(ACCEPTED, run=replace(RUN, device=OTHER)))
     assert set(words(found).values()) == {"NEW"}
     assert found["sdpa latency"].reason.code == "accepted-elsewhere"
 
@@ -384,7 +384,7 @@ def test_what_was_asked_for_and_is_not_there_is_missing() -> None:
     assert words(judge(narrowed)) == {}, "what was not asked for is not missing"
 
 
-SKIPPED = StageRecord("m", "int8", "sdpa", request=SDPA.request, state="skipped", reason="emulated here")
+SKIPPED = Trial("m", "int8", "sdpa", request=SDPA.request, state="skipped", reason="emulated here")
 WITHOUT = replace(RUN, expected=("m-bf16", "m-sdpa", "m-int8"), stages=(*RUN.stages, SKIPPED))
 
 
@@ -462,7 +462,7 @@ def test_slow_with_other_libraries_is_told_from_the_machine_by_pairs(
 ) -> None:
     versions = ENVIRONMENT["versions"]
     base = replace(ACCEPTED, run=replace(ACCEPTED.run, environment={"versions": versions | before}))
-    run = replace(tonight(rounds=timed(1.5)), environment={"versions": versions | now})
+    run = replace(tonight(samples=timed(1.5)), environment={"versions": versions | now})
     found = judge(run, base)["sdpa latency"]
     pairs = f"pytest perf_tests --fastdiff-model m --fastdiff-stage sdpa --fastdiff-against {against}"
     assert typed(found) == (pairs if against else LOOK + "sdpa --fastdiff-trials 4")
@@ -472,28 +472,28 @@ def test_slow_with_other_libraries_is_told_from_the_machine_by_pairs(
 
 def test_who_accepted_a_part_did_not_say_beside_which_libraries() -> None:
     part = replace(ACCEPTED, run=replace(ACCEPTED.run, stages=(BF16, replace(SDPA, origin="later.json"))))
-    run = replace(tonight(rounds=timed(1.5)), environment={"versions": ENVIRONMENT["versions"] | {"torch": "9.9"}})
+    run = replace(tonight(samples=timed(1.5)), environment={"versions": ENVIRONMENT["versions"] | {"torch": "9.9"}})
     assert "against" in typed(judge(run)["sdpa latency"])
     assert typed(judge(run, part)["sdpa latency"]) == LOOK + "sdpa --fastdiff-trials 4"
 
 
-def test_what_a_second_look_confirmed_is_for_a_person_to_decide() -> None:
-    found = judge(tonight(rounds=timed(1.5), further_rounds=(timed(1.5),) * 4))["sdpa latency"]
+def test_what_was_confirmed_is_for_a_person_to_decide() -> None:
+    found = judge(tonight(samples=timed(1.5), confirmations=(timed(1.5),) * 4))["sdpa latency"]
     assert found.word == "SLOW"
     assert typed(found) == 'fastdiff accept {run} --only m-sdpa --reason "..."'
-    put_in = tonight(rounds=timed(1.5), further_rounds=(timed(1.5),) * 4, injected="slow:50%")
+    put_in = tonight(samples=timed(1.5), confirmations=(timed(1.5),) * 4, injected="slow:50%")
     never = "what is injected is never accepted"
     assert typed(judge(put_in)["sdpa latency"]) == LOOK + "sdpa --fastdiff-trials 8", never
 
 
-def test_disturbed_processes_of_a_second_look_do_not_count() -> None:
+def test_disturbed_processes_of_a_confirmation_do_not_count() -> None:
     further = (timed(1.5), timed(9.0, void=4), timed(1.5), timed(9.0, void=7))
-    reason = said(judge(tonight(rounds=timed(1.5), further_rounds=further))["sdpa latency"])
+    reason = said(judge(tonight(samples=timed(1.5), confirmations=further))["sdpa latency"])
     assert "mean of 3 fresh processes: +50.0 %, +50.0 %, +50.0 %; 2 more processes were disturbed" in reason
 
 
-def test_only_what_may_have_a_second_look_pays_for_it() -> None:
-    once, twice = judge(RUN), judge(RUN, looks=Looks(4, at_doubts=True))
+def test_only_what_may_be_confirmed_twice_pays_for_it() -> None:
+    once, twice = judge(RUN), judge(RUN, confirmation=Confirmation(4, of_doubts=True))
     for name, verdict in once.items():
         wider = verdict.estimate and twice[name].estimate.high > verdict.estimate.high
         assert bool(wider) == name.endswith("latency"), name
@@ -508,7 +508,7 @@ def test_a_doubt_that_stays_wants_pairs_or_more_processes() -> None:
         (other, (), "--fastdiff-trials 4"),
         (other, further, "--fastdiff-against torch==2.13.0"),
     ):
-        run = replace(tonight(rounds=doubtful, further_rounds=looks), environment=environment)
+        run = replace(tonight(samples=doubtful, confirmations=looks), environment=environment)
         found = judge(run)["sdpa latency"]
         assert found.word == "UNSURE"
         assert typed(found).endswith(command)
@@ -530,7 +530,7 @@ def test_which_words_fail(word: str, when: str) -> None:
 def test_a_slow_verdict_says_where_and_what_else_changed() -> None:
     slower = replace(SDPA.components, decode_s=0.22, rest_s=0.45)  # type: ignore[type-var]
     run = replace(
-        tonight(rounds=timed(1.5), components=slower, first_call_s=2.4, fingerprint=FACTS | {"flops": 1001}),
+        tonight(samples=timed(1.5), components=slower, first_call_s=2.4, fingerprint=FACTS | {"flops": 1001}),
         environment={"versions": {**ENVIRONMENT["versions"], "numpy": "2.5"}},
     )
     verdict = judge(run)["sdpa latency"]
@@ -546,21 +546,21 @@ def test_a_slow_verdict_says_where_and_what_else_changed() -> None:
 
 def test_the_median_step_stands_for_all_steps() -> None:
     slower = replace(SDPA.components, steps_s=(0.12,) * 9 + (9.0,))  # type: ignore[type-var]
-    reason = said(judge(tonight(rounds=timed(1.5), components=slower))["sdpa latency"])
+    reason = said(judge(tonight(samples=timed(1.5), components=slower))["sdpa latency"])
     assert reason.endswith("denoising 0.8 s -> 1.2 s: 100 % of the growth")
 
 
 def test_a_gpus_verdict_tells_host_from_device() -> None:
-    def on_gpu(wall: float) -> tuple[Round, ...]:
+    def on_gpu(wall: float) -> tuple[Sample, ...]:
         return tuple(replace(one, device_s=0.8) for one in timed(wall))
 
-    accepted = replace(ACCEPTED, run=tonight(rounds=on_gpu(1.0)), noise=None)
-    verdict = judge(tonight(rounds=on_gpu(1.9)), accepted)["sdpa latency"]
+    accepted = replace(ACCEPTED, run=tonight(samples=on_gpu(1.0)), noise=None)
+    verdict = judge(tonight(samples=on_gpu(1.9)), accepted)["sdpa latency"]
     assert "GPU work 0.8 s -> 0.8 s, host gap 0.2 s -> 1.1 s" in causes(verdict)
 
 
 def test_a_judgement_is_ready_for_json() -> None:
-    slow = tonight(rounds=timed(1.5))
+    slow = tonight(samples=timed(1.5))
     for one in judge_run(slow, ACCEPTED, lambda model, stage: POLICY):
         written = one.as_dict()
         assert json.loads(json.dumps(written, allow_nan=False)) == written

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from fastdiff.compare import noise
-from fastdiff.record.run import Device, Round, Run, StageRecord
+from fastdiff.record.run import Device, Run, Sample, Trial
 
 BOX = Device("box", "cpu", "a box")
 SECONDS = {"fp32": (2.0, 2.2, 2.1, 1.9), "bf16": (1.0, 1.2, 1.0, 1.1)}
 
 
-def stage(name: str, night: int, **changes: Any) -> StageRecord:
-    taken = tuple(Round(wall_s=SECONDS[name][night] * wobble) for wobble in (0.9, 1, 1.1))
+def stage(name: str, night: int, **changes: Any) -> Trial:
+    taken = tuple(Sample(wall_s=SECONDS[name][night] * wobble) for wobble in (0.9, 1, 1.1))
     follows = {"fp32": None, "bf16": "fp32"}[name]
-    record = StageRecord("m", name, follows, request={"steps": 8}, state="measured", rounds=taken, first_call_s=3.0)
+    record = Trial("m", name, follows, request={"steps": 8}, state="measured", samples=taken, first_call_s=3.0)
     return replace(record, **changes)
 
 
@@ -56,10 +56,10 @@ def test_standard_deviations_are_pooled_over_stages() -> None:
     assert noise.freedom(found) == 6
 
 
-@pytest.mark.parametrize("fact", [{"cache": "cold"}, {"opening": ("compile",)}])
+@pytest.mark.parametrize("fact", [{"cache": "cold"}, {"first_in_process": ("compile",)}])
 def test_first_calls_count_with_those_that_began_alike(fact: dict[str, Any]) -> None:
     """Cold ones take a hundred times as long, and that is no noise."""
-    warm = {"cache": "warm", "opening": ()}
+    warm = {"cache": "warm", "first_in_process": ()}
     calls = [(warm | fact, 100.0), (warm, 1.0), (warm | fact, 110.0), (warm, 1.3)]
     runs = [with_stage(night, first_call_s=s, **begun) for night, (begun, s) in enumerate(calls)]
     apart = [stdev(map(math.log, pair)) ** 2 for pair in ((100.0, 110.0), (1.0, 1.3))]
@@ -80,8 +80,8 @@ def test_what_no_stage_tells_comes_from_the_declared_budget() -> None:
     [
         {"state": "failed"},
         {"state": "incomplete"},
-        {"rounds": (Round(1.0, void="steal"),)},
-        {"rounds": ()},
+        {"samples": (Sample(1.0, void="steal"),)},
+        {"samples": ()},
         {"injected": "slow:30%"},
     ],
 )

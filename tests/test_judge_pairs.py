@@ -13,13 +13,13 @@ from fastdiff.compare import pairs as judge
 from fastdiff.compare.policy import default
 from fastdiff.compare.verdicts import FAST, SAME, SLOW, UNSURE, decide
 from fastdiff.record.pairs import Pair
-from fastdiff.record.run import Round, StageRecord
+from fastdiff.record.run import Sample, Trial
 
 POLICY = default("cpu")
 
 
 def pair(old: list[float], new: list[float], starts: str) -> Pair:
-    sides = [StageRecord("m", "s", None, rounds=tuple(map(Round, times))) for times in (old, new)]
+    sides = [Trial("m", "s", None, samples=tuple(map(Sample, times))) for times in (old, new)]
     return Pair(*sides, starts=starts, seconds=1.0)
 
 

@@ -13,7 +13,7 @@ from fastdiff.record.errors import UserError
 TABLE = {
     "latency": 0.10,
     "first-call": 0.4,
-    "sdxl": {"latency": 0.05, "int8": {"latency": 0.08, "minimum_rounds": 5}},
+    "sdxl": {"latency": 0.05, "int8": {"latency": 0.08, "minimum_samples": 5}},
 }
 
 
@@ -24,7 +24,7 @@ def test_the_nearest_table_wins() -> None:
     assert policy.CPU.latency == 0.50
     assert (latency("shapes", "int8"), latency("sdxl", "sdpa"), latency("sdxl", "int8")) == (0.10, 0.05, 0.08)
     found = policy.CPU.configured(TABLE, "sdxl", "int8")
-    assert found == replace(policy.CPU, latency=0.08, first_call=0.4, minimum_rounds=5)
+    assert found == replace(policy.CPU, latency=0.08, first_call=0.4, minimum_samples=5)
     assert policy.CUDA.configured({}, "sdxl", "int8") == policy.CUDA
 
 
@@ -45,8 +45,8 @@ WRONG: list[tuple[Any, str]] = [
     ({"first_call": 50}, "first_call is 50; give a number above 0 up to 4"),
     ({"confidence": 95}, "confidence is 95; give a number above 0.5"),
     ({"void_share": 2}, "void_share is 2"),
-    ({"minimum_rounds": 2.5}, "minimum_rounds is 2.5; give a whole number above zero"),
-    ({"minimum_rounds": 0}, "minimum_rounds is 0"),
+    ({"minimum_samples": 2.5}, "minimum_samples is 2.5; give a whole number above zero"),
+    ({"minimum_samples": 0}, "minimum_samples is 0"),
     ({"latencies": 0.1}, "no number is called 'latencies'; did you mean 'latency'"),
     ({"sdxl": {"latancy": 0.1}}, "no number is called 'latancy'; did you mean 'latency'"),
     ({"sdxl": {"int8": {"latency": "5%"}}}, "latency is '5%'"),

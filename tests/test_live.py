@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 from here import HERE
 
+from fastdiff.stages.ladder import Stage
 from fastdiff.stages.published import LADDER
-from fastdiff.trial.live import LiveStage, Reference
+from fastdiff.stages.recipe import Recipe
+from fastdiff.trial.fake import Fake
+from fastdiff.trial.live import LiveStage
+from fastdiff.trial.reference import Reference
+from fastdiff.trial.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +66,7 @@ def test_first_call_is_measured_apart(live: LiveStage) -> None:
 def test_the_first_stage_of_a_process_opens_it(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastdiff.trial.live._DONE", set())
 
-    def opening(name: str = "fp32", *, fails: bool = False) -> tuple[str, ...] | None:
+    def first_in_process(name: str = "fp32", *, fails: bool = False) -> tuple[str, ...] | None:
         stage = LiveStage(tiny, HERE[name], "cpu", tiny.request, rounds=1)
         monkeypatch.setattr(stage, "call", pytest.fail if fails else lambda: None)
         try:
@@ -70,13 +75,13 @@ def test_the_first_stage_of_a_process_opens_it(tiny: Model, monkeypatch: pytest.
             assert fails
         finally:
             stage.close()
-        return stage.record().opening
+        return stage.trial().first_in_process
 
-    assert opening(fails=True) is None, "who failed may have paid for a part of it: nobody knows"
-    assert [opening(), opening()] == [("compute",), ()]
-    assert [opening("compile"), opening("compile"), opening()] == [("compile",), (), ()]
+    assert first_in_process(fails=True) is None, "who failed may have paid for a part of it: nobody knows"
+    assert [first_in_process(), first_in_process()] == [("compute",), ()]
+    assert [first_in_process("compile"), first_in_process("compile"), first_in_process()] == [("compile",), (), ()]
     monkeypatch.setattr("fastdiff.trial.live._DONE", set())
-    assert [opening("compile"), opening()] == [("compile", "compute"), ()]
+    assert [first_in_process("compile"), first_in_process()] == [("compile", "compute"), ()]
 
 
 def test_first_call_is_one_whole_call(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,3 +169,11 @@ def test_names(live: LiveStage) -> None:
     assert live.id == "tiny-fp32"
     assert live.recipe == LADDER["fp32"].recipe
     assert live.budget == LADDER["fp32"].budget
+
+
+def test_the_fake_has_nothing_that_a_live_stage_lacks(live: LiveStage, tiny: Model) -> None:
+    """Or a test on the fake runner would pass, and a session would not."""
+    stage = Stage("sdpa", Recipe(), "an idea")
+    with Fake({})(Work(tiny, stage, stage, "cpu", tiny.request)) as fake:
+        surface = {name for name in dir(fake) if not name.startswith("_")} - {"runner", "work", "given"}
+    assert surface <= set(dir(live))

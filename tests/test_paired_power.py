@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastdiff.record.pairs import Pair
-from fastdiff.record.run import Round, StageRecord
+from fastdiff.record.run import Sample, Trial
 from tools import paired_power
 
 pytestmark = pytest.mark.nightly
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.nightly
 def a_pair(random: np.random.Generator, change: float) -> Pair:
     """Pairs scatter by 1 %."""
     ratio = (1 + change) * float(np.exp(random.normal(0, 0.01)))
-    old, new = (StageRecord("m", "s", None, rounds=(Round(value),) * 2) for value in (1.0, ratio))
+    old, new = (Trial("m", "s", None, samples=(Sample(value),) * 2) for value in (1.0, ratio))
     return Pair(old, new, "o", 1.0)
 
 

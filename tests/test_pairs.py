@@ -21,10 +21,9 @@ from here import HERE
 from fastdiff.compare import pairs as judge_pairs
 from fastdiff.compare.policy import default
 from fastdiff.compare.verdicts import CHANGED, MORE, SAME, SLOW, UNSURE, VOID, Verdict
-from fastdiff.experiments import pairs
 from fastdiff.experiments.ab import MOST_FAILURES, Answer, Question, ask
 from fastdiff.experiments.environments import Environment
-from fastdiff.experiments.pairs import Work
+from fastdiff.experiments.pairs import Side
 from fastdiff.experiments.sessions import failing
 from fastdiff.models import CATALOGUE
 from fastdiff.record import pairs as record
@@ -35,7 +34,8 @@ from fastdiff.report.progress import Progress
 from fastdiff.report.steps import Shell
 from fastdiff.stages.published import LADDER
 from fastdiff.trial import process as sides
-from fastdiff.trial.process import SideProcess
+from fastdiff.trial.process import Process
+from fastdiff.trial.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,19 +76,21 @@ for line in sys.stdin:
         answer = {"error": "OutOfMemoryError: it is full", "memory": True}
     elif trouble == "refuse":
         answer = {"error": "UserError: not here"}
+    elif do == "hello":
+        answer = {"protocol": said.get("protocol", 1)}
     elif do == "build":
-        answer = {"record": record, "environment": said.get("environment", {}), "packages": said.get("packages", {}),
+        answer = {"trial": record, "environment": said.get("environment", {}), "packages": said.get("packages", {}),
                   "unapplied": said.get("unapplied", [])}
-    elif do == "call":
+    elif do == "sample":
         time.sleep(said.get("sleep", 0))
         noisy = said.get("slow", 1.0) * 2.718281828 ** (mood + chance.gauss(0, 0.004))
-        answer = {"seconds": said.get("seconds", noisy)}
+        answer = {"sample": {"wall_s": said.get("seconds", noisy)}}
     elif do == "examine":
         import numpy as np
         picture = np.random.default_rng(0).random((1, 64, 64, 3)) * said.get("bright", 1.0)
         np.save(asked["pictures"], picture)
         memory = {"peak_bytes": said.get("bytes", 1000), "where": "decode"}
-        answer = {"record": record | {"memory": memory, "fingerprint": said.get("fingerprint", {"graphs": 1})}}
+        answer = {"trial": record | {"memory": memory, "fingerprint": said.get("fingerprint", {"graphs": 1})}}
     text = "this is no JSON" if trouble == "nonsense" else json.dumps(answer)
     sys.__stdout__.write(text + "\\n")
     sys.__stdout__.flush()
@@ -136,13 +138,13 @@ class World:
         key = json.dumps(said, sort_keys=True)
         return Environment(name, Path(sys.executable), variables, key, words=(name,))
 
-    def work(self, name: str, said: dict[str, Any], stage: str = "sdpa") -> Work:
+    def side(self, name: str, said: dict[str, Any], stage: str = "sdpa") -> Side:
         model = CATALOGUE[0]
-        cache = self.root / "cache"
-        return Work(self.environment(name, said), cache, model, LADDER[stage], LADDER[stage], "cpu", model.request)
+        work = Work(model, LADDER[stage], LADDER[stage], "cpu", model.request)
+        return Side(self.environment(name, said), self.root / "cache", work)
 
     def question(self, old: dict[str, Any], new: dict[str, Any], **changes: Any) -> Question:
-        sides = self.work("torch==1", old), self.work(".", new)
+        sides = self.side("torch==1", old), self.side(".", new)
         return Question(*sides, **{"calls": 8, "most_pairs": 8, "options": "--stage sdpa", **changes})
 
     def ask(
@@ -253,7 +255,7 @@ def test_first_calls_that_took_turns_are_judged_by_a_band_of_their_own(world: Wo
 
 def test_turns_are_taken_in_whole_blocks_and_begun_by_chance(world: World) -> None:
     pairs = world.ask({}, {"slow": 1.5}, calls=40, most_pairs=3).experiment.pairs
-    assert all(len(pair.old.rounds) == len(pair.new.rounds) == 40 for pair in pairs)
+    assert all(len(pair.old.samples) == len(pair.new.samples) == 40 for pair in pairs)
     assert {len(pair.starts) for pair in pairs} == {20}
     assert set("".join(pair.starts for pair in pairs)) == {"o", "n"}
     with pytest.raises(UserError, match="7 calls a side do not make whole turns"):
@@ -271,13 +273,14 @@ def test_what_was_kept_reads_back(world: World) -> None:
 @pytest.mark.parametrize(
     ("trouble", "sentence"),
     [
-        ({"build": "die"}, r"new \(\.\) ended with 3 when asked to build; its last words: .*the last words of build"),
-        ({"call": "killed"}, r"new \(\.\) was killed by SIGKILL when asked to call"),
-        ({"warm_up": "nonsense"}, r"new \(\.\) answered nonsense when asked to warm up: 'this is no JSON'"),
-        ({"examine": "refuse"}, r"new \(\.\) cannot examine: UserError: not here"),
-        ({"seconds": -1.0}, r"new \(\.\) says that a call took -1.0 seconds"),
-        ({"seconds": "fast"}, r"new \(\.\) says that a call took 'fast' seconds"),
-        ({"stage": 7}, r"new \(\.\) answered with a record that is none: .*stage is 7"),
+        ({"build": "die"}, r"new \(\.\) ended with 3 during 'build'; its last words: .*the last words of build"),
+        ({"sample": "killed"}, r"new \(\.\) was killed by SIGKILL during 'sample'"),
+        ({"settle": "nonsense"}, r"new \(\.\): invalid reply to 'settle': 'this is no JSON'"),
+        ({"examine": "refuse"}, r"new \(\.\): examine failed: UserError: not here"),
+        ({"seconds": -1.0}, r"new \(\.\): invalid sample: sample\.wall_s is -1\.0; expected float > 0"),
+        ({"seconds": "fast"}, r'new \(\.\): invalid sample: sample\.wall_s is "fast"; expected float'),
+        ({"protocol": 0}, r"new \(\.\) speaks protocol 0 of fastdiff's worker and this process 1; install the same"),
+        ({"stage": 7}, r"new \(\.\): invalid trial: trial\.stage is 7"),
     ],
 )
 def test_trouble_ends_a_pair_with_its_sentence_and_leaves_nothing_running(
@@ -293,14 +296,14 @@ def test_trouble_ends_a_pair_with_its_sentence_and_leaves_nothing_running(
 
 
 def test_a_side_that_hangs_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sides.PATIENCE_S, "call", 0.3)
-    answer = world.ask({"call": "hang"}, {})
-    assert "old (torch==1) hung: no answer in 0 s when asked to call" in answer.experiment.failures[0]
+    monkeypatch.setitem(sides.PATIENCE_S, "sample", 0.3)
+    answer = world.ask({"sample": "hang"}, {})
+    assert "old (torch==1) hung: no reply to 'sample' in 0 s" in answer.experiment.failures[0]
     assert not world.survivors
 
 
 def test_one_bad_pair_does_not_end_an_experiment(world: World) -> None:
-    answer = world.ask({"call": "once"}, {}, most_pairs=3)
+    answer = world.ask({"sample": "once"}, {}, most_pairs=3)
     assert len(answer.experiment.pairs) == 3
     assert len(answer.experiment.failures) == 1
     assert "only once" in answer.experiment.failures[0]
@@ -326,23 +329,23 @@ def test_a_stage_that_stops_being_applied_is_broken_and_not_timed(world: World) 
 
 def test_where_two_copies_do_not_fit_whole_processes_take_turns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     alive: list[int] = []
-    enter, leave = SideProcess.__enter__, SideProcess.__exit__
+    enter, leave = Process.__enter__, Process.__exit__
     crowd = world.root / "pids" / "crowd"
 
     def count(change: int) -> None:
         alive.append(change)
         crowd.write_text(str(sum(alive)))
 
-    def entered(side: SideProcess) -> SideProcess:
+    def entered(side: Process) -> Process:
         count(1)
         return enter(side)
 
-    def left(side: SideProcess, *arguments: object) -> None:
+    def left(side: Process, *arguments: object) -> None:
         leave(side, *arguments)
         count(-1)
 
-    monkeypatch.setattr(SideProcess, "__enter__", entered)
-    monkeypatch.setattr(SideProcess, "__exit__", left)
+    monkeypatch.setattr(Process, "__enter__", entered)
+    monkeypatch.setattr(Process, "__exit__", left)
     answer = world.ask({"build": "memory"}, {"build": "memory", "slow": 1.2}, most_pairs=4)
     assert any("two copies do not fit on the device" in line for line in world.lines)
     assert {pair.starts for pair in answer.experiment.pairs} == {""}
@@ -352,7 +355,7 @@ def test_where_two_copies_do_not_fit_whole_processes_take_turns(world: World, mo
 
 def test_an_interpreter_that_is_none_is_one_sentence(world: World) -> None:
     with pytest.raises(UserError, match=r"old: .*/nothing cannot be started \(No such file or directory\)"):
-        SideProcess("old", world.root / "nothing", {})
+        Process("old", world.root / "nothing", {})
 
 
 # -- stopping and going on --------------------------------------------------------------------------------------------
@@ -436,11 +439,12 @@ def test_other_weights_and_recipes_are_other_questions(world: World) -> None:
     question = world.question({}, {})
 
     def path_of(**changes: Any) -> Path:
-        changed = replace(question, new=replace(question.new, **changes))
+        new = replace(question.new, work=replace(question.new.work, **changes))
+        changed = replace(question, new=new)
         return ask(changed, default("cpu"), world.root, world.source, progress=Progress(), say=print, until=0.0).path
 
     assert path_of() == first.path
-    assert path_of(model=replace(question.new.model, weights="/elsewhere")) != first.path
+    assert path_of(model=replace(question.new.work.model, weights="/elsewhere")) != first.path
     assert path_of(stage=replace(LADDER["sdpa"], recipe=LADDER["bf16"].recipe)) != first.path
     assert path_of(device="cuda:1") != first.path
 
@@ -511,8 +515,8 @@ World(Path({str(world.root)!r}), Path({str(world.source)!r}), []).ask({{"sleep":
     ("change", "sentence"),
     [
         (lambda ours: ours.update(schema=99), "schema 99, and this fastdiff reads schema"),
-        (lambda ours: ours["pairs"][0].update(starts="ox"), "other rounds than its 2 blocks need"),
-        (lambda ours: ours["pairs"][0]["old"]["rounds"][0].update(wall_s=0.0), r"wall_s is 0.0"),
+        (lambda ours: ours["pairs"][0].update(starts="ox"), "other samples than its 2 blocks need"),
+        (lambda ours: ours["pairs"][0]["old"]["samples"][0].update(wall_s=0.0), r"wall_s is 0.0"),
         (lambda ours: ours.update(looks="often"), "looks is .often."),
         (lambda ours: ours.pop("old"), "old is missing"),
     ],
@@ -556,8 +560,8 @@ def test_the_real_worker_builds_draws_and_ends(tmp_path: Path, lines: list[str])
     here = Environment("here", Path(sys.executable), {}, key="here")
     model = CATALOGUE[0]
     request = model.request.changed(steps=2, size=64)
-    one = Work(here, tmp_path / "cache", model, HERE["sdpa"], HERE["sdpa"], "cpu", request)
-    slow = replace(one, stage=HERE["fp32"], built=HERE["fp32"], faults="slow:400%")
+    one = Side(here, tmp_path / "cache", Work(model, HERE["sdpa"], HERE["sdpa"], "cpu", request))
+    slow = replace(one, work=replace(one.work, stage=HERE["fp32"], built=HERE["fp32"], faults="slow:400%"))
     import fastdiff
 
     source = Path(fastdiff.__file__).parent.parent
@@ -578,11 +582,9 @@ def test_libraries_of_pythonpath_stay_with_this_environment(
 ) -> None:
     """Where packages lie in a folder of their own, a worker without it would not find diffusers."""
     monkeypatch.setenv("PYTHONPATH", "/site")
-    started: list[dict[str, str]] = []
-    monkeypatch.setattr(pairs, "SideProcess", lambda _, __, variables: started.append(variables))
     python = Path(sys.executable) if ours else tmp_path / "bin" / "python"
     model, stage = CATALOGUE[0], LADDER["sdpa"]
-    work = Work(Environment("x", python, {}, "key"), tmp_path, model, stage, stage, "cpu", model.request)
-    work.start("old", tmp_path / "source")
+    side = Side(Environment("x", python, {}, "key"), tmp_path, Work(model, stage, stage, "cpu", model.request))
+    variables = side.runner("old", tmp_path / "source").variables
     wanted = [str(tmp_path / "source"), *(["/site"] if ours else [])]
-    assert started[0]["PYTHONPATH"] == os.pathsep.join(wanted)
+    assert variables["PYTHONPATH"] == os.pathsep.join(wanted)

@@ -125,7 +125,7 @@ class TestEagerStages:
         assert [stage.id for stage in run.stages] == [f"twin-{name}" for name in EAGER]
         for stage in run.stages:
             assert stage.state == "measured"
-            assert len(stage.rounds) == 2
+            assert len(stage.samples) == 2
             assert stage.components is not None
             assert len(stage.components.steps_s) == 2
             assert stage.memory is not None
@@ -349,14 +349,14 @@ def test_interrupt_leaves_what_was_measured(project: Path, tmp_path: Path) -> No
         project,
         tmp_path,
         "import os, signal\n"
-        "from fastdiff.trial import live\n"
-        "after_round, seen = live.LiveStage.after_round, []\n"
+        "from fastdiff.instruments import telemetry\n"
+        "after, seen = telemetry.Watch.after, []\n"
         "def stop(self):\n"
-        "    after_round(self)\n"
         "    seen.append(1)\n"
-        "    if len(seen) == 3:\n"
+        "    if len(seen) == 4:\n"
         "        os.killpg(os.getpgrp(), signal.SIGINT)\n"
-        "def pytest_collection_finish(session):\n    live.LiveStage.after_round = stop\n",
+        "    return after(self)\n"
+        "def pytest_collection_finish(session):\n    telemetry.Watch.after = stop\n",
     )
     command = [sys.executable, "-u", "-m", "pytest", "perf_tests", "--fastdiff-stage=fp32,sdpa"]
     command += ["--fastdiff-rounds=100000", "-k", "applied or parity or latency"]
@@ -370,7 +370,7 @@ def test_interrupt_leaves_what_was_measured(project: Path, tmp_path: Path) -> No
     run = files.read(max((interrupted / "runs").glob("*.json"), key=lambda path: path.stat().st_mtime))
     assert not run.complete
     assert run.outcome == "interrupted"
-    assert run.stages[0].rounds, "what was timed before the interrupt is kept"
+    assert run.stages[0].samples, "what was timed before the interrupt is kept"
     assert output.count("\x1b[2K") == 0, "a pipe must not receive a terminal's codes"
 
 
@@ -379,15 +379,15 @@ def test_interrupt_before_the_first_sample_leaves_a_run_file(project: Path, tmp_
     interrupted = with_conftest(
         project,
         tmp_path,
-        "from fastdiff.trial import live\n"
+        "from fastdiff.instruments import telemetry\n"
         "def stop(self):\n    raise KeyboardInterrupt\n"
-        "def pytest_collection_finish(session):\n    live.LiveStage.before_round = stop\n",
+        "def pytest_collection_finish(session):\n    telemetry.Watch.before = stop\n",
     )
     result = run(interrupted, "--fastdiff-stage=fp32")
     assert result.returncode == 2, result.stdout
     assert "INTERNALERROR" not in result.stdout
     kept = files.read(max((interrupted / "runs").glob("*.json"), key=lambda path: path.stat().st_mtime))
-    assert (kept.outcome, kept.complete, kept.stages[0].rounds) == ("interrupted", False, ())
+    assert (kept.outcome, kept.complete, kept.stages[0].samples) == ("interrupted", False, ())
     assert kept.stages[0].first_call_s
 
 

@@ -27,8 +27,9 @@ from fastdiff.cli import row as row_module
 from fastdiff.experiments import published
 from fastdiff.record import pictures
 from fastdiff.record.errors import UserError
-from fastdiff.record.run import Memory, Round, StageRecord
+from fastdiff.record.run import Memory, Sample, Trial
 from fastdiff.report import published as results
+from fastdiff.trial.live import LiveStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -307,8 +308,6 @@ def test_a_path_that_was_not_compiled(tiny: Model, tmp_path: Path, monkeypatch: 
 
 
 def test_a_black_picture(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastdiff.trial.live import LiveStage
-
     monkeypatch.setattr(LiveStage, "images", property(lambda live: np.zeros((1, 64, 64, 3))))
     done = run(tiny, tmp_path)
     assert "nothing was timed, because picture 1 of 1 is black." in failed(done, tmp_path)
@@ -317,28 +316,29 @@ def test_a_black_picture(tiny: Model, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_what_was_there_survives_a_failure(tiny: Model, measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path: path.read_bytes() for path in measured.iterdir()}
-    monkeypatch.setattr(published, "timed_call", broken)
+    monkeypatch.setattr(LiveStage, "sample", broken)
     done = run(tiny, measured, *MEASURED)
     assert (done.exit_code, done.stderr.splitlines()[-1]) == (2, "the machine went away.")
     assert {path: path.read_bytes() for path in measured.iterdir()} == before
 
 
-def broken(*_: object) -> float:
+def broken(_: LiveStage) -> Sample:
     raise UserError("run", "the machine went away.")
 
 
 # -- Ctrl-C -----------------------------------------------------------------------------------------------------------
 
 
-def rounds_until_ctrl_c(count: int) -> Callable[[object], float]:
+def rounds_until_ctrl_c(count: int) -> Callable[[LiveStage], Sample]:
     """Timed calls, of which the one after `count` others is interrupted."""
     left = iter((0.5, 0.25, 0.75)[:count])
 
-    def timed(_: object) -> float:
+    def timed(live: LiveStage) -> Sample:
         seconds = next(left, None)
         if seconds is None:
             raise KeyboardInterrupt
-        return seconds
+        live.samples.append(Sample(seconds))
+        return live.samples[-1]
 
     return timed
 
@@ -348,7 +348,7 @@ def test_ctrl_c_keeps_the_rounds(tiny: Model, measured: Path, tmp_path: Path, mo
     shutil.copytree(measured, out)
     before = {path: path.read_bytes() for path in out.iterdir()}
     (whole,) = out.glob("*.csv")
-    monkeypatch.setattr(published, "timed_call", rounds_until_ctrl_c(3))
+    monkeypatch.setattr(LiveStage, "sample", rounds_until_ctrl_c(3))
     done = run(tiny, out, *MEASURED, "--rounds", 5)
     assert done.exit_code == 130
     assert "stopped after 3 of 5 rounds; the rest was not measured" in done.stdout
@@ -372,12 +372,10 @@ def test_ctrl_c_keeps_the_rounds(tiny: Model, measured: Path, tmp_path: Path, mo
 def test_ctrl_c_after_the_last_round_keeps_them_all(
     tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fastdiff.trial.live import LiveStage
-
     def interrupted(_: LiveStage) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(published, "timed_call", rounds_until_ctrl_c(3))
+    monkeypatch.setattr(LiveStage, "sample", rounds_until_ctrl_c(3))
     monkeypatch.setattr(LiveStage, "measure_memory", interrupted)
     run(tiny, tmp_path)
     assert row_in(tmp_path)["stopped"] == "after 3 of 3 rounds"
@@ -387,7 +385,7 @@ def test_ctrl_c_after_the_last_round_keeps_them_all(
 def test_ctrl_c_before_there_are_enough_rounds(
     tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(published, "timed_call", rounds_until_ctrl_c(count))
+    monkeypatch.setattr(LiveStage, "sample", rounds_until_ctrl_c(count))
     done = run(tiny, tmp_path)
     assert (done.exit_code, done.stdout, list(tmp_path.iterdir())) == (130, "", [])
     assert f"stopped after {count} of 3 rounds: a row needs at least 3, so nothing of this was kept" in done.stderr
@@ -395,15 +393,13 @@ def test_ctrl_c_before_there_are_enough_rounds(
 
 def test_rounds_of_something_else_are_not_kept(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recompilation in the rounds is no less wrong when Ctrl-C follows it."""
-    from fastdiff.trial.live import LiveStage
-
     rounds = rounds_until_ctrl_c(3)
 
-    def recompiling(live: object) -> float:
+    def recompiling(live: LiveStage) -> Sample:
         monkeypatch.setattr(LiveStage, "unapplied", ["compile: it was compiled again."])
         return rounds(live)
 
-    monkeypatch.setattr(published, "timed_call", recompiling)
+    monkeypatch.setattr(LiveStage, "sample", recompiling)
     assert failed(run(tiny, tmp_path, "--rounds", 5), tmp_path) == "compile: it was compiled again."
 
 
@@ -414,13 +410,13 @@ def test_rounds_of_something_else_are_not_kept(tiny: Model, tmp_path: Path, monk
 def outcome(setting: published.Setting) -> published.Outcome:
     """As if it had been measured."""
     facts = {"graphs": 0, "breaks": 0, "recompiles": 0, "fused_modules": 0, "attention_modules": 4}
-    record = StageRecord(
+    record = Trial(
         "shapes",
         "run",
         None,
         first_call_s=0.9,
         load_s=0.1,
-        rounds=(Round(0.5), Round(0.25), Round(0.75)),
+        samples=(Sample(0.5), Sample(0.25), Sample(0.75)),
         memory=Memory(2**29, "decode", {"decode": 2**29}),
         fingerprint=facts | {"quantized_layers": 0, "dtypes.bfloat16": 7},
     )

@@ -28,10 +28,10 @@ from fastdiff.record.run import (
     Memory,
     Noise,
     Quality,
-    Round,
     Run,
-    StageRecord,
+    Sample,
     State,
+    Trial,
     WarmUp,
 )
 from fastdiff.report.columns import aligned
@@ -42,25 +42,25 @@ DEVICE = Device("small-cpu-2-cores", "cpu", "Small CPU, 2 cores")
 TIMES = (0.40, 0.41, 0.42, 0.43, 0.44)
 
 
-def a_stage(name: str = "int8", factor: float = 1.0, **changed: Any) -> StageRecord:
+def a_stage(name: str = "int8", factor: float = 1.0, **changed: Any) -> Trial:
     """A stage that may be accepted, `factor` times as slow as it was."""
-    rounds = tuple(Round(wall_s=time * factor, telemetry={"steal": 0.0}) for time in TIMES)
+    rounds = tuple(Sample(wall_s=time * factor, telemetry={"steal": 0.0}) for time in TIMES)
     measured: dict[str, Any] = {
         "follows": None if name == "fp32" else "fp32",
         "recipe": {"dtype": "bfloat16", "compile": None},
         "state": MEASURED,
         "first_call_s": 2.5,
         "warm_up": WarmUp(3, 1.2, True),
-        "rounds": rounds,
+        "samples": rounds,
         "components": Components(0.01, (0.1, 0.1), 0.1, 0.0),
         "memory": Memory(50_640_000, "decode", {"decode": 50_640_000}),
         "fingerprint": {"graphs": 2, "kernels": ["mm", "conv"]},
         "quality": Quality("fp32", 0.999, 0.99, None, True),
     }
-    return StageRecord("shapes", name, **(measured | changed))
+    return Trial("shapes", name, **(measured | changed))
 
 
-def a_run(*stages: StageRecord, **changed: Any) -> Run:
+def a_run(*stages: Trial, **changed: Any) -> Run:
     stages = stages or (a_stage("fp32", 2.0), a_stage())
     known: dict[str, Any] = {
         "environment": {"versions": {"torch": "2.13.0"}},
@@ -84,8 +84,8 @@ def benchmarks_of(run: Run) -> dict[str, Any]:
     }
 
 
-def _benchmark(stage: StageRecord) -> dict[str, Any]:
-    data = [r.wall_s for r in stage.rounds] or [0.4]
+def _benchmark(stage: Trial) -> dict[str, Any]:
+    data = [r.wall_s for r in stage.samples] or [0.4]
     numbers = dict.fromkeys(("min", "max", "mean", "median", "q1", "q3", "ld15iqr", "hd15iqr"), data[0])
     counts = {"stddev": 0.01, "iqr": 0.02, "iqr_outliers": 0, "stddev_outliers": 1, "outliers": "1;0", "ops": 2.4}
     name = f"test_latency[{stage.id}]"
@@ -144,9 +144,9 @@ def tuples(entries: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]
     return st.lists(entries, max_size=3).map(tuple)
 
 
-ROUNDS = st.builds(Round, WORK_S, st.none() | TIMES_S, TEXTS, st.dictionaries(TEXTS, NUMBERS, max_size=2))
+ROUNDS = st.builds(Sample, WORK_S, st.none() | TIMES_S, TEXTS, st.dictionaries(TEXTS, NUMBERS, max_size=2))
 STAGES = st.builds(
-    StageRecord,
+    Trial,
     model=NAMES,
     stage=NAMES,
     follows=st.none() | NAMES,
@@ -157,9 +157,9 @@ STAGES = st.builds(
     load_s=st.none() | TIMES_S,
     first_call_s=st.none() | WORK_S,
     cache=TEXTS,
-    opening=st.none() | tuples(TEXTS),
+    first_in_process=st.none() | tuples(TEXTS),
     warm_up=st.none() | st.builds(WarmUp, COUNTS, TIMES_S, st.booleans()),
-    rounds=tuples(ROUNDS),
+    samples=tuples(ROUNDS),
     components=st.none() | st.builds(Components, TIMES_S, tuples(TIMES_S), TIMES_S, TIMES_S),
     memory=st.none()
     | st.builds(Memory, COUNTS, TEXTS, st.dictionaries(TEXTS, COUNTS, max_size=2), TEXTS, st.none() | COUNTS),
@@ -287,7 +287,7 @@ def test_two_sessions_of_one_second_have_two_files(tmp_path: Path) -> None:
     assert names == {"20261120T155223Z.json", "20261120T155223Z-2.json", "20261120T155223Z-3.json"}
 
 
-def test_a_second_look_has_its_files_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_of_a_larger_measurement_has_its_files_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTDIFF_RUNS_APART", "second-looks")
     write(next_run_path(tmp_path, "2026-11-20T16:52:23+01:00"), {}, a_run())
     assert len(list((tmp_path / "runs" / "second-looks").glob("*.json"))) == 1
@@ -296,18 +296,18 @@ def test_a_second_look_has_its_files_apart(tmp_path: Path, monkeypatch: pytest.M
 
 # -- strangers' files -------------------------------------------------------------------------------------------------
 
-ROUND = ("stages", 1, "rounds", 0)
+ROUND = ("stages", 1, "samples", 0)
 BROKEN = [
-    ((*ROUND, "wall_s"), "fast", 'rounds[0].wall_s is "fast"; expected float'),
-    ((*ROUND, "wall_s"), True, "rounds[0].wall_s is true; expected float"),
+    ((*ROUND, "wall_s"), "fast", 'samples[0].wall_s is "fast"; expected float'),
+    ((*ROUND, "wall_s"), True, "samples[0].wall_s is true; expected float"),
     ((*ROUND, "wall_s"), float("nan"), "this is not whole JSON"),
     ((*ROUND, "wall_s"), float("inf"), "this is not whole JSON"),
     ((*ROUND, "wall_s"), 10**400, "wall_s is 1000"),
     ((*ROUND, "wall_s"), 1e300, "wall_s is 1e+300; expected a number of at most 1e+18"),
     ((*ROUND, "wall_s"), 1e9, "wall_s is 1000000000.0; expected float <= 1"),
-    ((*ROUND, "wall_s"), 0.0, "rounds[0].wall_s is 0.0; expected float > 0"),
-    ((*ROUND, "wall_s"), -0.4, "rounds[0].wall_s is -0.4; expected float > 0"),
-    ((*ROUND, "telemetry", "steal"), None, "rounds[0].telemetry[...]: expected float"),
+    ((*ROUND, "wall_s"), 0.0, "samples[0].wall_s is 0.0; expected float > 0"),
+    ((*ROUND, "wall_s"), -0.4, "samples[0].wall_s is -0.4; expected float > 0"),
+    ((*ROUND, "telemetry", "steal"), None, "samples[0].telemetry[...]: expected float"),
     (("stages", 1, "first_call_s"), 0, "first_call_s is 0; expected float > 0"),
     (("stages", 1, "load_s"), -1, "load_s is -1; expected float >= 0"),
     (("stages", 1, "components", "steps_s", 1), -1, "steps_s[1] is -1; expected float >= 0"),

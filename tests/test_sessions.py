@@ -135,7 +135,7 @@ def test_the_same_command_goes_on_where_it_stopped_and_throws_no_dice_again(
     answer = Session.answer
 
     def interrupted(self: Session, question: Any, *arguments: Any, **options: Any) -> Any:
-        if question.new.stage.name == "sdpa":
+        if question.new.work.stage.name == "sdpa":
             raise KeyboardInterrupt
         return answer(self, question, *arguments, **options)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import fastdiff.plugin.suite  # noqa: F401  (stays loaded, so that each run inside this process need not load it again)
+import fastdiff.plugin.session  # noqa: F401  (stays loaded, so that each run inside this process need not load it again)
 from fastdiff.host import processor as host
 from fastdiff.models import Request
 from fastdiff.plugin.settings import Settings, configured_models, settings

@@ -78,7 +78,7 @@ def test_the_ladder(project: Path, model: str) -> None:
     for name, stage in stages.items():
         assert stage["state"] == "measured", stage["reason"]
         assert stage["weights"] == "twin"
-        assert len(stage["rounds"]) == 3
+        assert len(stage["samples"]) == 3
         assert stage["quality"]["passed"], f"{name}: {stage['quality']['reason']}"
         assert stage["memory"]["peak_bytes"] > 0
         assert stage["unapplied"] == []

@@ -16,7 +16,7 @@ import random
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
@@ -28,13 +28,14 @@ from fastdiff.compare.policy import Policy, default
 from fastdiff.compare.verdicts import FAST, SAME, SLOW, UNSURE, decide
 from fastdiff.experiments.ab import CALLS, MOST_FAILURES, MOST_PAIRS, Question
 from fastdiff.experiments.environments import Environment, source_path
-from fastdiff.experiments.pairs import NEW, OLD, take_turns
+from fastdiff.experiments.pairs import NEW, OLD, blank, take_turns
 from fastdiff.experiments.questions import Asked, questions
 from fastdiff.host.environment import device_kind, device_name
 from fastdiff.record.errors import UserError
 from fastdiff.record.pairs import Pair
 from fastdiff.record.reading import convert
-from fastdiff.record.run import Round, StageRecord
+from fastdiff.record.run import Sample
+from fastdiff.trial.fresh import FreshTrial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,19 +97,19 @@ def collect(asked: Asked, count: int, folder: Path, keep: Path | None) -> list[M
 
 def _pair(question: Question, source: Path) -> dict[int, Pair]:
     """One pair of processes that took turns once for each amount."""
-    works, pairs = {OLD: question.old, NEW: question.new}, {}
+    asked, pairs = {OLD: question.old, NEW: question.new}, {}
     with ExitStack() as alive:
-        sides = {name: alive.enter_context(work.start(name, source)) for name, work in works.items()}
-        built = {name: works[name].build(sides[name]).record for name in random.sample((OLD, NEW), 2)}
+        processes = {name: alive.enter_context(side.runner(name, source).start()) for name, side in asked.items()}
+        sides = {name: FreshTrial.of(processes[name], asked[name].work) for name in random.sample((OLD, NEW), 2)}
         for side in sides.values():
-            side.ask("warm_up")
+            side.settle()
         for amount in (CLEAN, *random.sample(AMOUNTS, len(AMOUNTS))):
             if amount:
-                sides[NEW].ask("inject", faults=f"slow:{amount}%")
-            starts, seconds = take_turns(sides, question.calls, random.Random())
+                sides[NEW].inject(f"slow:{amount}%")
+            starts, samples = take_turns(sides, question.calls, random.Random())
             old, new = (
-                StageRecord(one.model, one.stage, one.follows, rounds=tuple(map(Round, seconds[name])))
-                for name, one in ((OLD, built[OLD]), (NEW, built[NEW]))
+                replace(blank(sides[name].trial()), samples=tuple(Sample(one.wall_s) for one in samples[name]))
+                for name in (OLD, NEW)
             )
             pairs[amount] = Pair(old, new, starts, 0.0)
     return pairs
@@ -116,7 +117,7 @@ def _pair(question: Question, source: Path) -> dict[int, Pair]:
 
 def _words(question: Question) -> dict[str, str]:
     """What tells the pairs of one question from those of another."""
-    return {"work": question.digest, "request": str(asdict(question.new.request)), "calls": str(question.calls)}
+    return {"work": question.digest, "request": str(asdict(question.new.work.request)), "calls": str(question.calls)}
 
 
 def _kept(keep: Path | None, question: Question) -> list[Measured]:
@@ -161,7 +162,7 @@ def table(measured: list[Measured], most: int, stages: int) -> list[str]:
         def of_one_night(amount: int) -> str:
             before, now = chance.sample(measured, 2)
             sides = (now.amounts[amount].new, before.amounts[CLEAN].old)
-            return rule(*([one.wall_s for one in side.rounds] for side in sides))
+            return rule(*([one.wall_s for one in side.samples] for side in sides))
 
         return of_one_night
 

@@ -32,10 +32,10 @@ def rows(run: Run, rates: Mapping[str, Any]) -> list[tuple[str, ...]]:
     first: float | None = None
     for stage in run.stages:
         flops = stage.flops
-        if not (stage.rounds and flops):
+        if not (stage.samples and flops):
             continue
-        undisturbed = [one.wall_s for one in stage.rounds if not one.void]
-        latency = median(undisturbed or [one.wall_s for one in stage.rounds])
+        undisturbed = [one.wall_s for one in stage.samples if not one.void]
+        latency = median(undisturbed or [one.wall_s for one in stage.samples])
         first = first or latency
         dtype = stage.recipe.get("quantize") or stage.recipe.get("dtype", "float32")
         rate, done = rates.get(RATES.get(dtype, "")), flops / latency / 1e12

@@ -23,8 +23,8 @@ GIGA = 1024**3
 
 def row(outcome: Outcome) -> Row:
     """Numbers as they were measured: rounding is for readers, not for files."""
-    record = outcome.record
-    samples = [round_.wall_s for round_ in record.rounds]
+    record = outcome.trial
+    samples = [sample.wall_s for sample in record.samples]
     low, middle, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else (None, *samples, None)
     memory = record.memory
     cells = asked(outcome.setting) | {
@@ -33,7 +33,7 @@ def row(outcome: Outcome) -> Row:
         HIGH: high,
         "rounds": len(samples),
         "samples (secs)": " ".join(repr(sample) for sample in samples),
-        "disturbed rounds": sum(bool(round_.void) for round_ in record.rounds),
+        "disturbed rounds": sum(bool(sample.void) for sample in record.samples),
         "stopped": outcome.stopped,
         "first call (secs)": record.first_call_s,
         "compile cache": record.cache,

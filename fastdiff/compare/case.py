@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from fastdiff.compare.confirmation import UNCONFIRMED, Confirmation
 from fastdiff.compare.estimates import estimate
 from fastdiff.compare.facts import differences
-from fastdiff.compare.looks import NO_SECOND_LOOK, Looks
 from fastdiff.compare.noise import declared, spread
 from fastdiff.compare.reasons import because
 from fastdiff.compare.verdicts import NEW, VOID, Verdict
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from fastdiff.compare.estimates import Estimate
     from fastdiff.compare.policy import Policy
     from fastdiff.compare.reasons import Reason
-    from fastdiff.record.run import Baseline, Device, Noise, StageRecord
+    from fastdiff.record.run import Baseline, Device, Noise, Trial
 
 
 @dataclass(frozen=True)
 class Case:
     """A stage, and what it is judged against and with."""
 
-    record: StageRecord
-    previous: StageRecord | None
-    base: StageRecord | None
+    record: Trial
+    previous: Trial | None
+    base: Trial | None
     """The accepted record of the same work on the same device; None where there is none."""
     new: Reason | None
     """Why there is none."""
@@ -39,7 +39,7 @@ class Case:
     comparisons: int
     kind: str
     environment: Mapping[str, Any]
-    looks: Looks = NO_SECOND_LOOK
+    confirmation: Confirmation = UNCONFIRMED
 
     @property
     def incomparable(self) -> Verdict:
@@ -85,9 +85,7 @@ class Case:
         )
 
 
-def comparable(
-    record: StageRecord, baseline: Baseline | None, device: Device
-) -> tuple[StageRecord, None] | tuple[None, Reason]:
+def comparable(record: Trial, baseline: Baseline | None, device: Device) -> tuple[Trial, None] | tuple[None, Reason]:
     """The accepted record of the same work on the same device; or none, and why. Different things never compare."""
     if baseline is None:
         return None, because("no-accepted-run", device=device.name)
@@ -110,17 +108,17 @@ def comparable(
     return base, None
 
 
-def disturbance(record: StageRecord, policy: Policy) -> Verdict | None:
+def disturbance(record: Trial, policy: Policy) -> Verdict | None:
     """VOID where the machine left too little to judge."""
-    reasons = Counter(one.void for one in record.rounds if one.void)
-    count, valid = len(record.rounds), len(record.rounds) - reasons.total()
-    if reasons.total() <= policy.void_share * count and valid >= policy.minimum_rounds:
+    reasons = Counter(one.void for one in record.samples if one.void)
+    count, valid = len(record.samples), len(record.samples) - reasons.total()
+    if reasons.total() <= policy.void_share * count and valid >= policy.minimum_samples:
         return None
     if not reasons:
-        return Verdict(VOID, because("too-few-rounds", id=record.id, count=count, minimum=policy.minimum_rounds))
+        return Verdict(VOID, because("too-few-samples", id=record.id, count=count, minimum=policy.minimum_samples))
     why = reasons.most_common(1)[0][0]
-    return Verdict(VOID, because("rounds-disturbed", id=record.id, void=reasons.total(), count=count, why=why))
+    return Verdict(VOID, because("samples-disturbed", id=record.id, void=reasons.total(), count=count, why=why))
 
 
-def undisturbed(record: StageRecord) -> bool:
-    return any(not one.void for one in record.rounds)
+def undisturbed(record: Trial) -> bool:
+    return any(not one.void for one in record.samples)

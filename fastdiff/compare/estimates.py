@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastdiff.record.run import Round
+    from fastdiff.record.run import Sample
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Estimate:
     trials: int
     """Of the baseline."""
     candidates: int = 1
-    """Trials of the candidate: more than one after a second look."""
+    """Trials of the candidate: more than one after a confirmation."""
 
 
-def centre(rounds: Sequence[Round]) -> float:
-    """Where a trial lies: the median logarithm of the seconds of its undisturbed rounds."""
-    logarithms = [logarithm(one.wall_s, "the time of a round") for one in rounds if not one.void]
+def centre(samples: Sequence[Sample]) -> float:
+    """Where a trial lies: the median logarithm of the seconds of its undisturbed samples."""
+    logarithms = [logarithm(one.wall_s, "the time of a sample") for one in samples if not one.void]
     if not logarithms:
         raise ValueError("there is no undisturbed round; measure the stage again.")
     return median(logarithms)
@@ -63,9 +63,9 @@ def estimate(
 ) -> Estimate:
     """One trial against the baseline's trials, all given by their centres; `sd` is that of fresh processes.
 
-    After a second look `candidate` is the mean of `candidates` trials.
+    After a confirmation `candidate` is the mean of `candidates` trials.
 
-    The scatter of the rounds has no term of its own: the centres from which `sd` was computed contain it already.
+    The scatter of the samples has no term of its own: the centres from which `sd` was computed contain it already.
 
     Each bound is one-sided. An alarm anywhere in the suite is an error of the suite, so the alarm's bounds are
     widened (Šidák). "Everything is the same" is only said when every comparison says so, which needs no widening but

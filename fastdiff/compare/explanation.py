@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fastdiff.compare.reasons import Reason
-    from fastdiff.record.run import Components, Round, StageRecord
+    from fastdiff.record.run import Components, Sample, Trial
 
 SMALLEST_SHARE = 0.1
 """A component with less of the growth than this explains nothing."""
 
 
 def explain(
-    record: StageRecord,
-    base_record: StageRecord,
+    record: Trial,
+    base_record: Trial,
     run_environment: Mapping[str, Any],
     base_environment: Mapping[str, Any],
 ) -> list[Reason]:
@@ -31,7 +31,7 @@ def explain(
     ]
 
 
-def where(record: StageRecord, base: StageRecord) -> Iterator[Reason]:
+def where(record: Trial, base: Trial) -> Iterator[Reason]:
     if record.components and base.components:
         yield from _components(record.components, base.components)
     walls = [[one.wall_s for one in _valid(side)] for side in (base, record)]
@@ -42,8 +42,8 @@ def where(record: StageRecord, base: StageRecord) -> Iterator[Reason]:
 
 
 def causes(
-    record: StageRecord,
-    base: StageRecord,
+    record: Trial,
+    base: Trial,
     run_environment: Mapping[str, Any],
     base_environment: Mapping[str, Any],
 ) -> Iterator[Reason]:
@@ -71,12 +71,12 @@ def _parts(one: Components) -> dict[str, float]:
     return {"text": one.text_s, "denoising": steps, "decode": one.decode_s, "rest": one.rest_s}
 
 
-def _host_and_device(before: list[Round], now: list[Round]) -> Iterator[Reason]:
+def _host_and_device(before: list[Sample], now: list[Sample]) -> Iterator[Reason]:
     times = [[(one.device_s, one.wall_s - one.device_s) for one in side if one.device_s] for side in (before, now)]
     if all(times):
         device, host = ([median(one[place] for one in side) for side in times] for place in (0, 1))
         yield because("device-and-host", device=device, host=host)
 
 
-def _valid(record: StageRecord) -> list[Round]:
-    return [one for one in record.rounds if not one.void]
+def _valid(record: Trial) -> list[Sample]:
+    return [one for one in record.samples if not one.void]

@@ -12,7 +12,7 @@ from fastdiff.compare.reasons import because
 
 if TYPE_CHECKING:
     from fastdiff.compare.reasons import Reason
-    from fastdiff.record.run import StageRecord
+    from fastdiff.record.run import Trial
 
 STRUCTURAL = ("torch", "diffusers", "torchao", "transformers", "triton")
 """Libraries whose releases may rightly change a fingerprint."""
@@ -76,7 +76,7 @@ def former(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return words + [f"--extra-index-url=https://download.pytorch.org/whl/{build}" for build in builds]
 
 
-def breakages(record: StageRecord) -> list[Reason]:
+def breakages(record: Trial) -> list[Reason]:
     """What is wrong with a stage on every machine, whatever was accepted. The proof's sentences say it best."""
     if record.unapplied:
         return [because("not-applied", why=sentence) for sentence in record.unapplied]

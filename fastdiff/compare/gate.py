@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.compare.case import Case, comparable
+from fastdiff.compare.confirmation import PROCESSES, UNCONFIRMED, Confirmation
 from fastdiff.compare.facts import former
-from fastdiff.compare.looks import NO_SECOND_LOOK, TRIALS, Looks
 from fastdiff.compare.metrics import METRICS
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import MOST_TRIALS, Accept, Against, Measure, Select, Step, as_dict
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from fastdiff.compare.policy import Policy
     from fastdiff.compare.reasons import Code
-    from fastdiff.record.run import Baseline, Device, Run, StageRecord
+    from fastdiff.record.run import Baseline, Device, Run, Trial
 
 INTERVAL_METRICS = ("latency", "first_call", "ladder")
 """Metrics with noise; each of them of each stage is one comparison of the suite."""
@@ -49,9 +49,9 @@ class Judgement:
         return {"stage": self.stage, "metric": self.metric, **plain, "next": as_dict(self.verdict.next)}
 
 
-def comparisons_of(stages: int, looks: Looks = NO_SECOND_LOOK) -> int:
+def comparisons_of(stages: int, confirmation: Confirmation = UNCONFIRMED) -> int:
     """How many intervals a suite of so many stages looks at; whoever may look twice may err twice."""
-    return max(1, stages * (len(INTERVAL_METRICS) - 1 + looks.chances))
+    return max(1, stages * (len(INTERVAL_METRICS) - 1 + confirmation.chances))
 
 
 def judge_run(
@@ -59,10 +59,10 @@ def judge_run(
     baseline: Baseline | None,
     policy_of: Callable[[str, str], Policy],
     *,
-    looks: Looks = NO_SECOND_LOOK,
+    confirmation: Confirmation = UNCONFIRMED,
 ) -> list[Judgement]:
     """Everything that was measured, and MISSING for what was asked for and was not. `policy_of(model, stage)`."""
-    comparisons = comparisons_of(len(run.expected), looks)
+    comparisons = comparisons_of(len(run.expected), confirmation)
     judgements = []
     for record in run.stages:
         previous = run.stage(f"{record.model}-{record.follows}")
@@ -75,9 +75,9 @@ def judge_run(
             comparisons,
             run.device,
             run.environment,
-            looks=looks,
+            confirmation=confirmation,
         )
-    acceptable = any(record.rounds for record in run.stages)
+    acceptable = any(record.samples for record in run.stages)
     for id_ in run.expected:
         if verdict := _missing(id_, run.stage(id_), baseline, acceptable=acceptable):
             judgements.append(Judgement(id_, "stage", verdict))
@@ -85,15 +85,15 @@ def judge_run(
 
 
 def judge_stage(
-    record: StageRecord,
-    previous: StageRecord | None,
+    record: Trial,
+    previous: Trial | None,
     baseline: Baseline | None,
     policy: Policy,
     comparisons: int,
     run_device: Device,
     run_environment: Mapping[str, Any],
     *,
-    looks: Looks = NO_SECOND_LOOK,
+    confirmation: Confirmation = UNCONFIRMED,
 ) -> list[Judgement]:
     """Judges every metric of which `record` holds numbers, so it can be asked again when there are more of them.
 
@@ -110,20 +110,20 @@ def judge_stage(
         comparisons=comparisons,
         kind=run_device.kind,
         environment=run_environment,
-        looks=looks,
+        confirmation=confirmation,
     )
     judged = {metric: judge(case) for metric, judge in METRICS.items()}
     return [_judgement(case, metric, verdict) for metric, verdict in judged.items() if verdict]
 
 
-def _missing(id_: str, record: StageRecord | None, baseline: Baseline | None, *, acceptable: bool) -> Verdict | None:
+def _missing(id_: str, record: Trial | None, baseline: Baseline | None, *, acceptable: bool) -> Verdict | None:
     """None where it is there, and where it was skipped for a reason that was accepted with the run.
 
     `acceptable` says that the run has measured something.
     """
     if record is None:
         return Verdict(MISSING, because("not-measured", id=id_), next=Select(id_))
-    if record.state == MEASURED and record.rounds:
+    if record.state == MEASURED and record.samples:
         return None
     code: Code = "stage-is" if record.state != MEASURED else "not-timed"
     told = because(code, id=id_, state=record.state, why=record.reason)
@@ -139,7 +139,7 @@ def _missing(id_: str, record: StageRecord | None, baseline: Baseline | None, *,
     return Verdict(MISSING, told, next=_measured_here(record))
 
 
-def _measured_here(record: StageRecord) -> Measure:
+def _measured_here(record: Trial) -> Measure:
     """What measures the stage that was not."""
     return Measure(record.model, (record.stage,), emulate=record.reason == EMULATED_HERE)
 
@@ -151,7 +151,7 @@ def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
     if verdict.word in (NEW, FAST, LESS):
         step = Accept()
     elif metric == "ladder" and case.previous:
-        step = Measure(record.model, (case.previous.stage, record.stage))  # which have no second look
+        step = Measure(record.model, (case.previous.stage, record.stage))  # which is not confirmed
     elif metric == "latency":
         step = _after_latency(case, verdict)
     elif metric == "first_call":
@@ -165,7 +165,7 @@ def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
 
 def _after_latency(case: Case, verdict: Verdict) -> Step:
     """Pairs tell other libraries from another hour of the machine, where there is a suspicion at all."""
-    record, looked = case.record, len(case.record.further_rounds)
+    record, looked = case.record, len(case.record.confirmations)
     suspicion = verdict.word == SLOW or (verdict.word == UNSURE and looked)
     # A stage that was accepted alone has other libraries than the rest, and does not say which.
     in_part = case.base is not None and case.base.origin
@@ -173,4 +173,4 @@ def _after_latency(case: Case, verdict: Verdict) -> Step:
         return Against(record.model, (record.stage,), tuple(requirements))
     if verdict.word == SLOW and looked and not record.injected:
         return Accept(record.id)
-    return Measure(record.model, (record.stage,), trials=min(max(TRIALS, 2 * looked), MOST_TRIALS))
+    return Measure(record.model, (record.stage,), trials=min(max(PROCESSES, 2 * looked), MOST_TRIALS))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fastdiff.compare.case import Case
     from fastdiff.compare.estimates import Estimate
-    from fastdiff.record.run import Baseline, StageRecord
+    from fastdiff.record.run import Baseline, Trial
 
 PAIRS_TELL_MORE = because("pairs-tell-more")
 
@@ -45,24 +45,24 @@ def fingerprint(case: Case) -> Verdict | None:
 
 def latency(case: Case) -> Verdict | None:
     record, base = case.record, case.base
-    if not record.rounds:
+    if not record.samples:
         return None
     if void := disturbance(record, case.policy):
         return void
     if base is None:
         return case.incomparable
     if not undisturbed(base):
-        return Verdict(NEW, because("no-accepted-rounds"))
-    accepted = case.noise.centres.get(record.id) or (centre(base.rounds),)
-    looks = [record.rounds]
-    looks += [one for one in record.further_rounds if not disturbance(replace(record, rounds=one), case.policy)]
-    candidates = [centre(rounds) for rounds in looks]
-    found = case.estimate(candidates, accepted, case.noise.latency_sd, case.looks.chances)
+        return Verdict(NEW, because("no-accepted-samples"))
+    accepted = case.noise.centres.get(record.id) or (centre(base.samples),)
+    looks = [record.samples]
+    looks += [one for one in record.confirmations if not disturbance(replace(record, samples=one), case.policy)]
+    candidates = [centre(samples) for samples in looks]
+    found = case.estimate(candidates, accepted, case.noise.latency_sd, case.confirmation.chances)
     notes = []
     if len(candidates) > 1:
         changes = [math.expm1(one - fmean(accepted)) for one in candidates]
         notes.append(because("mean-of-processes", changes=changes))
-    if disturbed := 1 + len(record.further_rounds) - len(looks):
+    if disturbed := 1 + len(record.confirmations) - len(looks):
         notes.append(because("processes-disturbed", count=disturbed))
     verdict = _decided(case, found, case.policy.latency, notes)
     details = tuple(explain(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
@@ -128,7 +128,7 @@ def memory(case: Case) -> Verdict | None:
 def ladder(case: Case) -> Verdict | None:
     """What the stage gains on the one before, in one process, against the accepted gain. A loss is SLOW."""
     record, previous = case.record, case.previous
-    if previous is None or not record.rounds or not previous.rounds:
+    if previous is None or not record.samples or not previous.samples:
         return None
     if void := disturbance(record, case.policy) or disturbance(previous, case.policy):
         return void
@@ -146,7 +146,7 @@ def ladder(case: Case) -> Verdict | None:
     return replace(verdict, about=(speedup,), details=why)
 
 
-def _accepted_gains(baseline: Baseline, previous: StageRecord, record: StageRecord) -> list[float] | Reason:
+def _accepted_gains(baseline: Baseline, previous: Trial, record: Trial) -> list[float] | Reason:
     """Logarithms of the gain, one for each accepted trial; or why there are none."""
     before, why = comparable(previous, baseline, baseline.run.device)
     base = baseline.run.stage(record.id)
@@ -161,12 +161,12 @@ def _accepted_gains(baseline: Baseline, previous: StageRecord, record: StageReco
     return [gain + _pictures(before, base) for gain in measured] or [_gain(before, base)]
 
 
-def _gain(previous: StageRecord, record: StageRecord) -> float:
+def _gain(previous: Trial, record: Trial) -> float:
     """Of a picture, not of a call."""
-    return centre(previous.rounds) - centre(record.rounds) + _pictures(previous, record)
+    return centre(previous.samples) - centre(record.samples) + _pictures(previous, record)
 
 
-def _pictures(previous: StageRecord, record: StageRecord) -> float:
+def _pictures(previous: Trial, record: Trial) -> float:
     return math.log(record.batch / previous.batch)
 
 

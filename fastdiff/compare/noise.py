@@ -13,7 +13,7 @@ from fastdiff.record.run import HARDWARE, MEASURED, Noise
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fastdiff.record.run import Run, StageRecord
+    from fastdiff.record.run import Run, Trial
 
 FEWEST_RUNS = 3
 """Two runs give a standard deviation that is off by a factor of two as often as not."""
@@ -83,7 +83,7 @@ def measured(runs: Sequence[Run]) -> Noise:
         if any((one.request, one.recipe) != (records[0].request, records[0].recipe) for one in records):
             raise ValueError(f"{id_} has another request or recipe in some of these runs; give runs of the same work.")
 
-    centres = {id_: tuple(centre(one.rounds) for one in records) for id_, records in stages.items()}
+    centres = {id_: tuple(centre(one.samples) for one in records) for id_, records in stages.items()}
     wide = declared(runs[0].device.kind)
     return Noise(
         trials=len(runs),
@@ -115,11 +115,11 @@ def _require_alike(runs: Sequence[Run]) -> None:
                 )
 
 
-def _usable(record: StageRecord) -> bool:
-    return record.state == MEASURED and not record.injected and any(not one.void for one in record.rounds)
+def _usable(record: Trial) -> bool:
+    return record.state == MEASURED and not record.injected and any(not one.void for one in record.samples)
 
 
-def _gains(stages: dict[str, list[StageRecord]], centres: dict[str, tuple[float, ...]]) -> Iterable[list[float]]:
+def _gains(stages: dict[str, list[Trial]], centres: dict[str, tuple[float, ...]]) -> Iterable[list[float]]:
     """Of each stage on the one that it follows, run by run."""
     for id_, records in stages.items():
         if gains := gains_of(f"{records[0].model}-{records[0].follows}", id_, centres):
@@ -132,14 +132,14 @@ def gains_of(before: str, id_: str, centres: Mapping[str, tuple[float, ...]]) ->
     return [one - other for one, other in zip(old, new, strict=True)] if len(old) == len(new) else []
 
 
-def _first_calls(stages: dict[str, list[StageRecord]]) -> Iterable[list[float]]:
+def _first_calls(stages: dict[str, list[Trial]]) -> Iterable[list[float]]:
     """Only of those that began alike: a cold and a warm compile cache differ by minutes, and that is no noise."""
     for id_, records in stages.items():
         alike: dict[object, list[float]] = {}
         for one in records:
             if one.first_call_s is not None:
                 call = logarithm(one.first_call_s, f"the first call of {id_}")
-                alike.setdefault((one.cache, one.opening), []).append(call)
+                alike.setdefault((one.cache, one.first_in_process), []).append(call)
         yield from alike.values()
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fastdiff.compare.reasons import Reason
     from fastdiff.compare.steps import Step
     from fastdiff.record.pairs import Experiment, Pair, Pictures
-    from fastdiff.record.run import StageRecord
+    from fastdiff.record.run import Trial
 
 LOOKS = 4
 """More looks end a clear case sooner, and each takes its share of the error from the others."""
@@ -109,7 +109,7 @@ def ratio_of(pair: Pair) -> float:
     Of each block's logarithms, and then the median of all means of two (Hodges and Lehmann): as sharp as the mean where
     nothing disturbs, and deaf to the few blocks in which a neighbour woke up.
     """
-    old, new = ([logarithm(one.wall_s, "a call") for one in side.rounds] for side in (pair.old, pair.new))
+    old, new = ([logarithm(one.wall_s, "a call") for one in side.samples] for side in (pair.old, pair.new))
     if not pair.starts:
         return median(new) - median(old)
     ratios = [
@@ -128,7 +128,7 @@ def order_effect(pairs: Sequence[Pair]) -> float | None:
     found = []
     for pair in pairs:
         for block, start in enumerate(pair.starts):
-            middle = (pair.new if start == "o" else pair.old).rounds[block * CALLS_OF_BLOCK :][:CALLS_OF_BLOCK]
+            middle = (pair.new if start == "o" else pair.old).samples[block * CALLS_OF_BLOCK :][:CALLS_OF_BLOCK]
             found.append(math.log(middle[0].wall_s) - math.log(middle[1].wall_s))
     return median(found) if found else None
 
@@ -325,7 +325,7 @@ def _ask(experiment: Experiment, most: int) -> MorePairs:
     return MorePairs(experiment.stage, experiment.old.words, experiment.new.words, experiment.options, most)
 
 
-def _case(experiment: Experiment, old: StageRecord, new: StageRecord, policy: Policy, comparisons: int) -> Case:
+def _case(experiment: Experiment, old: Trial, new: Trial, policy: Policy, comparisons: int) -> Case:
     """The old side stands for what was accepted."""
     run = Run(experiment.device, experiment.started, environment=experiment.old.environment, stages=(old,))
     return Case(

@@ -32,8 +32,8 @@ class Policy:
     paired_confidence: float = 0.99
     """The same where environments took turns, which is sharp enough for it."""
     void_share: float = 0.5
-    """A stage with a larger share of disturbed rounds is VOID: what is left was chosen by the disturbance."""
-    minimum_rounds: int = 3
+    """A stage with a larger share of disturbed samples is VOID: what is left was chosen by the disturbance."""
+    minimum_samples: int = 3
     """Undisturbed ones; a median of fewer is one sample or the middle of two."""
 
     def __post_init__(self) -> None:
@@ -42,9 +42,9 @@ class Policy:
         for name in ("confidence", "paired_confidence"):
             _require(name, getattr(self, name), above=0.5, up_to=0.9999, example="0.95")
         _require("void_share", self.void_share, above=0, up_to=1, example="0.5")
-        rounds = self.minimum_rounds
-        if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
-            raise UserError("recipe", f"policy: minimum_rounds is {rounds!r}; give a whole number above zero.")
+        minimum = self.minimum_samples
+        if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
+            raise UserError("recipe", f"policy: minimum_samples is {minimum!r}; give a whole number above zero.")
 
     def configured(self, table: Mapping[str, Any], model: str, stage: str) -> Policy:
         """This policy with `[tool.fastdiff.policy]` over it; a model's table wins, and a stage's in it wins again."""

@@ -34,14 +34,14 @@ Code = Literal[
     "accepted-as-skipped",
     "other-weights",
     "other-work",
-    "no-accepted-rounds",
+    "no-accepted-samples",
     "no-accepted-gain",
     "no-accepted-first-call",
     "no-accepted-memory",
     "accepted-in-parts",
     # nothing to judge
-    "rounds-disturbed",
-    "too-few-rounds",
+    "samples-disturbed",
+    "too-few-samples",
     "pair-not-applied",
     "before-the-first-look",
     # not measured

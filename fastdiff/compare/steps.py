@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 MOST_TRIALS = 20
-"""Fresh processes of a second look, at most; with more of them, pairs answer the question better."""
+"""Fresh processes of a confirmation, at most; with more of them, pairs answer the question better."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Measure:
     stages: tuple[str, ...] = ()
     """Empty means all of them."""
     trials: int = 0
-    """Fresh processes for each latency: more rounds of one process tell little."""
+    """Fresh processes for each latency: more samples of one process tell little."""
     emulate: bool = False
 
 

@@ -17,12 +17,12 @@ from fastdiff.compare import pairs as judge
 from fastdiff.compare.facts import differences, listed
 from fastdiff.compare.pairs import Answer
 from fastdiff.compare.verdicts import UNSURE, VOID
-from fastdiff.experiments.pairs import NEW, OLD, Taking, Work
+from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Side
 from fastdiff.host.environment import device_name, device_slug
 from fastdiff.record import pairs as record
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import stamp
-from fastdiff.record.pairs import Experiment, Pictures, Side
+from fastdiff.record.pairs import Experiment, Pictures, SideFacts
 from fastdiff.record.run import Device
 from fastdiff.record.writing import locked
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastdiff.compare.policy import Policy
-    from fastdiff.experiments.progress import Progress
+    from fastdiff.trial.runner import Progress
 
 CALLS = 24
 """Of each side in a pair: what scatters inside a pair is small then beside what scatters between pairs."""
@@ -42,10 +42,10 @@ MOST_FAILURES = 3
 
 @dataclass(frozen=True)
 class Question:
-    """Two works, and how much may be spent on telling them apart."""
+    """Two sides, and how much may be spent on comparing them."""
 
-    old: Work
-    new: Work
+    old: Side
+    new: Side
     calls: int = CALLS
     most_pairs: int = MOST_PAIRS
     comparisons: int = 1
@@ -62,14 +62,19 @@ class Question:
             raise UserError("recipe", f"{self.calls} calls a side do not make whole turns; give an even number.")
 
     @property
+    def id(self) -> str:
+        return self.new.work.id
+
+    @property
     def looks(self) -> tuple[int, ...]:
         return judge.plan(self.most_pairs)[-1:] if self.to_the_end else judge.plan(self.most_pairs)
 
     @property
     def digest(self) -> str:
         """Of all that is built: a stopped experiment never goes on with other weights, recipes or devices."""
-        built = [asdict(one) | {"request": None} for work in (self.old, self.new) for one in (work.model, work.stage)]
-        whole = [*built, asdict(self.new.built), self.new.device, __version__]
+        works = (self.old.work, self.new.work)
+        built = [asdict(one) | {"request": None} for work in works for one in (work.model, work.stage)]
+        whole = [*built, asdict(works[1].built), works[1].device, __version__]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -107,14 +112,15 @@ def _ask(
         word = judge.latency(experiment, policy, errors).word
         experiment = replace(experiment, complete=word not in (UNSURE, VOID))
     folder = path.with_suffix("")
-    taking = Taking(question.old, question.new, question.calls, source, folder, progress, random.Random())
+    sides = {OLD: question.old, NEW: question.new}
+    runner = PairRunner(sides, question.calls, source, folder, progress, random.Random())
 
     failed = 0
     while not experiment.complete and time.monotonic() < until and failed < MOST_FAILURES:
         number = len(experiment.pairs) + 1
         try:
-            pair = taking.pair(number, whole=number == 1, apart=experiment.apart)
-            pictures = _compare(taking, question) if number == 1 else experiment.pictures
+            pair = runner.pair(number, whole=number == 1, apart=experiment.apart)
+            pictures = _compare(runner, question) if number == 1 else experiment.pictures
         except UserError as error:
             if error.code == "not-applied":
                 experiment = replace(experiment, unapplied=str(error), complete=True)
@@ -132,7 +138,7 @@ def _ask(
             say(f"{experiment.stage}: pair {number} ended early: {error}")
             continue
         failed = 0
-        experiment = _with_facts(experiment, taking, path)
+        experiment = _with_facts(experiment, runner, path)
         experiment = replace(experiment, pairs=(*experiment.pairs, pair), pictures=pictures)
         experiment = replace(experiment, complete=_is_over(experiment, policy, errors))
         record.write(path, experiment)
@@ -147,21 +153,22 @@ def _ask(
 def _held(question: Question, root: Path, *, fresh: bool) -> Iterator[tuple[Path, Experiment]]:
     """An experiment that nobody else is working on: a stopped one of the same question, or a new one."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    device = question.new.device
+    asked = question.new.work
+    device = asked.device
     new = Experiment(
         device=Device(device_slug(device), device.partition(":")[0], device_name(device)),
         started=now,
         old=_side(question.old),
         new=_side(question.new),
-        stage=question.new.id,
-        old_stage=question.old.id,
-        request=asdict(question.new.request),
+        stage=question.id,
+        old_stage=question.old.work.id,
+        request=asdict(asked.request),
         work=question.digest,
         options=question.options,
         comparisons=question.comparisons,
         calls=question.calls,
         looks=question.looks,
-        injected=question.new.faults,
+        injected=asked.faults,
         made_by=f"fastdiff {__version__}",
     )
     folder = root / record.FOLDER
@@ -207,14 +214,14 @@ def _lock(folder: Path, held: ExitStack, *, made: bool = False) -> bool:
     return held.enter_context(locked(folder / ".lock"))
 
 
-def _side(work: Work) -> Side:
-    return Side(work.environment.name, work.environment.key, work.environment.words)
+def _side(side: Side) -> SideFacts:
+    return SideFacts(side.environment.name, side.environment.key, side.environment.words)
 
 
-def _with_facts(experiment: Experiment, taking: Taking, path: Path) -> Experiment:
+def _with_facts(experiment: Experiment, runner: PairRunner, path: Path) -> Experiment:
     """What the environments say of themselves; one that changed in the middle is no longer the one of the question."""
     for name, before in ((OLD, experiment.old), (NEW, experiment.new)):
-        now = taking.seen[name]
+        now = runner.seen[name]
         facts = [{fact: side.environment.get(fact) for fact in judge.ENVIRONMENT} for side in (before, now)]
         changed = [*differences(before.packages, now.packages), *differences(*facts)]
         if experiment.pairs and changed:
@@ -223,10 +230,10 @@ def _with_facts(experiment: Experiment, taking: Taking, path: Path) -> Experimen
                 f"{name} ({before.name}) changed since this experiment began ({listed(changed)}); "
                 f"add --fresh to begin a new one; {path} stays.",
             )
-    return replace(experiment, old=taking.seen[OLD], new=taking.seen[NEW])
+    return replace(experiment, old=runner.seen[OLD], new=runner.seen[NEW])
 
 
-def _compare(taking: Taking, question: Question) -> Pictures | None:
+def _compare(runner: PairRunner, question: Question) -> Pictures | None:
     """Old and new side by side, in numbers and as a file to look at."""
     import numpy as np
 
@@ -235,21 +242,21 @@ def _compare(taking: Taking, question: Question) -> Pictures | None:
     from fastdiff.quality.tripwires import tripped
     from fastdiff.record.pictures import side_by_side
 
-    paths = [taking.pictures(name) for name in (OLD, NEW)]
+    paths = [runner.pictures(name) for name in (OLD, NEW)]
     try:
         old, new = (np.load(path) for path in paths)
     except (OSError, ValueError) as error:
         raise UserError("process", f"the pictures of the first pair cannot be read: {error}") from None
     for path in paths:
         path.unlink()
-    side_by_side(taking.folder / "pictures.png", old, new)
+    side_by_side(runner.folder / "pictures.png", old, new)
     for name, images in ((OLD, old), (NEW, new)):
         if wrong := tripped(images):
             return Pictures(0.0, 0.0, f"{name}: {wrong}")
     if old.shape != new.shape:
         return Pictures(0.0, 0.0, f"one side draws {old.shape} and the other one {new.shape}")
     found = likeness(new, old)
-    return Pictures(found.ssim, found.worst_tile, shortfall(found, question.new.stage.budget) or "")
+    return Pictures(found.ssim, found.worst_tile, shortfall(found, question.new.work.stage.budget) or "")
 
 
 def _is_over(experiment: Experiment, policy: Policy, comparisons: int) -> bool:

@@ -54,5 +54,5 @@ def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stag
 def process_sd(experiment: Experiment) -> float:
     """Of the processes of one side, both sides together: each is a trial of the same code."""
     sides = [[getattr(pair, side) for pair in experiment.pairs] for side in ("old", "new")]
-    centres = [[median(math.log(one.wall_s) for one in trial.rounds) for trial in side] for side in sides]
+    centres = [[median(math.log(one.wall_s) for one in trial.samples) for trial in side] for side in sides]
     return math.sqrt(fmean(variance(side) for side in centres))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,15 +18,17 @@ from fastdiff.models import CATALOGUE, SIDE, Model, Request
 from fastdiff.record.errors import UserError, unknown
 from fastdiff.stages.ladder import Stage
 from fastdiff.stages.recipe import PUBLISHED_FLAGS, Compile, Recipe
+from fastdiff.trial.runner import SILENT
+from fastdiff.trial.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
 
-    from fastdiff.experiments.progress import Progress
-    from fastdiff.record.run import StageRecord
+    from fastdiff.record.run import Trial
     from fastdiff.trial.live import LiveStage
+    from fastdiff.trial.runner import Progress
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
@@ -50,7 +52,7 @@ class Setting:
     checkpoint: str
     """As it was typed: a name on the hub or a folder; the model's name where it is embedded."""
     recipe: Recipe
-    """As it is cooked on this kind of device."""
+    """As it is resolved for this kind of device."""
     request: Request
     device: str
     rounds: int
@@ -70,7 +72,7 @@ class Setting:
 @dataclass(frozen=True)
 class Outcome:
     setting: Setting
-    record: StageRecord
+    trial: Trial
     images: np.ndarray
     """Floats from 0 to 1, of shape (batch, height, width, 3)."""
     started: str
@@ -195,7 +197,7 @@ def _slug(text: str) -> str:
 
 
 def measure(
-    asked: Setting, *, trace: Path | None = None, say: Callable[[str], None], progress: Progress | None = None
+    asked: Setting, *, trace: Path | None = None, say: Callable[[str], None], progress: Progress = SILENT
 ) -> Outcome:
     """Builds, calls, proves, draws, warms up, times, and counts memory; `trace` is where a profiler's trace goes.
 
@@ -204,37 +206,29 @@ def measure(
     """
     from fastdiff.instruments.memory import memory_of_gpu
     from fastdiff.instruments.trace import trace_call
-    from fastdiff.trial.live import LiveStage
+    from fastdiff.trial.live import here
 
-    doing: Callable[[str], AbstractContextManager[object]] = progress.doing if progress else nullcontext
     started = datetime.now(UTC).isoformat(timespec="seconds")
     stage = Stage("run", asked.recipe, "what was asked for on the command line")
-    samples: list[float] = []
     stopped = ""
-    with _reasons():
-        with doing("loading and building"):
-            live = LiveStage(asked.model, stage, asked.device, asked.request, asked.rounds)
+    with _reasons(), here(Work(asked.model, stage, stage, asked.device, asked.request), progress) as live:
+        say(f"loaded and built in {live.load_s:.1f} s")
+        cache = live.compilation.cache
+        say(f"first call {live.first_call_s:.1f} s" + (f" (compile cache: {cache})" if cache != "none" else ""))
+        _require_sound(live)
         try:
-            say(f"loaded and built in {live.load_s:.1f} s")
-            with doing("first call"):
-                live.first_call()
-            cache = live.compilation.cache
-            say(f"first call {live.first_call_s:.1f} s" + (f" (compile cache: {cache})" if cache != "none" else ""))
-            _require_sound(live)
-            try:
-                _time(live, samples, say)
-                with doing("memory"):
-                    _ = live.memory
-                if trace is not None:
-                    with doing("tracing"):
-                        trace_call(live.generate, live.device, trace)
-            except KeyboardInterrupt:
-                stopped = _stopped(live, samples)
-            record, images, gpu_bytes = live.record(tuple(samples)), live.images, memory_of_gpu(live.device)
-        finally:
-            for leak in live.close():
-                say(f"left changed: {leak}")
-    return Outcome(asked, record, images, started, gpu_bytes, None if stopped else trace, stopped)
+            _time(live, asked.rounds, say)
+            with progress.doing("memory"):
+                _ = live.memory
+            if trace is not None:
+                with progress.doing("tracing"):
+                    trace_call(live.generate, live.device, trace)
+        except KeyboardInterrupt:
+            stopped = _stopped(live, asked.rounds)
+        trial, images, gpu_bytes = live.trial(), live.images, memory_of_gpu(live.device)
+        for leak in live.close():
+            say(f"left changed: {leak}")
+    return Outcome(asked, trial, images, started, gpu_bytes, None if stopped else trace, stopped)
 
 
 def _require_sound(live: LiveStage) -> None:
@@ -251,31 +245,17 @@ def _require_applied(live: LiveStage) -> None:
         raise UserError("run", "\n".join(live.unapplied))
 
 
-def timed_call(live: LiveStage) -> float:
-    """Seconds of one call of the steady state, with a look at the machine before and after it."""
-    from fastdiff.instruments.latency import synchronised_clock
-
-    live.before_round()
-    began = synchronised_clock()
-    live.generate()
-    seconds = synchronised_clock() - began
-    live.after_round()
-    return seconds
-
-
-def _time(live: LiveStage, samples: list[float], say: Callable[[str], None]) -> None:
-    """Puts each round's seconds into `samples` as soon as it is over, so that an interrupt takes none of them."""
+def _time(live: LiveStage, samples: int, say: Callable[[str], None]) -> None:
     live.settle()
-    for place in range(1, live.rounds + 1):
-        samples.append(timed_call(live))
-        say(f"round {place} of {live.rounds}: {samples[-1]:.3f} s")
+    for place in range(1, samples + 1):
+        say(f"round {place} of {samples}: {live.sample().wall_s:.3f} s")
     _require_applied(live)
 
 
-def _stopped(live: LiveStage, samples: list[float]) -> str:
-    """How far it came; raises where that is not far enough, or where the rounds are not of what was asked for."""
-    rounds = f"after {len(samples)} of {live.rounds} rounds"
-    if len(samples) < FEWEST_ROUNDS:
+def _stopped(live: LiveStage, asked: int) -> str:
+    """How far it came; raises where that is not far enough, or where the samples are not of what was asked for."""
+    rounds = f"after {len(live.samples)} of {asked} rounds"
+    if len(live.samples) < FEWEST_ROUNDS:
         raise Stopped(
             f"stopped {rounds}: a row needs at least {FEWEST_ROUNDS}, so nothing of this was kept; "
             f"measure again, with --rounds {FEWEST_ROUNDS} if time is short."

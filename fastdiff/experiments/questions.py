@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fastdiff.compare.policy import default
 from fastdiff.experiments.ab import CALLS, MOST_PAIRS, Question
-from fastdiff.experiments.pairs import CACHE_VARIABLE, Work
+from fastdiff.experiments.pairs import CACHE_VARIABLE, Side
 from fastdiff.host.environment import DEVICE, device_kind
 from fastdiff.host.processor import emulated
 from fastdiff.models import CATALOGUE, SIDE
@@ -20,6 +20,7 @@ from fastdiff.stages import LADDERS
 from fastdiff.stages.ladder import without_instructions
 from fastdiff.stages.toml import whole
 from fastdiff.trial import faults
+from fastdiff.trial.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,8 +115,8 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
             raise UserError(error.code, f"{stage.name}: {error}") from None
     return [
         Question(
-            old=work(old, model, ladder[asked.old_stage] if asked.old_stage else stage, asked, project),
-            new=work(new, model, stage, asked, project, ladder),
+            old=side_of(old, model, ladder[asked.old_stage] if asked.old_stage else stage, asked, project),
+            new=side_of(new, model, stage, asked, project, ladder),
             calls=asked.calls,
             most_pairs=asked.most_pairs,
             comparisons=len(stages),
@@ -133,16 +134,14 @@ def limits(asked: Asked, project: Path) -> str:
     return without_instructions(lacking, refused, "--emulate")
 
 
-def work(
+def side_of(
     environment: Environment, model: Model, stage: Stage, asked: Asked, project: Path, ladder: Ladder | None = None
-) -> Work:
+) -> Side:
     """`ladder` where the asked faults are to be put in: one of them builds another stage of it."""
     put_in = [
         fault for fault in asked.faults if ladder and fault.concerns(stage) and fault.name not in faults.OF_A_SESSION
     ]
-    return Work(
-        environment=environment,
-        cache=cache_of(environment, project),
+    asks = Work(
         model=model,
         stage=stage,
         built=faults.stage_to_build(asked.faults, stage, ladder) if ladder else stage,
@@ -150,6 +149,7 @@ def work(
         request=_request(model, asked),
         faults=",".join(map(str, put_in)),
     )
+    return Side(environment, cache_of(environment, project), asks)
 
 
 def _named(asked: Asked) -> tuple[str, ...]:
@@ -180,9 +180,9 @@ def cache_of(environment: Environment, project: Path) -> Path:
 
 
 def policy_of(question: Question, project: Path) -> Policy:
-    kind = question.new.device.partition(":")[0]
+    kind = question.new.work.device.partition(":")[0]
     table = tables(project)["policy"]
-    policy = default(kind).configured(table, question.new.model.name, question.new.stage.name)
+    policy = default(kind).configured(table, question.new.work.model.name, question.new.work.stage.name)
     return policy if question.band is None else replace(policy, paired=question.band)
 
 

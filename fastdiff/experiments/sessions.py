@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 
     from fastdiff.compare.policy import Policy
     from fastdiff.experiments.ab import Question
-    from fastdiff.experiments.progress import Progress
     from fastdiff.experiments.questions import Asked
     from fastdiff.record.bisection import Found
     from fastdiff.record.calibration import Calibration
+    from fastdiff.trial.runner import Progress
 
 
 NOWHERE = Environment("", Path(), {}, "")
@@ -71,7 +71,7 @@ class Done:
             self._known = dict(json.loads(self._file.read_text(encoding="utf-8")))
 
     def answer(self, question: Question, policy: Policy) -> Answer | None:
-        name = self._known.get(question.new.id)
+        name = self._known.get(question.id)
         if name is None:
             return None
         path = self._file.parent / name
@@ -162,7 +162,7 @@ class Session:
         answer = done.answer(question, policy)
         if answer:
             self.say(
-                f"{question.new.id}: measured before this command was stopped ({answer.path.name}); --fresh repeats it"
+                f"{question.id}: measured before this command was stopped ({answer.path.name}); --fresh repeats it"
             )
             return answer
         answer = self.answer(question, policy, until=until, fresh=fresh)

@@ -181,7 +181,7 @@ class Gpu:
         causes = [words for name, words in GPU_DISTURBED.items() if reasons & getattr(self._nvml, name)]
         pids = [process.pid for process in processes or ()]
         # In a container the driver knows this process by another number; then nobody can tell who is a stranger.
-        # Whoever started this one waits for it: a session, for its second look.
+        # The parent process is no stranger: a session waits for its confirmation.
         strangers = set(pids) - {os.getpid(), os.getppid()}
         if os.getpid() in pids and strangers:
             causes.append(f"{len(strangers)} other processes computed on the GPU")

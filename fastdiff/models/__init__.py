@@ -64,15 +64,15 @@ class Model:
     """Class that replaces the published scheduler, with its configuration."""
     without: tuple[str, ...] = ()
     """Parts that are not loaded, for instance the safety checker."""
-    lacks: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
     """Ideas that the architecture has no place for; of IDEAS."""
     weights: str = "auto"
     """One of WEIGHTS, or a folder in diffusers' layout."""
 
     def __post_init__(self) -> None:
-        for idea in self.lacks:
+        for idea in self.unsupported:
             if idea not in IDEAS:
-                raise UserError("recipe", f"model {self.name!r}: lacks: {unknown('idea', idea, IDEAS)}")
+                raise UserError("recipe", f"model {self.name!r}: unsupported: {unknown('idea', idea, IDEAS)}")
 
     @property
     def folder(self) -> Path | None:
@@ -137,7 +137,7 @@ CATALOGUE = (
         "StableDiffusionXLPipeline",
         str(SHAPES_FOLDER),
         Request("a large red circle on a blue background", steps=8, size=256, guidance=2.0),
-        lacks=("cache", "attention_backend"),
+        unsupported=("cache", "attention_backend"),
     ),
     Model(
         "sdxl",
@@ -149,7 +149,7 @@ CATALOGUE = (
         vae_revision=FP16_VAE,
         tiny_autoencoder="madebyollin/taesdxl",
         tiny_revision=TAESDXL,
-        lacks=("cache", "attention_backend"),
+        unsupported=("cache", "attention_backend"),
     ),
     Model(
         "ssd-1b",
@@ -161,7 +161,7 @@ CATALOGUE = (
         vae_revision=FP16_VAE,
         tiny_autoencoder="madebyollin/taesdxl",
         tiny_revision=TAESDXL,
-        lacks=("cache", "attention_backend"),
+        unsupported=("cache", "attention_backend"),
     ),
     Model(
         "sd15",
@@ -173,7 +173,7 @@ CATALOGUE = (
         tiny_revision=TAESD,
         scheduler="EulerDiscreteScheduler",  # PNDM, which it was published with, reads its tables on the GPU
         without=("safety_checker", "feature_extractor"),
-        lacks=("cache", "attention_backend"),
+        unsupported=("cache", "attention_backend"),
     ),
     Model(
         "pixart-alpha",
@@ -184,7 +184,8 @@ CATALOGUE = (
         revision="b89adadeccd9ead2adcb9fa2825d3fabec48d404",
         tiny_autoencoder="madebyollin/taesd",
         tiny_revision=TAESD,
-        lacks=("cache", "attention_backend", "regional", "flash"),  # flash on a GPU takes no mask, and its text has one
+        # Flash attention on a GPU takes no mask, and its text has one.
+        unsupported=("cache", "attention_backend", "regional", "flash"),
     ),
     Model(
         "flux-schnell",

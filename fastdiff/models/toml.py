@@ -25,7 +25,7 @@ def _model_from_table(name: str, table: object, project: Path) -> Model:
         require_name("a model", name)
         said = as_table("a model", table)
         request = _filled(Request, "word of a request", as_table("request", said.pop("request", {})))
-        said |= {key: tuple(said[key]) for key in ("without", "lacks") if isinstance(said.get(key), list)}
+        said |= {key: tuple(said[key]) for key in ("without", "unsupported") if isinstance(said.get(key), list)}
         source = said.get("source")
         if isinstance(source, str) and (project / source).is_dir():
             said["source"] = str((project / source).resolve())

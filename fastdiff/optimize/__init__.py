@@ -178,7 +178,7 @@ def cooked(model: Model, recipe: Recipe, device: str) -> Recipe:
         "regional": recipe.compile is not None and recipe.compile.regional,
         "flash": recipe.attention == "flash",
     }
-    for idea in model.lacks:
+    for idea in model.unsupported:
         if wanted.get(idea):
             raise UserError("recipe", f"the architecture of {model.name!r} has no place for {idea}; leave it out.")
     kind = torch.device(device).type

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.record.run import MEASURED, SKIPPED, Run, StageRecord
+from fastdiff.record.run import MEASURED, SKIPPED, Run, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 VOID_SHARE = 0.5
-"""Where the machine disturbed more rounds than it left alone, the median is one of a disturbed machine."""
+"""Where the machine disturbed more samples than it left alone, the median is one of a disturbed machine."""
 
 
 def objections(run: Run, ids: Collection[str] = (), before: Run | None = None) -> list[str]:
@@ -38,18 +38,18 @@ def injected(run: Run, ids: Collection[str] = ()) -> list[str]:
     return [f"{stage.id} was measured with the injected fault {stage.injected}" for stage in stages if stage.injected]
 
 
-def _against(stage: StageRecord, before: Run | None) -> list[str]:
+def _against(stage: Trial, before: Run | None) -> list[str]:
     accepted = before.stage(stage.id) if before else None
     if stage.state == SKIPPED and (accepted is None or accepted.state == SKIPPED):
         return []
     if stage.state != MEASURED:
         return [f"{stage.id} is {stage.state}" + (f": {stage.reason}" if stage.reason else "")]
     found = []
-    if not stage.rounds:
+    if not stage.samples:
         found.append("has no timed round")
-    voids = [r.void for r in stage.rounds if r.void]
-    if len(voids) > VOID_SHARE * len(stage.rounds):
-        found.append(f"has {len(voids)} void rounds of {len(stage.rounds)} ({voids[0]})")
+    voids = [r.void for r in stage.samples if r.void]
+    if len(voids) > VOID_SHARE * len(stage.samples):
+        found.append(f"has {len(voids)} void samples of {len(stage.samples)} ({voids[0]})")
     if stage.quality is None:
         found.append("was not compared with the reference's pictures")
     elif not stage.quality.passed:

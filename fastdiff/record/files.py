@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 APART = "FASTDIFF_RUNS_APART"
-"""Variable that names a folder in `runs/` for sessions that are a part of another one, such as a second look."""
+"""Variable that names a folder in `runs/` for sessions that are a part of a larger measurement."""
 KEY = "fastdiff"
 
 

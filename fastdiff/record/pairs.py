@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.record.bounds import Count, Fact, Finite, Name, Seconds  # noqa: TC001  (msgspec reads them)
 from fastdiff.record.errors import UserError
 from fastdiff.record.reading import convert, load, named
-from fastdiff.record.run import SCHEMA, Device, StageRecord
+from fastdiff.record.run import SCHEMA, Device, Trial
 from fastdiff.record.schema import require_schema
 from fastdiff.record.writing import as_json, write_text
 
@@ -24,7 +24,7 @@ CALLS_OF_BLOCK = 2
 
 
 @dataclass(frozen=True)
-class Side:
+class SideFacts:
     """One of the two environments."""
 
     name: str
@@ -41,8 +41,8 @@ class Side:
 class Pair:
     """Two trials, one of each environment."""
 
-    old: StageRecord
-    new: StageRecord
+    old: Trial
+    new: Trial
     starts: str
     """Who began each block of four calls, a letter for each: o or n. Empty where both processes did not fit on the
     device together, and each was alone with it."""
@@ -65,8 +65,8 @@ class Experiment:
 
     device: Device
     started: str
-    old: Side
-    new: Side
+    old: SideFacts
+    new: SideFacts
     stage: Name
     """Id of the stage, of the new side where they differ."""
     old_stage: Name
@@ -124,9 +124,9 @@ def read(path: Path) -> Experiment:
         require_schema(whole[KEY], KEY)
         found = convert(whole[KEY], Experiment, KEY)
         for place, pair in enumerate(found.pairs):
-            rounds, letters = CALLS_OF_BLOCK * len(pair.starts), set(pair.starts)
-            if letters - {"o", "n"} or (letters and {len(pair.old.rounds), len(pair.new.rounds)} != {rounds}):
+            count, letters = CALLS_OF_BLOCK * len(pair.starts), set(pair.starts)
+            if letters - {"o", "n"} or (letters and {len(pair.old.samples), len(pair.new.samples)} != {count}):
                 raise UserError(
-                    "file", f"{KEY}.pairs[{place}] has other rounds than its {len(pair.starts)} blocks need."
+                    "file", f"{KEY}.pairs[{place}] has other samples than its {len(pair.starts)} blocks need."
                 )
         return found

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 
 from fastdiff.record.bounds import Count, Deviation, Duration, Fact, Finite, Name, Seconds  # noqa: TC001  (msgspec reads them)
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised when an older fastdiff would misread a file; a new field with a default is no such change. Schema 1: its
-latencies are too long, because work between the calls kept the cores busy."""
+latencies are too long, because work between the calls kept the cores busy. Schema 2: other names."""
 
 MEASURED: Final = "measured"
 INCOMPLETE: Final = "incomplete"
@@ -43,14 +43,14 @@ MACHINE = (*HARDWARE, "boot", "allocator")
 
 
 @dataclass(frozen=True)
-class Round:
-    """One timed call, and the machine beside it."""
+class Sample:
+    """One timed call, and what was seen of the machine around it."""
 
     wall_s: Duration
     device_s: Seconds | None = None
     """From the first to the last work of the GPU; wall time minus this is what the host does alone at both ends."""
     void: str = ""
-    """Why the machine disturbed this round; empty where it did not."""
+    """How the machine disturbed this call; empty where it did not."""
     telemetry: dict[str, Finite] = field(default_factory=dict)
 
 
@@ -110,8 +110,8 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class StageRecord:
-    """Everything that one session knows of one stage of one model; this is one trial of it."""
+class Trial:
+    """One process that built one stage of one model, and everything that it measured."""
 
     model: Name
     stage: Name
@@ -127,13 +127,12 @@ class StageRecord:
     first_call_s: Duration | None = None
     cache: str = "none"
     """State of the compile cache at the first call: cold, warm, mixed or none."""
-    opening: tuple[str, ...] | None = None
-    """What its first call was the first one of its process to do, compute or compile: it paid for what a process needs
-    once for that. None where nobody wrote it down."""
+    first_in_process: tuple[str, ...] | None = None
+    """One-time process costs included in the first call: `compute`, `compile`. None where they are not known."""
     warm_up: WarmUp | None = None
-    rounds: tuple[Round, ...] = ()
-    further_rounds: tuple[tuple[Round, ...], ...] = ()
-    """Of each fresh process that looked at this stage again, because there was a doubt."""
+    samples: tuple[Sample, ...] = ()
+    confirmations: tuple[tuple[Sample, ...], ...] = ()
+    """Samples of each fresh process that measured this stage again, because it seemed slow."""
     components: Components | None = None
     memory: Memory | None = None
     fingerprint: dict[str, Fact] = field(default_factory=dict)
@@ -170,10 +169,10 @@ class StageRecord:
         counted = self.fingerprint.get("flops")
         return counted if isinstance(counted, int | float) else None
 
-    def begins_like(self, other: StageRecord) -> bool:
+    def begins_like(self, other: Trial) -> bool:
         """Whether first calls compare: not one that compiled anew with one that read the cache, for instance."""
-        known = None not in (self.opening, other.opening)
-        return self.cache == other.cache and (self.opening == other.opening or not known)
+        known = None not in (self.first_in_process, other.first_in_process)
+        return self.cache == other.cache and (self.first_in_process == other.first_in_process or not known)
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ class Run:
     """Versions, variables and commit: what may change from one night to the next on the same device."""
     expected: tuple[str, ...] = ()
     """Ids of the stages that were asked for."""
-    stages: tuple[StageRecord, ...] = ()
+    stages: tuple[Trial, ...] = ()
     complete: bool = False
     outcome: str = ""
     """Why the session ended as it did, for instance passed, slow, quality, interrupted."""
@@ -196,7 +195,7 @@ class Run:
     made_by: str = ""
     schema: int = SCHEMA
 
-    def stage(self, id_: str) -> StageRecord | None:
+    def stage(self, id_: str) -> Trial | None:
         return next((stage for stage in self.stages if stage.id == id_), None)
 
 

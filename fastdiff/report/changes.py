@@ -13,7 +13,7 @@ from fastdiff.report.columns import aligned
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fastdiff.record.run import Run, StageRecord
+    from fastdiff.record.run import Run, Trial
 
 Row = tuple[str, str, str, str, str]
 Cell = tuple[float, str]
@@ -48,7 +48,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [f"{name}: {_value(old.get(name))} -> {_value(new.get(name))}" for name in names]
 
 
-def _rows(id_: str, before: StageRecord | None, after: StageRecord | None) -> list[Row]:
+def _rows(id_: str, before: Trial | None, after: Trial | None) -> list[Row]:
     same_start = before is not None and after is not None and before.begins_like(after)
     table = [
         ("latency", *_cells(_latency(before), _latency(after))),
@@ -64,23 +64,23 @@ def _cells(old: Cell | None, new: Cell | None, *, comparable: bool = True) -> tu
     return old[1] if old else "-", new[1] if new else "-", ratio
 
 
-def _latency(stage: StageRecord | None) -> Cell | None:
+def _latency(stage: Trial | None) -> Cell | None:
     spread = latency(stage)
     if spread is None:
         return None
     return spread.median, f"{_digits(spread.median)} s ({_digits(spread.low)} .. {_digits(spread.high)})"
 
 
-def _first_call(stage: StageRecord | None) -> Cell | None:
+def _first_call(stage: Trial | None) -> Cell | None:
     if stage is None or stage.first_call_s is None:
         return None
     facts = [f"cache {stage.cache}"] if stage.cache != "none" else []
-    facts += ["opening"] if stage.opening else []
+    facts += ["first in its process"] if stage.first_in_process else []
     told = f" ({', '.join(facts)})" if facts else ""
     return stage.first_call_s, f"{_digits(stage.first_call_s)} s{told}"
 
 
-def _memory(stage: StageRecord | None) -> Cell | None:
+def _memory(stage: Trial | None) -> Cell | None:
     peak = stage.memory.peak_bytes if stage and stage.memory else None
     return None if peak is None else (peak, f"{peak / 1e6:.1f} MB")
 

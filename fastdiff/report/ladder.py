@@ -28,7 +28,7 @@ class Rung:
     peak_in: str = ""
     remark: str = ""
     disturbed: bool = False
-    """The machine left too few rounds alone: the time is shown, and compared with nothing."""
+    """The machine left too few samples alone: the time is shown, and compared with nothing."""
 
     @property
     def median_s(self) -> float | None:

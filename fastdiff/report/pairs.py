@@ -76,7 +76,7 @@ def _row(answer: Answer) -> tuple[str, ...]:
     experiment = answer.experiment
     latency = words["latency"]
     old, new = (
-        _seconds(median([one.wall_s for pair in experiment.pairs for one in getattr(pair, side).rounds] or [math.nan]))
+        _seconds(median([one.wall_s for pair in experiment.pairs for one in getattr(pair, side).samples] or [math.nan]))
         for side in ("old", "new")
     )
     return (

@@ -25,14 +25,14 @@ class Seen:
     """Its first call beyond a call of the steady state; None where nothing is compiled."""
 
 
-def seconds_left(seen: Sequence[Seen], coming: Sequence[bool], rounds: int) -> float:
+def seconds_left(seen: Sequence[Seen], coming: Sequence[bool], samples: int) -> float:
     """Call it after the newest of `seen` made its first picture. `coming`: whether each later stage is compiled.
 
     Later stages are faster than earlier ones, so the estimate errs on the long side.
     """
     compiled = [one.compiling_s for one in seen if one.compiling_s is not None]
     compiling = compiled[-1] if compiled else COMPILING_S
-    calls = (rounds + CALLS_BESIDES) * (len(coming) + 1) - 2
+    calls = (samples + CALLS_BESIDES) * (len(coming) + 1) - 2
     return calls * seen[-1].call_s + compiling * sum(coming)
 
 

@@ -220,7 +220,7 @@ def _sync(live: LiveStage, _: float) -> None:
 
 
 def _steal(live: LiveStage, _: float) -> None:
-    before_round, close = live.before_round, live.close
+    before, close = live.watch.before, live.close
     neighbours: list[subprocess.Popen[bytes]] = []
 
     def arrive() -> None:
@@ -229,7 +229,7 @@ def _steal(live: LiveStage, _: float) -> None:
             for _ in range(os.cpu_count() or 1):
                 neighbours.append(subprocess.Popen([sys.executable, "-c", busy, str(os.getpid())]))
             atexit.register(leave)
-        before_round()
+        before()
 
     def leave() -> list[str]:
         for neighbour in neighbours:
@@ -239,7 +239,7 @@ def _steal(live: LiveStage, _: float) -> None:
         atexit.unregister(leave)
         return close()
 
-    _replace(live, "before_round", arrive)
+    _replace(live.watch, "before", arrive)
     _replace(live, "close", leave)
 
 

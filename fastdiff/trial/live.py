@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fastdiff.instruments import components, counts, fingerprint, memory, proof
 from fastdiff.instruments.boundaries import boundaries
@@ -19,12 +21,14 @@ from fastdiff.optimize import build, cooked
 from fastdiff.quality.metrics import likeness
 from fastdiff.quality.parity import shortfall
 from fastdiff.record.errors import UserError
-from fastdiff.record.run import Quality, Round, StageRecord
+from fastdiff.record.run import Quality, Sample, Trial
+from fastdiff.trial.faults import parse, put_in
+from fastdiff.trial.runner import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    import numpy as np
     from pytest_benchmark.fixture import BenchmarkFixture
 
     from fastdiff.models import Model, Request
@@ -34,20 +38,15 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Components, Memory, WarmUp
     from fastdiff.stages.ladder import Stage
     from fastdiff.stages.recipe import Recipe
+    from fastdiff.trial.reference import Reference
+    from fastdiff.trial.runner import Progress
+    from fastdiff.trial.work import Work
 
 _DONE: set[str] = set()
 """What first calls of this process have done to their end; whoever does it first pays for what is needed once."""
 
 FEW_STEPS = 2
 """For passes that are slow: neither the peak of memory nor the counts of a step depend on how often it is repeated."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The pictures that the others of the same run are compared with, and which stage drew them."""
-
-    stage: str
-    images: np.ndarray
 
 
 OUT_OF_MEMORY = (
@@ -73,10 +72,28 @@ def graph_failed(error: BaseException) -> bool:
     return type(error).__module__ in ("torch._dynamo.exc", "torch._inductor.exc")
 
 
+@contextmanager
+def here(work: Work, progress: Progress = SILENT) -> Iterator[LiveStage]:
+    """The runner that builds in this process; torch keeps what it compiled, so that trials of one process differ."""
+    with progress.doing(f"{work.id}: loading and building"):
+        live = LiveStage(work.model, work.built, work.device, work.request)
+    try:
+        if work.built != work.stage:
+            live.claim(work.stage)
+        if work.faults:
+            put_in(parse(work.faults), live)
+        compiles = " (compiling)" if live.recipe.compile else ""
+        with progress.doing(f"{work.id}: first call{compiles}"):
+            live.first_call()
+        yield live
+    finally:
+        live.close()
+
+
 class LiveStage:
     """What the fixture `stage` gives to a test."""
 
-    def __init__(self, model: Model, stage: Stage, device: str, request: Request, rounds: int) -> None:
+    def __init__(self, model: Model, stage: Stage, device: str, request: Request, rounds: int = 1) -> None:
         self.model, self.stage, self.device, self.rounds = model, stage, device, rounds
         self.request = request.changed(batch=stage.recipe.batch)
         self.built: Built = build(model, stage.recipe, device, self.request)
@@ -87,7 +104,7 @@ class LiveStage:
             raise
         self.compilation = fingerprint.Compilation()
         self.first_call_s = 0.0
-        self.opening: tuple[str, ...] | None = None
+        self.first_in_process: tuple[str, ...] | None = None
         self.quality: Quality | None = None
         self.injected = ""
         """The faults that were put in on purpose."""
@@ -101,8 +118,10 @@ class LiveStage:
         self.drawing_s = math.inf
         """Of the first call of the steady state."""
         self._counts: dict[str, Any] | None = None
-        self._readings: list[Round] = []
-        self._watch = Watch(device)
+        self.samples: list[Sample] = []
+        """Of the test that is running; those of an earlier test are in the session's trial."""
+        self.watch = Watch(device)
+        self._wall_s = math.inf
         self._device_s: float | None = None
 
     @property
@@ -166,29 +185,30 @@ class LiveStage:
     def measure(self, benchmark: BenchmarkFixture) -> None:
         """Warms up, and lets pytest-benchmark time the calls."""
         self.settle()
+        self.time(benchmark)
+
+    def time(self, benchmark: BenchmarkFixture) -> None:
+        """Without warming up."""
         pedantic: Any = benchmark.pedantic
-        pedantic(self.generate, setup=self.before_round, teardown=self.after_round, rounds=self.rounds)
+        pedantic(self._timed, setup=self.watch.before, teardown=self._keep, rounds=self.rounds)
 
-    def before_round(self) -> None:
-        """Reads counters and no more: what computes between two calls takes the cores or caches of the next one."""
-        self._watch.before()
+    def sample(self) -> Sample:
+        """One timed call. Around it only counters are read: computing would take cores or caches from the next one."""
+        self.watch.before()
+        self._timed()
+        return self._keep()
 
-    def after_round(self) -> None:
-        reading = self._watch.after()
-        self._readings.append(Round(1.0, self._device_s, reading.void, reading.telemetry))
+    def _timed(self) -> Any:
+        began = synchronised_clock()
+        images = self.generate()
+        self._wall_s = synchronised_clock() - began
+        return images
 
-    def forget_rounds(self) -> None:
-        """What was seen around the calls of another test is not this one's."""
-        self._readings = []
-
-    def _rounds(self, samples_s: tuple[float, ...]) -> tuple[Round, ...]:
-        """The timed calls with what was seen around each; what a suite did not look at has its time alone."""
-        # Rounds that warm up come first and have no sample; an interrupt can leave a sample that was not looked after.
-        seen = self._readings[-len(samples_s) :] if len(self._readings) > len(samples_s) else self._readings
-        blank = [Round(1.0)] * (len(samples_s) - len(seen))
-        return tuple(
-            replace(reading, wall_s=sample) for sample, reading in zip(samples_s, [*seen, *blank], strict=True)
-        )
+    def _keep(self) -> Sample:
+        """The call that has just ended, with what was seen around it."""
+        seen = self.watch.after()
+        self.samples.append(Sample(self._wall_s, self._device_s, seen.void, seen.telemetry))
+        return self.samples[-1]
 
     # -- passes of their own, which never disturb the timed calls -----------------------------------------------------
 
@@ -204,6 +224,14 @@ class LiveStage:
     def _is_tuned(self) -> bool:
         """Whether inductor lets candidates race for each kernel; on a CPU no recipe asks for that."""
         return self.recipe.compile is not None and self.recipe.compile.mode.startswith("max-autotune")
+
+    def examine(self, pictures: Path | None = None) -> None:
+        """All of these passes; `pictures` names a NumPy file for what was drawn."""
+        self.count()
+        self.take_apart()
+        _ = self.memory
+        if pictures:
+            np.save(pictures, self.images)
 
     def take_apart(self) -> None:
         if self.components is None:
@@ -248,7 +276,7 @@ class LiveStage:
             raise
         self.first_call_s = synchronised_clock() - began
         work = {"compute", "compile"} if self.recipe.compile else {"compute"}
-        self.opening = tuple(sorted(work - _DONE))
+        self.first_in_process = tuple(sorted(work - _DONE))
         _DONE.update(work)
         self._first_call_peak = memory.peak_bytes(self.device)
         self.compilation = fingerprint.compilation()
@@ -271,16 +299,16 @@ class LiveStage:
 
     @property
     def recipe(self) -> Recipe:
-        """As it was cooked on this device."""
+        """As it was resolved for this device."""
         return self.built.recipe
 
     @property
     def unapplied(self) -> list[str]:
         return proof.unapplied(self.recipe, self.fingerprint)
 
-    def record(self, samples_s: tuple[float, ...] = ()) -> StageRecord:
-        """What is known by now, as it is kept; `samples_s` are the timed calls."""
-        return StageRecord(
+    def trial(self) -> Trial:
+        """What is known by now, as it is kept."""
+        return Trial(
             self.model.name,
             self.stage.name,
             self.stage.follows,
@@ -290,9 +318,9 @@ class LiveStage:
             load_s=self.load_s,
             first_call_s=self.first_call_s or None,
             cache=self.compilation.cache,
-            opening=self.opening,
+            first_in_process=self.first_in_process,
             warm_up=self.warm_up,
-            rounds=self._rounds(samples_s),
+            samples=tuple(self.samples),
             components=self.components,
             memory=self.memory_found,
             fingerprint=self.facts,

@@ -1,4 +1,4 @@
-"""The process of one side: started under its own interpreter, asked by lines, and ended whatever happens."""
+"""A worker's process: started under a named interpreter, asked by lines of JSON, and ended whatever happens."""
 
 from __future__ import annotations
 
@@ -20,22 +20,33 @@ if TYPE_CHECKING:
 
     from fastdiff.record.errors import Code
 
-PATIENCE_S = {"build": 3600.0, "warm_up": 1800.0, "examine": 1800.0, "call": 600.0, "inject": 60.0}
+PROTOCOL = 1
+"""Of the lines between this process and its worker; raised when what is timed changes, because then the samples of two
+versions do not compare."""
+PATIENCE_S = {
+    "hello": 600.0,
+    "build": 3600.0,
+    "settle": 1800.0,
+    "examine": 1800.0,
+    "sample": 600.0,
+    "inject": 60.0,
+}
 """For each answer. Building compiles: max-autotune of a full-size model took minutes; a call never takes ten."""
 LAST_WORDS = 500
 """Characters of what a process said before it ended that are worth showing."""
 LONGEST_LINE = 16 * 1024**2
-"""A record of a stage has some 10 kB; who says more in one line is not a worker."""
+"""A trial has some 10 kB; a process that writes more in one line is not a worker."""
 
 
-class SideProcess:
-    """A worker; `with SideProcess(...) as side: side.ask("call")`. Nothing of it is left when the block ends."""
+class Process:
+    """A worker, asked line by line. Nothing of it is left when the block ends."""
 
     def __init__(self, name: str, python: Path, variables: Mapping[str, str]) -> None:
         """It starts where this process is, so that relative names mean the same."""
         self.name = name
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__; what it says has no end known now)
         self._rest = b""
+        self._greeted = False
         # -P: a project may have a folder whose name is a package's, and the present folder would come first.
         command = [str(python), "-P", "-m", "fastdiff.trial.worker", str(os.getpid())]
         try:
@@ -45,11 +56,13 @@ class SideProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
-                start_new_session=True,  # Ctrl-C is for whoever asks; and the whole group can be ended
+                start_new_session=True,  # Ctrl-C is for the parent; and the whole group can be ended
             )
         except OSError as error:
             self._said.close()
             raise UserError("process", f"{name}: {python} cannot be started ({error.strerror}).") from None
+        with suppress(UserError):  # a process that died at once says so when its answer is read
+            self.begin("hello")  # it imports its libraries while this process goes on
 
     def __enter__(self) -> Self:
         return self
@@ -89,18 +102,24 @@ class SideProcess:
             found = None
         if not isinstance(found, dict):
             said = line[:80].decode(errors="replace")
-            raise UserError("process", f"{self.name} answered nonsense when asked to {_told(action)}: {said!r}")
+            raise UserError("process", f"{self.name}: invalid reply to {action!r}: {said!r}")
         if "error" in found:
             code: Code = "memory" if found.get("memory") else "process"
-            raise UserError(code, f"{self.name} cannot {_told(action)}: {found['error']}")
+            raise UserError(code, f"{self.name}: {action} failed: {found['error']}")
         return found
 
-    def seconds(self, action: str = "call") -> float:
-        """Of one call; nonsense about time is refused as everything else is."""
-        found = self.ask(action).get("seconds")
-        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < float("inf"):
-            raise UserError("process", f"{self.name} says that a call took {found!r} seconds")
-        return float(found)
+    def greet(self) -> None:
+        """The answer to the greeting: the other fastdiff must speak the same protocol."""
+        if self._greeted:
+            return
+        found = self.answer("hello").get("protocol")
+        if found != PROTOCOL:
+            raise UserError(
+                "process",
+                f"{self.name} speaks protocol {found!r} of fastdiff's worker and this process {PROTOCOL}; "
+                "install the same fastdiff there.",
+            )
+        self._greeted = True
 
     def _line(self, action: str, until: float) -> bytes:
         assert self._process.stdout is not None
@@ -109,44 +128,27 @@ class SideProcess:
             ready, _, _ = select.select([file], [], [], max(0.0, until - time.monotonic()))
             if not ready:
                 waited = PATIENCE_S[action]
-                raise UserError(
-                    "process", f"{self.name} hung: no answer in {waited:.0f} s when asked to {_told(action)}"
-                )
+                raise UserError("process", f"{self.name} hung: no reply to {action!r} in {waited:.0f} s")
             part = os.read(file, 65536)
             if not part:
                 raise self._death(action)
             self._rest += part
             if len(self._rest) > LONGEST_LINE:
                 raise UserError(
-                    "process", f"{self.name} answered more than {LONGEST_LINE:,} bytes when asked to {_told(action)}"
+                    "process", f"{self.name}: the reply to {action!r} is longer than {LONGEST_LINE:,} bytes"
                 )
         line, _, self._rest = self._rest.partition(b"\n")
         return line
 
     def _death(self, action: str) -> UserError:
-        """Nobody kills a worker but whoever asks, or a system whose memory is full."""
+        """Only this process kills a worker, or a system whose memory is full."""
         try:
             code = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            return UserError("process", f"{self.name} closed its pipe when asked to {_told(action)}")
+            return UserError("process", f"{self.name} closed its pipe during {action!r}")
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         self._said.seek(0)
         words = self._said.read().decode(errors="replace").strip()[-LAST_WORDS:]
         last = f"; its last words: {words}" if words else ""
         what: Code = "memory" if code == -signal.SIGKILL else "process"
-        return UserError(what, f"{self.name} {how} when asked to {_told(action)}{last}")
-
-
-def _told(action: str) -> str:
-    return action.replace("_", " ")
-
-
-def record_of(answer: dict[str, Any], name: str) -> Any:
-    """The stage's record in an answer."""
-    from fastdiff.record.reading import convert
-    from fastdiff.record.run import StageRecord
-
-    try:
-        return convert(answer.get("record"), StageRecord, name)
-    except UserError as error:
-        raise UserError("process", f"{name} answered with a record that is none: {error}") from None
+        return UserError(what, f"{self.name} {how} during {action!r}{last}")

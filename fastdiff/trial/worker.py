@@ -1,8 +1,8 @@
-"""One side of a pair: a process that builds a stage and draws when it is asked to.
+"""The other end of `fastdiff.trial.process`: a process that builds one stage and measures it.
 
 `python -m fastdiff.trial.worker` reads a JSON object from each line of standard input, `{"do": "build", ...}`,
 and answers each with one line. What libraries print goes to standard error, because a stray line among the answers
-would be taken for one. It ends with its standard input, so that nothing is left running when whoever asks is gone.
+would be taken for one. It ends with its standard input, so that nothing keeps running after the parent process.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ import os
 import re
 import signal
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from fastdiff.trial.process import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,78 +31,57 @@ PR_SET_PDEATHSIG = 1
 
 
 class Worker:
-    """The answers to what can be asked."""
+    """One method for each action; `fastdiff.trial.runner` says what they mean."""
 
     def __init__(self) -> None:
-        self.live: LiveStage | None = None
+        self._alive = ExitStack()
+        self._stage: LiveStage | None = None
 
     @property
     def stage(self) -> LiveStage:
-        if self.live is None:
-            raise RuntimeError("nothing was built yet; ask to build first.")
-        return self.live
+        if self._stage is None:
+            raise RuntimeError("nothing was built yet; send build first.")
+        return self._stage
 
-    def build(
-        self,
-        model: dict[str, Any],
-        stage: dict[str, Any],
-        built: dict[str, Any],
-        device: str,
-        request: dict[str, Any],
-        faults: str,
-    ) -> dict[str, Any]:
-        """Builds `built`, which is `stage` unless a fault leaves it unapplied; then the first call."""
+    def hello(self) -> dict[str, Any]:
+        """Imports what takes seconds to import, so that two workers do that side by side."""
+        import fastdiff.trial.live  # noqa: F401
+
+        return {"protocol": PROTOCOL}
+
+    def build(self, **asked: Any) -> dict[str, Any]:
         from fastdiff.host.environment import environment
-        from fastdiff.models import Model, Request
         from fastdiff.record.reading import convert
-        from fastdiff.stages.ladder import Stage
-        from fastdiff.trial.faults import parse, put_in
-        from fastdiff.trial.live import LiveStage
+        from fastdiff.trial.live import here
+        from fastdiff.trial.work import Work
 
-        asked, applied = convert(stage, Stage, "stage"), convert(built, Stage, "built")
-        self.live = LiveStage(
-            convert(model, Model, "model"), applied, device, convert(request, Request, "request"), rounds=1
-        )
-        if applied != asked:
-            self.live.claim(asked)
-        put_in(parse(faults) if faults else (), self.live)
-        self.live.first_call()
+        work = convert(asked, Work, "work")
+        self._stage = self._alive.enter_context(here(work))
         return {
-            "record": asdict(self.live.record()),
-            "environment": environment(device),
+            "trial": asdict(self.stage.trial()),
+            "environment": environment(work.device),
             "packages": _packages(),
-            "unapplied": self.live.unapplied,
+            "unapplied": self.stage.unapplied,
         }
 
-    def warm_up(self) -> dict[str, Any]:
-        """A second drawing, which the pictures come from, and calls until they settle."""
+    def settle(self) -> dict[str, Any]:
+        """Draws the pictures first: their call is one of the steady state, too."""
         _ = self.stage.images
         self.stage.settle()
         return {}
 
-    def call(self) -> dict[str, Any]:
-        from fastdiff.instruments.latency import synchronised_clock
-
-        began = synchronised_clock()
-        self.stage.generate()
-        return {"seconds": synchronised_clock() - began}
+    def sample(self) -> dict[str, Any]:
+        return {"sample": asdict(self.stage.sample())}
 
     def inject(self, faults: str) -> dict[str, Any]:
-        """Another amount of a fault that was built in."""
         from fastdiff.trial.faults import parse, put_in
 
         put_in(parse(faults), self.stage)
         return {}
 
     def examine(self, pictures: str) -> dict[str, Any]:
-        """What is seen in passes of their own; the pictures go into a file."""
-        import numpy as np
-
-        self.stage.count()
-        self.stage.take_apart()
-        _ = self.stage.memory
-        np.save(pictures, self.stage.images)
-        return {"record": asdict(self.stage.record())}
+        self.stage.examine(Path(pictures) if pictures else None)
+        return {"trial": asdict(self.stage.trial())}
 
 
 def _packages() -> dict[str, str]:
@@ -133,7 +116,7 @@ def _die_with_parent(parent: int) -> None:
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        sys.exit("whoever started this worker is gone, or is not its parent; name the interpreter itself")
+        sys.exit("the parent process exited, or is not the parent (a wrapper?); name the interpreter itself")
 
 
 def main() -> None:

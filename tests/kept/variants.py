@@ -58,8 +58,8 @@ def _run_edits() -> Iterator[tuple[str, Callable[[Json], None], Callable[[Json],
     for share in (0.9, 0.995, 1.005, 1.02, 1.5):
         yield f"sdpa needs {share} of the memory", lambda run, s=share: _memory(run, "sdpa", s), same
     for void in (2, 3, 5):
-        yield f"{void} rounds of sdpa are void", lambda run, v=void: _void(run, "sdpa", v), same
-        yield f"{void} rounds of the accepted sdpa are void", same, lambda base, v=void: _void(base, "sdpa", v)
+        yield f"{void} samples of sdpa are void", lambda run, v=void: _void(run, "sdpa", v), same
+        yield f"{void} samples of the accepted sdpa are void", same, lambda base, v=void: _void(base, "sdpa", v)
     yield "a fact changes", lambda run: _stage(run, "sdpa")["fingerprint"].update(flops=1), same
     yield (
         "a fact and a version change",
@@ -85,10 +85,10 @@ def _run_edits() -> Iterator[tuple[str, Callable[[Json], None], Callable[[Json],
     yield "compiled again", lambda run: _stage(run, "compile")["fingerprint"].update(recompiles=1), same
     yield "not applied", lambda run: _stage(run, "sdpa").update(unapplied=["attention: no kernel of sdpa ran"]), same
     yield "a stage vanishes", lambda run: run["stages"].remove(_stage(run, "sdpa")), same
-    yield "a stage failed", lambda run: _stage(run, "sdpa").update(state="failed", reason="not built", rounds=[]), same
-    yield "a stage is skipped", lambda run: _stage(run, "sdpa").update(state="skipped", reason="x", rounds=[]), same
+    yield "a stage failed", lambda run: _stage(run, "sdpa").update(state="failed", reason="not built", samples=[]), same
+    yield "a stage is skipped", lambda run: _stage(run, "sdpa").update(state="skipped", reason="x", samples=[]), same
     yield "a skipped stage is skipped for another reason", lambda run: _stage(run, "bf16").update(reason="x"), same
-    yield "a stage was not timed", lambda run: _stage(run, "sdpa").update(rounds=[]), same
+    yield "a stage was not timed", lambda run: _stage(run, "sdpa").update(samples=[]), same
     yield "a stage was not accepted", same, lambda base: base["stages"].remove(_stage(base, "sdpa"))
     yield "another request", lambda run: _stage(run, "sdpa")["request"].update(steps=4), same
     yield "another recipe", lambda run: _stage(run, "sdpa")["recipe"].update(channels_last=True), same
@@ -145,8 +145,8 @@ def _experiment(change: float, count: int, most: int, scatter: float) -> Json:
         shift = change * (1 + chance.gauss(0, scatter))
         pair["starts"] = "".join(chance.choice("on") for _ in range(blocks))
         for name, factor in (("old", 1.0), ("new", shift)):
-            first = pair[name]["rounds"][0]
-            pair[name]["rounds"] = [
+            first = pair[name]["samples"][0]
+            pair[name]["samples"] = [
                 first | {"wall_s": 0.5 * factor * (1 + chance.gauss(0, 0.01))} for _ in range(2 * blocks)
             ]
             if number:
@@ -160,7 +160,7 @@ def _stage(run: Json, name: str) -> Json:
 
 
 def _times(run: Json, name: str, factor: float) -> None:
-    for one in _stage(run, name)["rounds"]:
+    for one in _stage(run, name)["samples"]:
         one["wall_s"] *= factor
 
 
@@ -175,8 +175,8 @@ def _first_call(run: Json, name: str, factor: float) -> None:
 
 def _look_again(run: Json, name: str, processes: int) -> None:
     stage = _stage(run, name)
-    stage["further_rounds"] = [
-        [one | {"wall_s": one["wall_s"] * (1 + 0.01 * process)} for one in stage["rounds"]]
+    stage["confirmations"] = [
+        [one | {"wall_s": one["wall_s"] * (1 + 0.01 * process)} for one in stage["samples"]]
         for process in range(processes)
     ]
 
@@ -187,7 +187,7 @@ def _memory(run: Json, name: str, factor: float) -> None:
 
 
 def _void(run: Json, name: str, count: int) -> None:
-    for one in _stage(run, name)["rounds"][:count]:
+    for one in _stage(run, name)["samples"][:count]:
         one["void"] = "the hypervisor took 30% of the machine"
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fastdiff.record.run import Run, StageRecord
+    from fastdiff.record.run import Run, Trial
     from tools.gpu_check.steps import Scale
 
 LEAST_SAMPLED = 0.8
@@ -216,25 +216,25 @@ def _run(outcome: Outcome) -> Run:
 
 def _stages(run: Run) -> dict[str, dict[str, Any]]:
     """Of a stage that failed a test, too: what was measured of it is true."""
-    return {one.stage: _numbers(one) for one in run.stages if one.rounds or one.memory}
+    return {one.stage: _numbers(one) for one in run.stages if one.samples or one.memory}
 
 
-def _latency(record: StageRecord) -> float:
-    return median(one.wall_s for one in record.rounds)
+def _latency(record: Trial) -> float:
+    return median(one.wall_s for one in record.samples)
 
 
-def _numbers(record: StageRecord) -> dict[str, Any]:
+def _numbers(record: Trial) -> dict[str, Any]:
     """What a table shows of a stage; nothing that was not measured."""
     found: dict[str, Any] = {"first_call_s": record.first_call_s, "load_s": record.load_s}
-    if record.rounds:
+    if record.samples:
         latency = found["latency_s"] = _latency(record)
-        device = [one.device_s for one in record.rounds if one.device_s is not None]
+        device = [one.device_s for one in record.samples if one.device_s is not None]
         if device:
             found["host_only_s"] = latency - median(device)
         if flops := record.flops:
             found["tflop_per_s"] = flops / latency / 1e12
         for name in ("sm_clock_mhz", "power_w", "power_capped"):
-            if seen := [one.telemetry[name] for one in record.rounds if name in one.telemetry]:
+            if seen := [one.telemetry[name] for one in record.samples if name in one.telemetry]:
                 found[name] = fmean(seen)
     if record.memory:
         found["peak_bytes"] = record.memory.whole_bytes
@@ -261,9 +261,9 @@ def _proven(run: Run) -> Iterator[Claim]:
 
 def _undisturbed(run: Run) -> Iterator[Claim]:
     for one in run.stages:
-        if one.rounds:
-            void = [round_.void for round_ in one.rounds if round_.void]
-            seen = "; ".join(dict.fromkeys(void)) or f"{len(one.rounds)} calls"
+        if one.samples:
+            void = [sample.void for sample in one.samples if sample.void]
+            seen = "; ".join(dict.fromkeys(void)) or f"{len(one.samples)} calls"
             yield Claim(f"no call of {one.id} was disturbed", not void, seen)
 
 

@@ -66,7 +66,7 @@ class Kept:
 
 
 def one_process(stages: list[str], count: int, steps: int, kept: Kept, *, disturb: bool) -> int:
-    print(f"one process, blocks of 8 calls of {steps} steps in turn: a session's calls / bare calls")
+    print(f"one process, blocks of 2 calls of {steps} steps in turn: a session's calls / bare calls")
     codes = []
     for stage in stages:
         key = {"check": "blocks", "stage": stage, "steps": steps, "size": blocks.SIZE, "disturb": disturb}

@@ -1,4 +1,4 @@
-"""One process: a session's calls against bare calls of the same pipeline, in blocks of eight that take turns."""
+"""One process: a session's calls against bare calls of the same pipeline, in blocks that take turns."""
 
 from __future__ import annotations
 

@@ -25,13 +25,13 @@ def matrix() -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def disturbed(stage: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    before_round = stage.before_round
+    before = stage.watch.before
 
-    @wraps(before_round)
+    @wraps(before)
     def disturb() -> None:
-        before_round()
+        before()
         result = matrix()
         for _ in range(PRODUCTS):
             result = result @ matrix()
 
-    monkeypatch.setattr(stage, "before_round", disturb)
+    monkeypatch.setattr(stage.watch, "before", disturb)

@@ -1,4 +1,4 @@
-"""The second look at a latency, planned before the first: who gets it, in how many processes, and what it costs."""
+"""Confirmation of a latency in fresh processes, planned beforehand: of which verdicts, how often, and what it costs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from fastdiff.compare.verdicts import SLOW, UNSURE
 if TYPE_CHECKING:
     from fastdiff.compare.verdicts import Verdict
 
-TRIALS = 4
-"""Fresh processes of a second look: with the first one, the noise of a stage is less than half."""
+PROCESSES = 4
+"""With the session's own process, the noise of a stage is less than half."""
 
 
 @dataclass(frozen=True)
-class Looks:
-    trials: int = 0
-    """Fresh processes of the second look; all of them count, and so does the first look."""
-    at_doubts: bool = False
+class Confirmation:
+    processes: int = 0
+    """Fresh processes; all of them count, and so does the session's own."""
+    of_doubts: bool = False
     """Whether every UNSURE latency gets it, and not only what seems slow. A doubt around the accepted value fails
     nobody who is not strict, and is not worth everyone's minutes."""
 
@@ -26,19 +26,19 @@ class Looks:
     def chances(self) -> int:
         """How often a latency may be given the same word, rightly or wrongly.
 
-        What seems slow is called so after the second look only, which is one chance. It may be acquitted there, but of
+        What seems slow is called so after its confirmation only, which is one chance. It may be acquitted there, but of
         stages at the edge of the band that is about one in 200 (simulated in the tests), and not counted.
         """
-        return 2 if self.trials and self.at_doubts else 1
+        return 2 if self.processes and self.of_doubts else 1
 
     def wanted(self, verdict: Verdict, band: float) -> bool:
         """After a first look with this verdict."""
-        if not self.trials:
+        if not self.processes:
             return False
-        return verdict.word == SLOW or seems_slow(verdict, band) or (self.at_doubts and verdict.word == UNSURE)
+        return verdict.word == SLOW or seems_slow(verdict, band) or (self.of_doubts and verdict.word == UNSURE)
 
 
-NO_SECOND_LOOK = Looks()
+UNCONFIRMED = Confirmation()
 
 
 def seems_slow(verdict: Verdict, band: float) -> bool:

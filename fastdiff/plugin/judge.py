@@ -1,0 +1,225 @@
+"""What a session decides: which verdicts are new, which of them fail it, and the command to type next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fastdiff.compare.confirmation import PROCESSES, Confirmation
+from fastdiff.compare.reasons import because
+from fastdiff.compare.steps import Accept, Measure
+from fastdiff.compare.verdicts import MISSING, VOID, Verdict, fails
+from fastdiff.host.environment import device_name, device_slug
+from fastdiff.plugin.benchmark import accepted_run
+from fastdiff.plugin.settings import OF_PAIRS, given_options, project_folder
+from fastdiff.record import baselines
+from fastdiff.record.errors import UserError
+from fastdiff.record.run import FAILED, MEASURED
+from fastdiff.report import verdicts
+from fastdiff.report.steps import Shell
+
+if TYPE_CHECKING:
+    from fastdiff.compare.gate import Judgement
+    from fastdiff.compare.pairs import Answer
+    from fastdiff.plugin.selection import Selection
+    from fastdiff.plugin.state import SessionState
+    from fastdiff.record.run import Baseline
+
+
+class Judge:
+    """The rules are in `fastdiff.compare`; this asks them with what the session knows."""
+
+    def __init__(self, selection: Selection, state: SessionState, *, comparing: bool) -> None:
+        self.selection, self.state, self.comparing = selection, state, comparing
+        asked = selection.settings
+        self.strict = asked.strict
+        self.confirmation = Confirmation(
+            processes=PROCESSES if asked.trials is None else asked.trials,
+            of_doubts=asked.strict or asked.trials is not None,
+        )
+        self.against = masked(asked.against)
+        self.paired: dict[str, list[Judgement]] = {}
+        """Of each stage that was measured in pairs: then nothing stored is compared with."""
+        self._judged_in: dict[tuple[str, str], str] = {}
+        self.baseline: Baseline | None = None
+        root = project_folder(selection.config)
+        if comparing and self.against:
+            with suppress(UserError):  # only what was skipped in it is of interest
+                self.baseline = baselines.newest(baselines.folder_of(root, device_slug(selection.device)))
+        elif comparing:
+            self.baseline = accepted_run(selection.config, selection.device)
+
+    # -- one stage ----------------------------------------------------------------------------------------------------
+
+    def exact(self, id_: str, test: str) -> list[Judgement]:
+        """Judges what has no noise: facts, memory. The answer is what fails."""
+        from fastdiff.compare.gate import INTERVAL_METRICS
+
+        return self._new([one for one in self._found(id_) if one.metric not in INTERVAL_METRICS], test)
+
+    def timing(self, id_: str, test: str = "") -> list[Judgement]:
+        """Judges what has noise: times, and pairs. The answer is what fails."""
+        from fastdiff.compare.gate import INTERVAL_METRICS
+
+        found = self._found(id_)
+        return self._new(found if self.against else [one for one in found if one.metric in INTERVAL_METRICS], test)
+
+    def wants_confirmation(self, id_: str) -> bool:
+        """Whether a stage is to be measured in fresh processes; at most once: repeating until it passes is no test."""
+        if not self.comparing or self.against or self.state.trials[id_].confirmations:
+            return False
+        found = [one.verdict for one in self._found(id_) if one.metric == "latency"]
+        trial = self.state.trials[id_]
+        band = self.selection.policy_of(trial.model, trial.stage).latency
+        return any(self.confirmation.wanted(one, band) for one in found)
+
+    def keep_pairs(self, id_: str, answer: Answer) -> None:
+        self.paired[id_] = answer.judgements
+        self.state.experiments.append(answer.path)
+
+    def _found(self, id_: str) -> list[Judgement]:
+        from fastdiff.compare import gate
+
+        if not self.comparing:
+            return []
+        if self.against:
+            return self.paired.get(id_, [])
+        run, trial = self.state.run(), self.state.trials[id_]
+        return gate.judge_stage(
+            trial,
+            run.stage(f"{trial.model}-{trial.follows}"),
+            self.baseline,
+            self.selection.policy_of(trial.model, trial.stage),
+            gate.comparisons_of(len(run.expected), self.confirmation),
+            run.device,
+            run.environment,
+            confirmation=self.confirmation,
+        )
+
+    # -- the whole session --------------------------------------------------------------------------------------------
+
+    def finish(self, deselected: dict[str, list[str]], *, interrupted: bool) -> bool:
+        """Judges what only the whole session shows; the answer is whether that fails it."""
+        failing = []
+        if self.comparing and not interrupted:
+            failing = self._new(self._missing())
+            failing += self._new(self._halved(deselected)) if self.strict else []
+        self.state.outcome, self.state.complete = self._outcome(interrupted), not interrupted
+        return bool(failing)
+
+    def _missing(self) -> list[Judgement]:
+        """What was expected and not measured, and what no test has judged."""
+        from fastdiff.compare import gate
+
+        found = []
+        for one in gate.judge_run(
+            self.state.run(), self.baseline, self.selection.policy_of, confirmation=self.confirmation
+        ):
+            trial = self.state.trials.get(one.stage)
+            if one.verdict.word == MISSING:
+                failed_already = trial is not None and trial.state == FAILED
+                found += [] if failed_already else [one]
+            elif not self.against:
+                # A stage that was not timed is not judged on times.
+                untimed = (trial is None or not trial.samples) and one.metric in gate.INTERVAL_METRICS
+                judged = (one.stage, one.metric) in self.state.judgements
+                found += [] if untimed or judged else [one]
+        return found
+
+    def _halved(self, deselected: dict[str, list[str]]) -> list[Judgement]:
+        """Stages of which some tests ran and others were deselected; strict mode wants all of them."""
+        from fastdiff.compare.gate import Judgement
+
+        return [
+            Judgement(id_, "stage", Verdict(MISSING, because("tests-deselected", id=id_, tests=tests), next=Measure()))
+            for id_, tests in deselected.items()
+            if id_ in self.state.expected
+        ]
+
+    def _new(self, found: list[Judgement], test: str = "") -> list[Judgement]:
+        """Keeps what no other test was judged by before; the answer is what of it fails.
+
+        A test that is run again is judged again: a failed verdict does not pass because it was given once.
+        """
+        new = []
+        for one in map(self._in_this_session, found):
+            key = (one.stage, one.metric)
+            if self.state.judgements.get(key) != one or (test and self._judged_in.get(key) == test):
+                new.append(one)
+                self.state.judgements[key], self._judged_in[key] = one, test
+        return [one for one in new if self._fails(one)]
+
+    def _fails(self, judgement: Judgement) -> bool:
+        """With `--fastdiff-against` a comparison that did not come about fails, too."""
+        trial = self.state.trials.get(judgement.stage)
+        untimed = judgement.verdict.word == MISSING and trial is not None and trial.state == MEASURED
+        none = judgement.verdict.word == VOID or untimed
+        return fails(judgement.verdict, self.strict) or (bool(self.against) and none)
+
+    def _in_this_session(self, judgement: Judgement) -> Judgement:
+        """A session that measured a part of the baseline's stages offers to accept one stage, not the run."""
+        accepted = {stage.id for stage in self.baseline.run.stages} if self.baseline else set()
+        if judgement.verdict.next == Accept() and not accepted <= set(self.state.expected):
+            return replace(judgement, verdict=replace(judgement.verdict, next=Accept(judgement.stage)))
+        return judgement
+
+    def _outcome(self, interrupted: bool) -> str:
+        """The reasons for which the session failed; "passed" if there is none."""
+        if interrupted:
+            return "interrupted"
+        reasons = [one.verdict.word.lower() for one in self.state.judgements.values() if self._fails(one)]
+        for trial in self.state.trials.values():
+            of_trial = {
+                "unapplied": trial.unapplied,
+                "leak": trial.leaks,
+                "quality": trial.quality is not None and not trial.quality.passed,
+            }
+            found = [reason for reason, there in of_trial.items() if there]
+            if trial.state == FAILED and not found:
+                found = [trial.reason]
+            reasons += found
+        return ", ".join(dict.fromkeys(reasons)) or "passed"
+
+    # -- in words -----------------------------------------------------------------------------------------------------
+
+    @property
+    def compared_with(self) -> str:
+        """The line above the verdicts."""
+        if self.against:
+            return f"against {' '.join(self.against)}, whose processes took turns with this environment's"
+        return verdicts.against(self.baseline, device_name(self.selection.device))
+
+    def sentences(self, judgements: list[Judgement]) -> str:
+        return "\n".join(verdicts.sentence(judgement, self.shell) for judgement in judgements)
+
+    @property
+    def shell(self) -> Shell:
+        """The next command repeats the options of this session: it is to measure the same work."""
+        config = self.selection.config
+        given = given_options(config) + given_options(config, OF_PAIRS)
+        given += [f"--fastdiff-against={shlex.join(self.against)}"] if self.against else []
+        pairs = {id_: (one.model, one.stage) for id_, one in self.state.trials.items()}
+        here, root = config.invocation_params.dir, project_folder(config)
+        elsewhere = "" if root == here else os.path.relpath(root, here)
+        return Shell(tuple(_paths(config)), tuple(given), elsewhere, self.state.shown_file, pairs)
+
+
+def _paths(config: pytest.Config) -> list[str]:
+    """The suite, as this session was given it; a single test of it stands for its whole file."""
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        return []
+    return list(dict.fromkeys(argument.partition("::")[0] for argument in config.args))
+
+
+def masked(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The other side's words as they may be printed and kept: without passwords."""
+    if not words:
+        return ()
+    from fastdiff.experiments.environments import masked as mask
+
+    return tuple(map(mask, words))

@@ -1,0 +1,181 @@
+"""What this session measures: its models, the ladder of each, the device, and the work of every stage.
+
+It needs no torch, so that a session that only collects does not wait for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fastdiff.compare.policy import check as check_policy
+from fastdiff.compare.policy import default
+from fastdiff.host.environment import device_name
+from fastdiff.host.processor import emulated
+from fastdiff.models import CATALOGUE, WEIGHTS
+from fastdiff.plugin.settings import (
+    configured_models,
+    configured_policy,
+    configured_stages,
+    device_asked,
+    require_known,
+    settings,
+)
+from fastdiff.record.bounds import NAME
+from fastdiff.record.errors import UserError, unknown
+from fastdiff.stages import EVERY_STAGE, LADDERS
+from fastdiff.stages.beyond import BEYOND
+from fastdiff.stages.ladder import Ladder, without_instructions
+from fastdiff.stages.toml import whole
+from fastdiff.trial import faults
+from fastdiff.trial.work import Work
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from fastdiff.compare.policy import Policy
+    from fastdiff.models import Model, Request
+    from fastdiff.stages.ladder import Stage
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a test is parametrized with: a stage of a model's ladder."""
+
+    model: Model
+    stage: Stage
+
+    @property
+    def id(self) -> str:
+        return f"{self.model.name}-{self.stage.name}"
+
+    def __repr__(self) -> str:
+        """What pytest-benchmark writes into its file; the whole would name folders of this machine."""
+        return self.id
+
+
+class Selection:
+    """Refuses at once, in one sentence, what cannot be measured as the options and files say."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config, self.settings = config, settings(config)
+        models = {model.name: model for model in (*CATALOGUE, *configured_models(config))}
+        for added in config.hook.pytest_fastdiff_models():
+            models |= {model.name: model for model in added or ()}
+        require_known("model", self.settings.model, list(models))
+        self.models = self._weighed([models[name] for name in self.settings.model])
+        self.device = device_asked(self.settings)
+        self.kind = self.device.partition(":")[0]
+        self.emulated = () if self.settings.emulate else emulated(self.device)
+        """Arithmetic that this CPU has no instructions for."""
+        self.ladders = {model.name: self._ladder(model) for model in self.models}
+        stages = list(dict.fromkeys(name for ladder in self.ladders.values() for name in ladder.names))
+        self._require_known_names(list(models), stages)
+
+    def _require_known_names(self, models: list[str], stages: list[str]) -> None:
+        beyond = [step.name for _, step in BEYOND] if self.settings.ladder == "published" else []
+        require_known("stage", self.settings.stage, list(dict.fromkeys([*stages, *beyond])))
+        for name in (*models, *stages):
+            if not NAME.fullmatch(name):
+                raise pytest.UsageError(
+                    f"{name!r} is no name for a model or a stage, because files are called by it; "
+                    "use letters, digits and . _ + -"
+                )
+        for fault in self.settings.inject:
+            if fault.stage not in (None, *stages):
+                raise pytest.UsageError(f"--fastdiff-inject {fault}: {unknown('stage', str(fault.stage), stages)}")
+        try:
+            check_policy(configured_policy(self.config), models, [*stages, *EVERY_STAGE])
+        except UserError as error:
+            raise pytest.UsageError(f"pyproject.toml: [tool.fastdiff.policy]: {error}") from None
+
+    def _weighed(self, models: list[Model]) -> list[Model]:
+        weights = self.settings.weights
+        if len(models) > 1 and weights not in WEIGHTS:
+            raise pytest.UsageError(
+                f"--fastdiff-weights {weights} is one folder, and {len(models)} models were asked for; name one."
+            )
+        try:
+            return [model.with_weights(weights) for model in models]
+        except UserError as error:
+            raise pytest.UsageError(f"--fastdiff-weights: {error}") from None
+
+    def _ladder(self, model: Model) -> Ladder:
+        """A project's hook has the last word, after what its files and the command line add."""
+        try:
+            ladder = whole(LADDERS[self.settings.ladder], self.settings.stage, configured_stages(self.config))
+            answer = self.config.hook.pytest_fastdiff_ladder(ladder=ladder, model=model) or ladder
+            if not isinstance(answer, Ladder):
+                raise UserError(
+                    "recipe", f"pytest_fastdiff_ladder returned {answer!r}; return a Ladder, or None to keep it."
+                )
+            return answer.native(self.emulated)
+        except UserError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    @property
+    def subjects(self) -> list[Subject]:
+        return [
+            Subject(model, stage)
+            for model in self.models
+            for stage in self.ladders[model.name]
+            if not self.settings.stage or stage.name in self.settings.stage
+        ]
+
+    def reference_of(self, model: Model) -> Subject:
+        """The stage whose pictures the others are compared with."""
+        return Subject(model, self.ladders[model.name].reference)
+
+    def request(self, model: Model) -> Request:
+        asked = self.settings
+        return model.request.changed(steps=asked.steps, size=asked.size, batch=asked.batch)
+
+    def work(self, subject: Subject) -> Work:
+        """What the subject's trial builds; raises where that is impossible on this device."""
+        subject.stage.recipe.on(self.kind, emulated=self.emulated)
+        return Work(
+            subject.model,
+            subject.stage,
+            faults.stage_to_build(self.settings.inject, subject.stage, self.ladders[subject.model.name]),
+            self.device,
+            self.request(subject.model),
+            ",".join(map(str, self.settings.inject)),
+        )
+
+    def policy_of(self, model: str, stage: str) -> Policy:
+        return default(self.kind).configured(configured_policy(self.config), model, stage)
+
+    # -- for people ---------------------------------------------------------------------------------------------------
+
+    @property
+    def headlines(self) -> list[str]:
+        models = ", ".join(model.shown for model in self.models)
+        lines = [f"{models} on {device_name(self.device)} ({self.device})", self.without_instructions]
+        return [f"fastdiff: {line}" for line in lines if line]
+
+    @property
+    def without_instructions(self) -> str:
+        """What the CPU's lack of them does to this session; empty where nothing is lacking."""
+        refused = {name: None for ladder in self.ladders.values() for name in ladder.refused(self.emulated)}
+        names = [name for name in refused if not self.settings.stage or name in self.settings.stage]
+        return without_instructions(self.emulated, names)
+
+    @property
+    def heading(self) -> str:
+        return "the ladder" if self.settings.ladder == "published" else "the techniques"
+
+    @property
+    def report(self) -> ModuleType:
+        """The table that suits what was measured."""
+        from fastdiff.report import ladder, techniques
+
+        return ladder if self.settings.ladder == "published" else techniques
+
+    def title(self, model: Model) -> str:
+        asked = self.request(model)
+        return (
+            f"{model.shown} on {device_name(self.device)} ({self.device}): {asked.size} px, {asked.steps} steps, "
+            f'batch {asked.batch}, "{asked.prompt}"'
+        )

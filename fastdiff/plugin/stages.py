@@ -1,0 +1,195 @@
+"""Builds the stages of a session, one at a time, and says in one sentence why one could not be built."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fastdiff.plugin.settings import project_folder
+from fastdiff.record.errors import UserError
+from fastdiff.record.run import EMULATED_HERE, FAILED, IMPOSSIBLE_HERE, SKIPPED
+from fastdiff.report import remaining
+from fastdiff.report.remaining import Seen
+from fastdiff.trial.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from fastdiff.models import Model
+    from fastdiff.plugin.selection import Selection, Subject
+    from fastdiff.record.run import State
+    from fastdiff.report.progress import Progress
+    from fastdiff.trial.live import LiveStage
+
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+"""Where inductor keeps compiled code."""
+DEFAULT_CACHE = ".fastdiff/compile-cache"
+SKIPPING = {"recipe": IMPOSSIBLE_HERE, "emulated": EMULATED_HERE}
+"""Errors that skip a stage, with the remark about it."""
+RUNNER = pytest.StashKey[Any]()
+"""Another runner than the one that builds in this process; tests put a fake one there."""
+REMARKS = {"weights": "weights missing", "memory": "too little memory"}
+
+
+@dataclass
+class StageManager:
+    selection: Selection
+    progress: Progress
+    remark: Callable[[Subject, str, State], None]
+    """Keeps a few words about what went wrong with a stage."""
+    expected: tuple[str, ...] = ()
+    """Ids of the stages that the collected tests need."""
+    reference_wanted: bool = False
+    """Whether a collected test compares pictures; only then a reference is drawn for its own sake."""
+    alive: dict[str, LiveStage] = field(default_factory=dict)
+    """By id, from a stage's first test to its last; mostly one."""
+    references: dict[str, Reference] = field(default_factory=dict)
+    unreferenced: dict[str, str] = field(default_factory=dict)
+    """Why a model has no reference; it is tried once."""
+    seen: list[Seen] = field(default_factory=list)
+    """What the stages so far took, for an estimate of what is left."""
+
+    @contextmanager
+    def live(self, subject: Subject) -> Iterator[LiveStage]:
+        """Builds the stage, draws with it, and ends it; what goes wrong ends this stage alone, in one sentence."""
+        with ExitStack() as alive:
+            alive.enter_context(self.compile_cache())
+            with self._reasons(subject):  # no reference is drawn for what is skipped
+                self.selection.work(subject)
+            self._draw_reference(subject.model, before=subject)
+            with self._reasons(subject):
+                stage = alive.enter_context(self._built(subject))
+            self.alive[subject.id] = stage
+            yield stage
+
+    def _draw_reference(self, model: Model, before: Subject) -> None:
+        """Only where the reference stage did not run yet, and before another is built: one pipeline at a time."""
+        reference = self.selection.reference_of(model)
+        tried = model.name in self.references or model.name in self.unreferenced
+        if before == reference or tried or not self.reference_wanted:
+            return
+        try:
+            with self._reasons(reference), self._built(reference):
+                pass
+        except (pytest.fail.Exception, pytest.skip.Exception):
+            pass  # `_reasons` has kept the sentence; a test that needs the reference fails with it
+
+    def reference(self, model: Model) -> Reference:
+        if model.name not in self.references:
+            pytest.fail(f"there is no reference to compare with: {self.unreferenced[model.name]}", pytrace=False)
+        return self.references[model.name]
+
+    def incomparable(self, stage: LiveStage) -> str:
+        """Why this stage's pictures cannot be compared with the reference's; empty where they can."""
+        reference = self.selection.reference_of(stage.model)
+        own, theirs = stage.recipe.autoencoder, reference.stage.recipe.autoencoder
+        if stage.model.made_here and own != theirs:
+            return f"{stage.id}: a {own} autoencoder of random numbers draws another picture of nothing."
+        return ""
+
+    @contextmanager
+    def _built(self, subject: Subject) -> Iterator[LiveStage]:
+        with self._runner(self.selection.work(subject), self.progress) as stage:
+            stage.rounds = self.selection.settings.rounds
+            with self.progress.doing(f"{subject.id}: drawing"):
+                pictures = stage.images
+            if subject == self.selection.reference_of(subject.model):
+                self.references[subject.model.name] = Reference(subject.stage.name, pictures)
+            cache = stage.compilation.cache
+            compiled = f", compile cache {cache}" if cache != "none" else ""
+            self.progress.say(
+                f"{subject.id}: built in {stage.load_s:.1f} s, first call {stage.first_call_s:.1f} s{compiled}"
+                f"{self._time_left(subject, stage)}"
+            )
+            yield stage
+
+    @property
+    def _runner(self) -> Any:
+        if fake := self.selection.config.stash.get(RUNNER, None):
+            return fake
+        from fastdiff.trial.live import here
+
+        return here
+
+    def _time_left(self, subject: Subject, stage: LiveStage) -> str:
+        """Empty in a session of pairs, which take longer than everything that was seen so far."""
+        if self.selection.settings.against:
+            return ""
+        compiling = stage.first_call_s - stage.drawing_s if stage.recipe.compile else None
+        self.seen.append(Seen(stage.drawing_s, compiling))
+        wanted = [one for one in self.selection.subjects if one.id in self.expected]
+        coming = wanted[wanted.index(subject) + 1 :] if subject in wanted else wanted
+        emulated = set(self.selection.emulated)
+        possible = [one.stage.recipe for one in coming if not one.stage.recipe.arithmetic & emulated]
+        compiled = [recipe.compile is not None for recipe in possible]
+        return remaining.shown(remaining.seconds_left(self.seen, compiled, stage.rounds))
+
+    @contextmanager
+    def _reasons(self, subject: Subject) -> Iterator[None]:
+        """Turns what a person can do something about into a sentence; anything else keeps its traceback."""
+        try:
+            yield
+        except UserError as error:
+            if error.code in SKIPPING:
+                sentence = self._give_up(subject, SKIPPING[error.code], f"{subject.id}: {error}", SKIPPED)
+                raise pytest.skip.Exception(sentence) from None
+            raise self._failure(subject, REMARKS.get(error.code, "not built"), f"{subject.id}: {error}") from None
+        except Exception as error:
+            from fastdiff.trial.live import graph_failed, out_of_memory
+
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if out_of_memory(error):
+                sentence = f"{subject.id} does not fit into memory ({first_line}); try a smaller --fastdiff-size."
+                raise self._failure(subject, "out of memory", sentence) from None
+            if "No available kernel" in str(error):
+                sentence = (
+                    f"{subject.id}: torch has no such attention kernel for this model and dtype here; leave it out."
+                )
+                raise self._failure(subject, "no kernel", sentence) from None
+            if graph_failed(error):
+                sentence = f"{subject.id}: compile: the graph broke or could not be made ({first_line})"
+                raise self._failure(subject, "not compiled", sentence) from None
+            self._give_up(subject, "not built", f"{subject.id}: {first_line}")
+            raise
+
+    def _failure(self, subject: Subject, remark: str, sentence: str) -> BaseException:
+        """Raised without what it came from: the sentence is all that a person needs."""
+        failure: BaseException = pytest.fail.Exception(self._give_up(subject, remark, sentence), pytrace=False)
+        return failure
+
+    def _give_up(self, subject: Subject, remark: str, sentence: str, state: State = FAILED) -> str:
+        self.remark(subject, remark, state)
+        if subject == self.selection.reference_of(subject.model):
+            self.unreferenced[subject.model.name] = sentence
+        return sentence
+
+    @property
+    def cache_folder(self) -> Path:
+        """What was asked for wins over the environment, and the environment over the default."""
+        named = self.selection.settings.cache or os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE
+        return (project_folder(self.selection.config) / named).resolve()
+
+    @contextmanager
+    def compile_cache(self) -> Iterator[None]:
+        """Inductor reads its folder from the environment, and writes its own choice there if it finds none."""
+        folder = self.cache_folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise pytest.fail.Exception(
+                f"--fastdiff-cache: {folder} cannot be made ({error.strerror}); name another folder.", pytrace=False
+            ) from None
+        before = os.environ.get(CACHE_VARIABLE)
+        os.environ[CACHE_VARIABLE] = str(folder)
+        try:
+            yield
+        finally:
+            if before is None:
+                os.environ.pop(CACHE_VARIABLE, None)
+            else:
+                os.environ[CACHE_VARIABLE] = before

@@ -1,0 +1,117 @@
+"""What the terminal shows after the last test: the ladder, the verdicts, and where everything is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastdiff.host.environment import device_slug
+from fastdiff.plugin.settings import project_folder
+from fastdiff.record.eligibility import VOID_SHARE
+from fastdiff.record.writing import write_text
+from fastdiff.report.ladder import Rung
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from fastdiff.models import Model
+    from fastdiff.plugin.session import Session
+    from fastdiff.record.run import Trial
+
+
+def show(terminal: pytest.TerminalReporter, session: Session) -> None:
+    for model in session.selection.models:
+        if rungs := rungs_of(session, model):
+            show_ladder(terminal, session, model, rungs)
+    if session.comparing:
+        show_verdicts(terminal, session)
+    for line in (cache_line(session), *session.state.closing_lines):
+        if line:
+            terminal.write_line(line)
+    if named := session.selection.settings.markdown:
+        write_markdown(terminal, session, named)
+
+
+def show_ladder(terminal: pytest.TerminalReporter, session: Session, model: Model, rungs: list[Rung]) -> None:
+    selection = session.selection
+    terminal.section(f"fastdiff: {selection.heading} of {model.name}", sep="=", bold=True)
+    for line in (selection.title(model), selection.without_instructions):
+        if line:
+            terminal.write_line(line)
+    terminal.write_line("")
+    for line in selection.report.text(rungs):
+        terminal.write_line(line)
+    terminal.write_line("")
+
+
+def show_verdicts(terminal: pytest.TerminalReporter, session: Session) -> None:
+    from fastdiff.record.calibration import of_device
+    from fastdiff.record.run import FAILED
+    from fastdiff.report import verdicts
+    from fastdiff.report.pairs import limit
+
+    state = session.state
+    failed = [id_ for id_, trial in state.trials.items() if trial.state == FAILED]
+    terminal.section("fastdiff: verdicts", sep="=", bold=True)
+    terminal.write_line(session.judge.compared_with)
+    terminal.write_line("")
+    for line in verdicts.text(list(state.judgements.values()), session.judge.shell, failed):
+        terminal.write_line(line)
+    terminal.write_line("")
+    first = next(iter(state.trials), "")
+    terminal.write_line(limit(of_device(project_folder(session.config), device_slug(session.selection.device), first)))
+
+
+def write_markdown(terminal: pytest.TerminalReporter, session: Session, named: Path) -> None:
+    selection = session.selection
+    lines = []
+    for model in selection.models:
+        if rungs := rungs_of(session, model):
+            above = [selection.without_instructions, ""] if selection.without_instructions else []
+            lines += [f"### {selection.title(model)}", "", *above, *selection.report.markdown(rungs), ""]
+    try:
+        write_text(session.config.invocation_params.dir / named, "\n".join(lines) + "\n")
+    except OSError as error:
+        terminal.write_line(f"--fastdiff-markdown {named} cannot be written ({error.strerror}); name another file.")
+
+
+def rungs_of(session: Session, model: Model) -> list[Rung]:
+    ids = [f"{model.name}-{stage.name}" for stage in session.selection.ladders[model.name]]
+    trials = session.state.trials
+    return [rung(trials[id_], session.state.remarks.get(id_, "")) for id_ in ids if id_ in trials]
+
+
+def rung(trial: Trial, remark: str = "") -> Rung:
+    undisturbed = [one for one in trial.samples if not one.void]
+    return Rung(
+        trial.model,
+        trial.stage,
+        trial.follows,
+        # The same samples as the verdict's: a disturbed one says nothing, unless there is nothing else.
+        samples_s=tuple(one.wall_s for one in undisturbed or trial.samples),
+        first_call_s=trial.first_call_s,
+        cache=trial.cache,
+        ssim=trial.quality.ssim if trial.quality else None,
+        worst_tile=trial.quality.worst_tile if trial.quality else None,
+        dtype=trial.dtype,
+        pictures=trial.batch,
+        memory_bytes=trial.memory.whole_bytes if trial.memory else None,
+        peak_in=trial.memory.where if trial.memory else "",
+        remark=remark,
+        disturbed=len(undisturbed) < (1 - VOID_SHARE) * len(trial.samples),
+    )
+
+
+def cache_line(session: Session) -> str:
+    """Whether the first calls found their code in the compile cache; empty where nothing was compiled."""
+    compiled = [trial for trial in session.state.trials.values() if trial.cache != "none" and trial.first_call_s]
+    if not compiled:
+        return ""
+    states = {trial.cache for trial in compiled}
+    state = states.pop() if len(states) == 1 else "partly warm"
+    seconds = sum(trial.first_call_s or 0 for trial in compiled)
+    stages = "1 compiled stage" if len(compiled) == 1 else f"{len(compiled)} compiled stages"
+    here, folder = session.config.invocation_params.dir, session.stages.cache_folder
+    shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    return f"compile cache: {state} ({stages}, first calls {seconds:.0f} s together), kept in {shown}"

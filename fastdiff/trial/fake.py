@@ -1,0 +1,137 @@
+"""The runner that builds nothing: what each stage comes to is given, and its clock advances by the seconds of samples.
+
+With it the plugin, the gate and every experiment are tested in milliseconds and without torch. A `conftest.py` puts it
+into `config.stash[fastdiff.plugin.stages.RUNNER]`.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from itertools import cycle
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastdiff.record.run import Memory, Quality, Sample, Trial
+from fastdiff.trial.runner import SILENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from fastdiff.models import Model
+    from fastdiff.record.budget import Budget
+    from fastdiff.stages.ladder import Stage
+    from fastdiff.stages.recipe import Recipe
+    from fastdiff.trial.reference import Reference
+    from fastdiff.trial.runner import Progress
+    from fastdiff.trial.work import Work
+
+
+@dataclass
+class Fake:
+    seconds: Mapping[str, Sequence[float]]
+    """Of each stage's samples, by the id of the work, again and again; what is not there takes one second."""
+    trials: Mapping[str, Trial] = field(default_factory=dict)
+    """What else is known of a stage."""
+    errors: Mapping[str, BaseException] = field(default_factory=dict)
+    """What is raised instead of building a stage."""
+    clock: float = 0.0
+    log: list[str] = field(default_factory=list)
+    """What was done, in order."""
+
+    @contextmanager
+    def __call__(self, work: Work, progress: Progress = SILENT) -> Iterator[FakeStage]:
+        with progress.doing(f"{work.id}: building"):
+            self.log.append(f"build {work.id}")
+            if work.id in self.errors:
+                raise self.errors[work.id]
+            stage = FakeStage(self, work, self.trials.get(work.id, plain(work)))
+        try:
+            yield stage
+        finally:
+            stage.close()
+
+
+def plain(work: Work) -> Trial:
+    """A trial in which nothing is remarkable."""
+    return Trial(
+        work.model.name,
+        work.stage.name,
+        work.stage.follows,
+        recipe=work.stage.recipe.as_kept(),
+        request=asdict(work.request),
+        weights="fake",
+        load_s=0.1,
+        first_call_s=2.0,
+        first_in_process=(),
+        memory=Memory(1000, "decode"),
+        fingerprint={"operators": 10},
+        injected=work.faults,
+    )
+
+
+class FakeStage:
+    """What `fastdiff.trial.live.LiveStage` is to a session and to its tests."""
+
+    drawing_s = 1.0
+    compilation = SimpleNamespace(cache="none")
+    unapplied: tuple[str, ...] = ()
+
+    def __init__(self, runner: Fake, work: Work, given: Trial) -> None:
+        self.runner, self.work, self.given = runner, work, given
+        self.model: Model = work.model
+        self.stage: Stage = work.stage
+        self.recipe: Recipe = work.built.recipe
+        self.budget: Budget = work.stage.budget
+        self.id, self.rounds = work.id, 1
+        self.load_s, self.first_call_s = given.load_s or 0.0, given.first_call_s or 0.0
+        self.memory = given.memory
+        self.drawn = self.images = np.tile(np.linspace(0.0, 1.0, 64)[:, None, None], (1, 1, 64, 3))
+        self.samples: list[Sample] = []
+        self.quality: Quality | None = given.quality
+        self._seconds = cycle(runner.seconds.get(work.id, (1.0,)))
+        self._closed = False
+
+    def _log(self, what: str) -> None:
+        self.runner.log.append(f"{what} {self.id}")
+
+    def settle(self) -> None:
+        self._log("settle")
+
+    def sample(self) -> Sample:
+        self._log("sample")
+        self.samples.append(Sample(next(self._seconds)))
+        self.runner.clock += self.samples[-1].wall_s
+        return self.samples[-1]
+
+    def measure(self, benchmark: Any) -> None:
+        """pytest-benchmark's own clock is not a fake: it times nothing."""
+        self.settle()
+        benchmark.pedantic(self.sample, rounds=self.rounds)
+
+    def count(self) -> None:
+        self._log("count")
+
+    def take_apart(self) -> None:
+        self._log("take apart")
+
+    def examine(self, pictures: Path | None = None) -> None:
+        self.count()
+        self.take_apart()
+        if pictures:
+            np.save(pictures, self.images)
+
+    def likeness_to(self, reference: Reference) -> None:
+        self.quality = Quality(reference.stage, 1.0, 1.0, None, passed=True)
+
+    def trial(self) -> Trial:
+        return replace(self.given, samples=tuple(self.samples), quality=self.quality)
+
+    def close(self) -> list[str]:
+        if not self._closed:
+            self._closed = True
+            self._log("close")
+        return []

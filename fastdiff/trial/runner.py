@@ -1,0 +1,66 @@
+"""How a trial is run, whoever asks for it: build a stage, call it once, warm it up, take samples.
+
+Three runners follow this protocol: `live.here` builds in this process, `fresh.Fresh` in a process of its own, and
+`fake.Fake` builds nothing and lets a test turn its clock. Nothing outside of this room builds a stage or times a call.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from fastdiff.record.run import Sample, Trial
+    from fastdiff.trial.work import Work
+
+
+class Progress(Protocol):
+    """What this room and those above it need of a progress display; `fastdiff.report.progress` is one."""
+
+    def doing(self, what: str) -> AbstractContextManager[object]:
+        """Shows what takes long while it takes long."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def doing(self, what: str) -> AbstractContextManager[object]:  # noqa: ARG002
+        return nullcontext()
+
+
+SILENT = Silent()
+
+
+class OpenTrial(Protocol):
+    """A stage that was built and called once; the block that opened it ends it."""
+
+    def settle(self) -> None:
+        """Calls until the times agree, so that the samples are of the steady state."""
+
+    def sample(self) -> Sample:
+        """One timed call."""
+
+    def examine(self, pictures: Path | None = None) -> None:
+        """Passes of their own that count and take apart; `pictures` names a NumPy file for what was drawn."""
+
+    def trial(self) -> Trial:
+        """Everything that is known by now."""
+
+
+class Runner(Protocol):
+    def __call__(self, work: Work, progress: Progress = ...) -> AbstractContextManager[OpenTrial]:
+        """Builds `work` and makes the first call."""
+
+
+def run(runner: Runner, work: Work, samples: int, progress: Progress) -> Trial:
+    """A trial from beginning to end, without the passes that look inside of a call."""
+    with runner(work, progress) as opened:
+        with progress.doing(f"{work.id}: warming up"):
+            opened.settle()
+        for number in range(1, samples + 1):
+            with progress.doing(f"{work.id}: sample {number} of {samples}"):
+                opened.sample()
+        return opened.trial()

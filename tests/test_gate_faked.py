@@ -1,0 +1,280 @@
+"""What the gate decides, on the fake runner: whole sessions in this process, without torch and without waiting."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+# What has extension modules stays loaded: each session drops what it imported, and these load once a process.
+import fastdiff.compare.gate
+import fastdiff.plugin.session
+import fastdiff.record.pictures
+import fastdiff.trial.fake  # noqa: F401
+from fastdiff.cli import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFTEST = """
+import json
+from pathlib import Path
+
+from fastdiff.plugin.stages import RUNNER
+from fastdiff.record.errors import UserError
+from fastdiff.trial.fake import Fake
+
+def pytest_configure(config):
+    told = json.loads((config.rootpath / "fake.json").read_text())
+    refused = {id_: UserError("weights", sentence) for id_, sentence in told["errors"].items()}
+    config.stash[RUNNER] = Fake(told["seconds"], errors=refused)
+
+def pytest_fastdiff_ladder(ladder, model):
+    return ladder.extend("other", "another idea", follows="fp32", attention="sdpa")
+
+def pytest_benchmark_generate_machine_info():
+    return {"cpu": {}}  # pytest-benchmark would ask the processor for a second
+
+def pytest_sessionfinish(session):
+    (session.config.rootpath / "log.txt").write_text("\\n".join(session.config.stash[RUNNER].log))
+"""
+
+SUITE = """
+def test_applied(stage):
+    assert not stage.unapplied
+
+def test_latency(stage, benchmark):
+    stage.measure(benchmark)
+
+def test_memory(stage):
+    assert stage.memory.peak_bytes > 0
+
+def test_parity(stage, reference):
+    stage.likeness_to(reference)
+
+def test_not_slower(regression):
+    regression.assert_not_slower()
+"""
+
+SETTINGS = """
+[tool.pytest.ini_options]
+fastdiff_stage = 'fp32,other'
+fastdiff_rounds = '3'
+[tool.fastdiff.policy]
+latency = 0.5
+"""
+
+
+class Faked:
+    """A project whose stages take the seconds that a test gives them."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester, self.root = pytester, pytester.path
+        pytester.makeconftest(CONFTEST)
+        pytester.makepyprojecttoml(SETTINGS)
+        pytester.mkdir("perf_tests")
+        (self.root / "perf_tests" / "test_suite.py").write_text(SUITE)
+        self.takes()
+
+    def takes(self, *, errors: dict[str, str] | None = None, **seconds: float) -> None:
+        whole = {f"shapes-{stage}": [each, each * 1.01, each * 0.99] for stage, each in seconds.items()}
+        (self.root / "fake.json").write_text(json.dumps({"seconds": whole, "errors": errors or {}}))
+
+    def session(self, *options: str) -> pytest.RunResult:
+        return self.pytester.runpytest_inprocess("perf_tests", "-p", "no:cacheprovider", "-rA", *options)
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The newest one."""
+        path = max((self.root / "runs").glob("*.json"), key=lambda one: one.stat().st_mtime_ns)
+        return json.loads(path.read_text())["fastdiff"] | {"path": str(path)}
+
+    @property
+    def log(self) -> list[str]:
+        return (self.root / "log.txt").read_text().split("\n")
+
+    def accept(self, *options: str) -> None:
+        done = CliRunner().invoke(app, ["accept", self.run["path"], "--reason", "as it is", *options])
+        assert done.exit_code == 0, done.output
+
+    @property
+    def baseline(self) -> Path:
+        (path,) = self.root.glob("baselines/*/0001_*.json")
+        return path
+
+
+@pytest.fixture
+def faked(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Faked:
+    monkeypatch.setenv("COLUMNS", "400")
+    return Faked(pytester)
+
+
+@pytest.fixture
+def accepted(faked: Faked) -> Faked:
+    assert faked.session("--benchmark-compare").ret == 0
+    faked.accept()
+    return faked
+
+
+def words(faked: Faked) -> dict[tuple[str, str], str]:
+    return {(one["stage"], one["metric"]): one["word"] for one in faked.run["judgements"]}
+
+
+# -- what is new, and what is missing ---------------------------------------------------------------------------------
+
+
+def test_a_first_run_is_new_and_passes(faked: Faked) -> None:
+    result = faked.session("--benchmark-compare")
+    assert result.ret == 0
+    assert set(words(faked).values()) == {"NEW"}
+    result.stdout.fnmatch_lines(["*fastdiff accept runs/*"])
+    result.stdout.no_fnmatch_line("*No benchmark files*")
+
+
+def test_strict_fails_on_what_is_new(faked: Faked) -> None:
+    result = faked.session("--benchmark-compare", "--fastdiff-strict")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["FAILED *test_not_slower?shapes-fp32? - *latency is NEW*"])
+
+
+def test_a_clean_run_is_the_same(accepted: Faked) -> None:
+    assert accepted.session("--benchmark-compare", "--fastdiff-strict").ret == 0
+    assert set(words(accepted).values()) == {"SAME"}
+
+
+def test_strict_is_not_green_when_nothing_was_timed(accepted: Faked) -> None:
+    arguments = ("--benchmark-compare", "--benchmark-skip", "-k", "latency")
+    assert accepted.session(*arguments).ret == 0
+    assert accepted.session(*arguments, "--fastdiff-strict").ret == 1
+    assert "MISSING" in words(accepted).values()
+
+
+def test_strict_notices_a_test_that_was_taken_away(accepted: Faked) -> None:
+    """A stage without the test of its pictures would pass for ever."""
+    arguments = ("--benchmark-compare", "-k", "not parity")
+    assert accepted.session(*arguments).ret == 0
+    assert "tests-deselected" not in [one["reason"]["code"] for one in accepted.run["judgements"]]
+    assert accepted.session(*arguments, "--fastdiff-strict").ret == 1
+    assert "tests-deselected" in [one["reason"]["code"] for one in accepted.run["judgements"]]
+    assert "missing" in accepted.run["outcome"]
+
+
+def test_a_stage_that_cannot_be_built_is_an_error_and_the_others_go_on(accepted: Faked) -> None:
+    accepted.takes(errors={"shapes-other": "no weights here."})
+    result = accepted.session("--benchmark-compare")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["ERROR *shapes-other? - *no weights here."])
+    assert words(accepted)["shapes-fp32", "latency"] == "SAME"
+    assert ("shapes-other", "latency") not in words(accepted)
+
+
+# -- slower -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_slow_stage_fails_the_test_that_says_so(accepted: Faked) -> None:
+    accepted.takes(other=4.0)
+    result = accepted.session("--benchmark-compare", "--fastdiff-trials=0")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["FAILED *test_not_slower?shapes-other? - *latency is SLOW*"])
+    result.stdout.fnmatch_lines(["PASSED *test_latency?shapes-other?"])
+    assert accepted.run["outcome"] == "slow"
+
+
+def test_a_slow_run_may_be_accepted(accepted: Faked) -> None:
+    """Its verdict failed a test, but what it measured is whole."""
+    accepted.takes(other=4.0)
+    accepted.session("--benchmark-compare", "--fastdiff-trials=0")
+    accepted.accept("--only", "other")
+    assert accepted.session("--benchmark-compare").ret == 0
+
+
+def test_what_seems_slow_is_measured_again_in_fresh_processes_and_all_of_it_counts(accepted: Faked) -> None:
+    accepted.takes(other=4.0)
+    result = accepted.session("--benchmark-compare", "--fastdiff-trials=2")
+    result.stdout.fnmatch_lines(["*mean of 3 fresh processes: +*"])
+    confirmations = {one["stage"]: one["confirmations"] for one in accepted.run["stages"]}
+    assert [len(samples) for samples in confirmations["other"]] == [3, 3], "as many samples as the session took"
+    assert confirmations["fp32"] == []
+    assert accepted.log[-12:] == ["build shapes-other", "settle shapes-other", *["sample shapes-other"] * 3,
+                                  "close shapes-other"] * 2, "after the last stage has ended"  # fmt: skip
+
+
+def test_a_session_without_the_last_tests_compares_all_the_same(accepted: Faked) -> None:
+    accepted.takes(other=4.0)
+    result = accepted.session("--benchmark-compare", "--fastdiff-trials=1", "-k", "latency")
+    assert result.ret == 1, "no test failed, but the session does"
+    result.stdout.fnmatch_lines(["SLOW  shapes-other latency: *", "PASSED *test_latency?shapes-other?"])
+    assert words(accepted)["shapes-fp32", "latency"] == "SAME"
+
+
+def test_benchmarks_alone_are_a_whole_session(accepted: Faked) -> None:
+    assert accepted.session("--benchmark-compare", "--benchmark-only").ret == 0
+    assert {one["state"] for one in accepted.run["stages"]} == {"measured"}
+    assert "MISSING" not in words(accepted).values()
+
+
+def test_regressions_come_last_and_only_where_something_is_compared(faked: Faked) -> None:
+    shown = faked.session("--benchmark-compare", "--collect-only", "-q").outlines
+    tests = [line.partition("::")[2] for line in shown if "::" in line]
+    assert tests[-2:] == ["test_not_slower[shapes-fp32]", "test_not_slower[shapes-other]"]
+    assert len(tests) == 10
+    without = faked.session("--collect-only", "-q")
+    without.stdout.no_fnmatch_line("*slower*")
+    without.stdout.fnmatch_lines(["8/10 tests collected (2 deselected)*"])
+
+
+def test_a_stage_that_was_not_timed_is_not_compared(accepted: Faked) -> None:
+    result = accepted.session("--benchmark-compare", "-k", "applied or slower")
+    result.stdout.fnmatch_lines(["SKIPPED *shapes-fp32 was not timed in this session."])
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_number_of_a_baseline_is_an_error(accepted: Faked) -> None:
+    result = accepted.session("--benchmark-compare=0815")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*names no accepted run; there are: 0001_shapes.json."])
+
+
+def test_a_project_that_cannot_be_written_still_measures(faked: Faked) -> None:
+    (faked.root / "runs").write_text("no folder")
+    result = faked.session()
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*cannot be written*"])
+    result.stdout.no_fnmatch_line("run file: *")
+    assert faked.session("--fastdiff-strict").ret == 1, "strict mode needs the run, too"
+
+
+def test_another_device_is_an_error_before_anything_is_built(accepted: Faked) -> None:
+    whole = json.loads(accepted.baseline.read_text())
+    whole["fastdiff"]["device"]["slug"] = "another-machine"
+    accepted.baseline.write_text(json.dumps(whole))
+    result = accepted.session("--benchmark-compare")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*times of two devices do not compare*"])
+    result.stdout.no_fnmatch_line("*collected*")
+
+
+# -- a test that is run again -----------------------------------------------------------------------------------------
+
+
+def test_a_verdict_does_not_pass_because_its_test_is_run_again(accepted: Faked) -> None:
+    """As pytest-rerunfailures does."""
+    accepted.takes(other=4.0)
+    (accepted.root / "perf_tests" / "conftest.py").write_text(
+        "from _pytest.runner import runtestprotocol\n"
+        "def pytest_runtest_protocol(item, nextitem):\n"
+        "    for _ in range(2):\n"
+        "        reports = runtestprotocol(item, nextitem=nextitem, log=False)\n"
+        "        if not any(report.failed for report in reports):\n"
+        "            break\n"
+        "    for report in reports:\n"
+        "        item.ihook.pytest_runtest_logreport(report=report)\n"
+        "    return True\n"
+    )
+    result = accepted.session("--benchmark-compare", "--fastdiff-trials=0")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["FAILED *test_not_slower?shapes-other? - *latency is SLOW*"])
