@@ -132,7 +132,7 @@ def test_what_changes_is_shown_in_columns(root: Path, said: list[str]) -> None:
     assert re.search(
         r"^shapes-int8 +latency +0.4200 s \(0.4100 \.\. 0.4300\) +0.6300 s \(0.6150 \.\. 0.6450\) +1.500x$", text, re.M
     )
-    assert re.search(r"^ +first call +2.500 s +5.000 s \(cache cold, first in its process\) +-$", text, re.M)
+    assert re.search(r"^ +first call +2.500 s +5.000 s \(cache cold, first in process\) +-$", text, re.M)
     assert re.search(r"^ +memory +50.6 MB +50.6 MB +1.000x$", text, re.M)
     assert "shapes-int8: fingerprint: graphs: 2 -> 3" in said
     assert {"version: torch: 2.13.0 -> 2.14.0", "version: numpy: none -> 2"} <= set(said)

@@ -75,7 +75,7 @@ def _first_call(stage: Trial | None) -> Cell | None:
     if stage is None or stage.first_call_s is None:
         return None
     facts = [f"cache {stage.cache}"] if stage.cache != "none" else []
-    facts += ["first in its process"] if stage.first_in_process else []
+    facts += ["first in process"] if stage.first_in_process else []
     told = f" ({', '.join(facts)})" if facts else ""
     return stage.first_call_s, f"{_digits(stage.first_call_s)} s{told}"
 
