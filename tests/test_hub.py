@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 from fastdiff.models import CATALOGUE
 from fastdiff.models.architectures import TWINS
@@ -18,18 +17,22 @@ from fastdiff.models.architectures import TWINS
 SDXL = next(model for model in CATALOGUE if model.name == "sdxl")
 
 LOAD = """
-import json, sys
+import json, os
 from dataclasses import replace
-from fastdiff.models import CATALOGUE
-from fastdiff.record.errors import UserError
-from fastdiff.models.loading import load
-model = next(model for model in CATALOGUE if model.name == "sdxl").with_weights("hub")
-try:
-    pipeline = load(model, "bfloat16", *sys.argv[1:])
-    print(json.dumps({part: str(getattr(pipeline, part).dtype) for part in ("unet", "vae", "text_encoder_2")}
-                     | {"vae_class": type(pipeline.vae).__name__, "blocks": pipeline.vae.config.block_out_channels}))
-except UserError as error:
-    print(json.dumps({"refused": str(error)}))
+from pathlib import Path
+
+def test_load():
+    from fastdiff.models import CATALOGUE
+    from fastdiff.record.errors import UserError
+    from fastdiff.models.loading import load
+    model = next(model for model in CATALOGUE if model.name == "sdxl").with_weights("hub")
+    try:
+        pipeline = load(model, "bfloat16", *os.environ["HOW"].split())
+        found = {part: str(getattr(pipeline, part).dtype) for part in ("unet", "vae", "text_encoder_2")}
+        found |= {"vae_class": type(pipeline.vae).__name__, "blocks": pipeline.vae.config.block_out_channels}
+    except UserError as error:
+        found = {"refused": str(error)}
+    Path("found.json").write_text(json.dumps(found))
 """
 
 
@@ -53,18 +56,24 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cache
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests: the library reads where its cache is when it is imported."""
+    return tmp_path_factory.mktemp("place") / "hub"
+
+
 @pytest.fixture
-def cache(filled: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(filled, tmp_path / "hub"))
+def cache(filled: Path, place: Path) -> Path:
+    shutil.rmtree(place, ignore_errors=True)
+    return Path(shutil.copytree(filled, place))
 
 
-def loaded(cache: Path, *arguments: str) -> dict[str, Any]:
-    environment = os.environ | {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, *arguments], env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+def loaded(cache: Path, how: str = "") -> dict[str, Any]:
+    environment = os.environ | {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HOW": how}
+    (cache.parent / "test_load.py").write_text(LOAD)
+    done = warm.pytest("test_load.py", "-q", "-p", "no:cacheprovider", cwd=cache.parent, env=environment, timeout=120)
+    assert done.returncode == 0, done.stdout
+    found: dict[str, Any] = json.loads((cache.parent / "found.json").read_text())
     return found
 
 
@@ -90,8 +99,9 @@ def test_another_commit_is_not_taken_for_the_pinned_one(cache: Path) -> None:
     assert "--fastdiff-weights dummy" in said
 
 
-def test_an_empty_cache_without_a_connection_is_one_sentence(tmp_path: Path) -> None:
-    said = loaded(tmp_path)["refused"]
+def test_an_empty_cache_without_a_connection_is_one_sentence(place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    said = loaded(place)["refused"]
     assert "\n" not in said
     assert "check the connection" in said
 

@@ -1,0 +1,137 @@
+"""What a session measures, skips, draws and says, on the fake runner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faked import faked as faked
+
+from fastdiff.host import processor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+    from faked import Faked
+
+
+def old_cpu(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    (folder / "cpuinfo").write_text("model name: Old CPU\nflags: avx2 fma\n")
+    monkeypatch.setattr(processor, "CPUINFO", folder / "cpuinfo")
+
+
+def built(faked: Faked) -> list[str]:
+    return [line.removeprefix("build shapes-") for line in faked.log if line.startswith("build ")]
+
+
+def test_a_session_goes_stage_by_stage(faked: Faked) -> None:
+    faked.session().assert_outcomes(passed=8, deselected=2)
+    calls = [f"{what} shapes-{stage}" for stage in ("fp32", "other") for what in ("build", "settle", "close")]
+    assert [line for line in faked.log if line in calls] == calls, "one pipeline at a time"
+    assert faked.log.count("sample shapes-fp32") == 3
+    assert {one["state"] for one in faked.run["stages"]} == {"measured"}
+    assert (faked.run["outcome"], faked.run["complete"]) == ("passed", True)
+
+
+# -- what this processor cannot do ------------------------------------------------------------------------------------
+
+
+def test_a_cpu_without_instructions_skips_what_needs_them(faked: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
+    old_cpu(monkeypatch, faked.root)
+    result = faked.session("--fastdiff-device=cpu", "--fastdiff-stage=fp32,bf16,sdpa,int8", "-k", "applied or parity")
+    result.assert_outcomes(passed=4, skipped=4, deselected=12)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*shapes-bf16: this CPU has no instructions for bfloat16*",
+            "*shapes-int8: this CPU has no instructions for int8*",
+        ]
+    )
+    text = result.stdout.str()
+    assert text.count("stages stay in float32, and bf16 and int8 are skipped") == 2, "above and beside the table"
+    run = faked.run
+    assert run["device"]["name"].startswith("Old CPU, ")
+    assert run["device"]["name"].endswith(", AVX2")
+    states = {stage["stage"]: (stage["state"], stage["reason"], stage["follows"]) for stage in run["stages"]}
+    assert states["bf16"] == ("skipped", "emulated here", "fp32")
+    assert states["int8"][:2] == ("skipped", "emulated here")
+    assert states["sdpa"] == ("measured", "", "fp32")
+    (sdpa,) = [stage for stage in run["stages"] if stage["stage"] == "sdpa"]
+    assert "dtype" not in sdpa["recipe"], "float32 is the default"
+
+
+def test_no_reference_is_drawn_for_what_is_skipped(faked: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
+    old_cpu(monkeypatch, faked.root)
+    faked.session("--fastdiff-device=cpu", "--fastdiff-stage=int8").assert_outcomes(skipped=4, deselected=1)
+    assert built(faked) == []
+
+
+def test_emulation_that_is_asked_for_is_measured(faked: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
+    old_cpu(monkeypatch, faked.root)
+    result = faked.session("--fastdiff-device=cpu", "--fastdiff-stage=bf16", "--fastdiff-emulate", "-k", "applied")
+    result.assert_outcomes(passed=1, deselected=4)
+    result.stdout.no_fnmatch_line("*instructions*")
+    assert built(faked) == ["bf16"]
+
+
+# -- the reference ----------------------------------------------------------------------------------------------------
+
+
+def test_the_reference_is_drawn_for_a_stage_that_runs_alone(faked: Faked) -> None:
+    faked.session("-k", "other").assert_outcomes(passed=4, deselected=6)
+    assert built(faked) == ["fp32", "other"]
+
+
+def test_no_reference_is_drawn_for_timings_alone(faked: Faked) -> None:
+    faked.session("-k", "other and latency").assert_outcomes(passed=1, deselected=9)
+    assert built(faked) == ["other"]
+
+
+# -- what goes wrong around the measurement ---------------------------------------------------------------------------
+
+
+def test_an_interrupt_before_the_first_sample_leaves_a_run_file(faked: Faked) -> None:
+    """pytest-benchmark cannot tell of a benchmark without a sample."""
+    with (faked.root / "conftest.py").open("a") as conftest:
+        conftest.write(
+            "\ndef stop(self):\n    raise KeyboardInterrupt\n"
+            "from fastdiff.trial.fake import FakeStage\nFakeStage.sample = stop\n"
+        )
+    result = faked.session(interrupted=True)
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    run = faked.run
+    assert (run["outcome"], run["complete"], run["stages"][0]["samples"]) == ("interrupted", False, [])
+    assert run["stages"][0]["first_call_s"]
+
+
+def test_a_name_that_is_no_file_name_is_refused(faked: Faked) -> None:
+    with (faked.root / "conftest.py").open("a") as conftest:
+        conftest.write("\ndef pytest_fastdiff_models():\n    return [replace(CATALOGUE[0], name='a/b')]\n")
+        conftest.write("from dataclasses import replace\nfrom fastdiff.models import CATALOGUE\n")
+    result = faked.session()
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*'a/b' is no name for a model or a stage*"])
+
+
+def test_a_table_that_cannot_be_written_is_told_after_everything_else(faked: Faked) -> None:
+    (faked.root / "file").write_text("no folder")
+    result = faked.session("--fastdiff-markdown=file/table.md", "-k", "applied")
+    result.assert_outcomes(passed=2, deselected=8)
+    result.stdout.fnmatch_lines(["--fastdiff-markdown file/table.md cannot be written*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_cache_folder_that_cannot_be_made_is_one_sentence(faked: Faked) -> None:
+    (faked.root / "file").write_text("no folder")
+    result = faked.session("--fastdiff-cache=file/cache", "-k", "applied")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*name another folder."])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_the_next_command_repeats_the_options(faked: Faked) -> None:
+    asked = ("--fastdiff-steps=3", "--fastdiff-batch=2", "--benchmark-compare", "--fastdiff-strict")
+    lines = [line for line in faked.session(*asked, "-k", "latency and fp32").outlines if "next: pytest" in line]
+    assert lines
+    for line in lines:
+        assert "--fastdiff-steps=3" in line
+        assert "--fastdiff-batch=2" in line
