@@ -36,7 +36,7 @@ SLOWEST = (
     "test_shapes_model.py",
     "test_wheel.py",
 )
-"""Files that begin first, because a worker that ends late has nobody to share with."""
+"""Files that begin first, because a worker that ends late cannot share its rest."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -75,7 +75,7 @@ def compile_cache(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def sessions_of_their_own() -> Iterator[None]:
-    """A session that a test starts is nobody's worker; pytest-benchmark would not measure in one."""
+    """A session that a test starts is no worker; pytest-benchmark would not measure in one."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
             patch.delenv(name)

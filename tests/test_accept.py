@@ -107,7 +107,7 @@ def test_the_log_keeps_who_when_why_old_and_new(root: Path, said: list[str]) -> 
     assert second["when"] == baseline_of(root).acceptance.when
 
 
-def test_half_a_line_in_the_log_disturbs_nobody(root: Path, said: list[str]) -> None:
+def test_half_a_line_in_the_log_does_no_harm(root: Path, said: list[str]) -> None:
     accept(kept(root, a_run()), "one", root=root, say=said.append)
     path = folder_of(root, DEVICE.slug) / log.NAME
     path.write_bytes(path.read_bytes() + b'{"file": "0002_\xff')
@@ -509,7 +509,7 @@ app(sys.argv[1:])
 
 
 def test_accepts_at_once_lose_nothing(root: Path, said: list[str]) -> None:
-    """Each replaces another stage: whoever did not see the one before would undo it."""
+    """Each replaces another stage: a process that did not see the one before would undo it."""
     names = ("fp32", "bf16", "sdpa", "int8")
     accept(kept(root, a_run(*(a_stage(name) for name in names)), "old"), "old", root=root, say=said.append)
     for name in names:

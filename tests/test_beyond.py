@@ -11,7 +11,7 @@ import pytest
 from here import DTYPE
 
 from fastdiff.models.libraries import torch
-from fastdiff.optimize import build, cooked, switches
+from fastdiff.optimize import build, resolved, switches
 from fastdiff.quality.parity import shortfall
 from fastdiff.quality.tripwires import tripped
 from fastdiff.record.errors import UserError
@@ -105,7 +105,7 @@ def undo_text(stage: LiveStage) -> None:
 @pytest.mark.parametrize(
     ("idea", "undo", "expected"),
     [
-        ("flash", undo_kernel, "attention: flash alone was asked for, and torch may choose flash, memory-efficient."),
+        ("flash", undo_kernel, "attention: flash alone was requested, and torch may choose flash, memory-efficient."),
         ("slicing", undo_slicing, "autoencoder: slicing is not in use."),
         ("tiling", undo_tiling, "autoencoder: tiling is not in use."),
         ("upcast-vae", undo_upcast, "dtype: float32 was not applied to vae"),
@@ -125,7 +125,7 @@ def test_an_idea_that_was_undone_is_missed(
 
 
 @pytest.mark.parametrize("idea", ["slicing", "tiling", "group-offload"])
-def test_an_idea_that_nobody_asked_for_is_told(tiny: Model, idea: str) -> None:
+def test_an_idea_that_was_not_requested_is_named(tiny: Model, idea: str) -> None:
     with alive(tiny, IDEAS[idea]) as stage:
         stage.claim(Stage("plain", SDPA, "nothing"))
         assert stage.unapplied
@@ -241,11 +241,11 @@ def test_what_an_architecture_cannot_do_is_known_before_anything_is_loaded(
     tiny: Model, lack: str, recipe: Recipe
 ) -> None:
     with pytest.raises(UserError, match=f"has no place for {lack}"):
-        cooked(replace(tiny, unsupported=(lack,), source="nowhere"), recipe, "cpu")
+        resolved(replace(tiny, unsupported=(lack,), source="nowhere"), recipe, "cpu")
 
 
 @pytest.mark.parametrize("change", [{"cache": "first-block"}, {"attention_backend": "_native_math"}])
-def test_an_idea_without_a_place_is_refused_where_nobody_said_so_before(tiny: Model, change: dict[str, Any]) -> None:
+def test_an_idea_without_a_place_is_refused(tiny: Model, change: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"has no place for them|does not go through diffusers' dispatcher"):
         build(tiny, replace(SDPA, **change), "cpu")
 
@@ -300,7 +300,7 @@ def test_the_ten_published_techniques_are_there_and_follow_the_default_one() -> 
         (lambda: replace(SDPA, attention="math", attention_backend="_native_flash"), 'set attention = "sdpa"'),
     ],
 )
-def test_combinations_that_nobody_can_cook(make: Callable[[], Any], expected: str) -> None:
+def test_impossible_combinations(make: Callable[[], Any], expected: str) -> None:
     with pytest.raises(UserError) as error:
         make()
     assert expected in str(error.value)

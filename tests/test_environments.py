@@ -363,7 +363,7 @@ def test_what_was_not_finished_is_made_again(
     wheels: Path, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(command: Sequence[str], *_: object) -> str:
-        """As a process ends that nobody can end in order: what it has written stays."""
+        """As a process ends that is killed: what it has written stays."""
         folder = Path(command[-1])
         folder.mkdir()
         (folder / "left behind").touch()
@@ -482,7 +482,7 @@ def test_of_two_at_once_one_makes_it(wheels: Path, tmp_path: Path, monkeypatch: 
     assert len(waiting) == 1
 
 
-def test_the_lock_of_a_dead_process_holds_nobody_up(
+def test_the_lock_of_a_dead_process_is_free(
     made: tuple[Environment, list[str]], wheels: Path, home: Path, said: list[str]
 ) -> None:
     folder = made[0].python.parents[1]

@@ -39,9 +39,9 @@ def test_every_fault_is_explained_and_acts() -> None:
 
 
 def test_unapplied_builds_the_stage_before() -> None:
-    cooked = stage_to_build(parse("unapplied@int8"), LADDER["int8"], LADDER)
-    assert cooked.name == "int8"
-    assert cooked.recipe == LADDER["fused-qkv"].recipe
+    resolved = stage_to_build(parse("unapplied@int8"), LADDER["int8"], LADDER)
+    assert resolved.name == "int8"
+    assert resolved.recipe == LADDER["fused-qkv"].recipe
     assert stage_to_build(parse("unapplied@int8"), LADDER["sdpa"], LADDER) is LADDER["sdpa"]
 
 

@@ -83,7 +83,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny: Model) -> Path:
 
 SESSION = ("perf_tests", "-p", "no:cacheprovider", "-rA")
 ENVIRONMENT = {"COLUMNS": "400", "OMP_NUM_THREADS": "1"}
-"""A second thread has nothing to do in so small a picture, and waits for whoever else is on its core."""
+"""A second thread has nothing to do in so small a picture, and waits for other work on its core."""
 
 
 def session(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -34,7 +34,7 @@ def typed(verdict: Verdict) -> str:
 
 
 def said(verdict: Verdict) -> str:
-    return sentences.told(Judgement("m-sdpa", "latency", verdict))
+    return sentences.reason_of(Judgement("m-sdpa", "latency", verdict))
 
 
 def causes(verdict: Verdict) -> tuple[str, ...]:

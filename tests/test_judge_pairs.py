@@ -37,7 +37,7 @@ def test_all_looks_together_spend_the_error_once(most: int) -> None:
 
 
 @given(st.integers(4, 100), st.data())
-def test_whoever_stops_between_two_looks_spends_no_more_than_the_next_one_would(most: int, data: st.DataObject) -> None:
+def test_a_stop_between_two_looks_spends_no_more_than_the_next_one_would(most: int, data: st.DataObject) -> None:
     looks = judge.plan(most)
     at = data.draw(st.integers(looks[0], most))
     planned = next(one for one in looks if one >= at)

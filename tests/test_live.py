@@ -77,7 +77,7 @@ def test_the_first_stage_of_a_process_opens_it(tiny: Model, monkeypatch: pytest.
             stage.close()
         return stage.trial().first_in_process
 
-    assert first_in_process(fails=True) is None, "who failed may have paid for a part of it: nobody knows"
+    assert first_in_process(fails=True) is None, "a failed call may have paid for a part of it"
     assert [first_in_process(), first_in_process()] == [("compute",), ()]
     assert [first_in_process("compile"), first_in_process("compile"), first_in_process()] == [("compile",), (), ()]
     monkeypatch.setattr("fastdiff.trial.live._DONE", set())

@@ -141,9 +141,7 @@ def test_finer_instructions_are_a_fact_of_a_run(tmp_path: Path, monkeypatch: pyt
     assert (one, other, none) == ("avx2 avx512_vnni avx512f", "avx2 avx512_bf16 avx512_vnni avx512f", None)
 
 
-def test_where_nobody_says_what_the_processor_can_nothing_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_the_processor_is_unknown_nothing_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "nowhere")
     assert emulated("cpu") == ()
 

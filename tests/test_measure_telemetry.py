@@ -1,4 +1,4 @@
-"""A disturbed round is void and says why; a calm one is not, and neither is what nobody could see."""
+"""A disturbed call is void and says why; a calm one is not, and neither is what could not be seen."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_the_clock_is_that_of_the_call_and_not_of_the_idle_gpu_after_it(monkeypa
     assert threading.active_count() == threads - 1, "nothing samples on"
 
 
-def test_in_a_container_nobody_can_tell_who_is_a_stranger() -> None:
+def test_in_a_container_strangers_are_not_recognised() -> None:
     numbered_outside = [SimpleNamespace(pid=1), SimpleNamespace(pid=2)]
     found = gpu_round(Driver(nvmlDeviceGetComputeRunningProcesses=numbered_outside))
     assert found.void == ""

@@ -101,7 +101,7 @@ def test_a_twin_keeps_what_decides_over_code_paths() -> None:
     assert not TWINS["flux-schnell"].scheduler.config["use_dynamic_shifting"]
 
 
-def test_a_kind_of_tokenizer_that_nobody_knows_is_refused() -> None:
+def test_an_unknown_kind_of_tokenizer_is_refused() -> None:
     with pytest.raises(ValueError, match="'bert'; take clip or t5"):
         Tokenizer("bert", 77)
 

@@ -1,4 +1,4 @@
-"""Known noise of the libraries stays away from the user; what nobody knows yet gets through."""
+"""Known noise of the libraries stays away from the user; what is unknown gets through."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_closing_twice_is_harmless(tiny: Model, untouched: None) -> None:
     inductor.max_autotune = True
     leaks = built.close()
     assert len(leaks) == 1
-    # What changes between the two calls is nobody's leak, and nobody's to put back.
+    # What changes between the two calls is no leak, and is not put back.
     inductor.epilogue_fusion = False
     assert built.close() == leaks
     assert not inductor.epilogue_fusion, "the second call put something back"
@@ -449,7 +449,7 @@ def test_a_stage_borrows_the_allocator(tiny: Model, monkeypatch: pytest.MonkeyPa
         ("cpu", "GLIBC_TUNABLES", "glibc.malloc.tcache_count=0", True),
     ],
 )
-def test_whoever_decides_about_freed_memory_is_left_alone(
+def test_a_decision_about_freed_memory_stays(
     device: str, name: str, value: str, ours: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[int, int]] = []

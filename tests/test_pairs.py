@@ -382,7 +382,7 @@ def stopped_after(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     return stopped
 
 
-def test_who_goes_on_with_one_stage_of_a_suite_still_shares_its_error(
+def test_one_stage_of_a_suite_that_is_resumed_still_shares_its_error(
     world: World, stopped_after: Callable[..., record.Experiment]
 ) -> None:
     assert stopped_after(2, most_pairs=3, comparisons=6).comparisons == 6
@@ -449,7 +449,7 @@ def test_other_weights_and_recipes_are_other_questions(world: World) -> None:
     assert path_of(device="cuda:1") != first.path
 
 
-def test_an_experiment_that_somebody_works_on_is_left_alone(world: World) -> None:
+def test_an_experiment_in_use_is_left_alone(world: World) -> None:
     """Two terminals with one question would write over each other's pairs."""
     first = world.ask({}, {}, until=0.0)
     lock = (first.path.with_suffix("") / ".lock").open("w")
@@ -486,7 +486,7 @@ def test_an_environment_that_changed_in_the_middle_is_refused(world: World, monk
 
 @pytest.mark.alone  # a worker of xdist hears no signals
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL], ids=lambda one: one.name)
-def test_nothing_is_left_running_when_whoever_asks_is_ended(world: World, blow: signal.Signals) -> None:
+def test_nothing_is_left_running_when_the_parent_is_ended(world: World, blow: signal.Signals) -> None:
     """Not even where it had no time to clean up."""
     script = f"""
 import sys

@@ -53,7 +53,7 @@ def test_no_two_stages_look_alike(tiny: Model, name: str) -> None:
         found = fingerprint.structure(built)
     for other in LADDER:
         compiled = Compilation(graphs=2) if other.recipe.compile else Compilation()
-        # A layout that nobody asked for is no failure, so without its graphs `compile` passes for `sdpa`.
+        # A layout that was not requested is no failure, so without its graphs `compile` passes for `sdpa`.
         alike = other.name == name or (name, other.name) == ("compile", "sdpa")
         assert (unapplied(other.recipe, Fingerprint(found, compiled)) == []) is alike, (name, other.name)
 
@@ -221,7 +221,7 @@ def test_one_part_of_two_is_not_enough(tiny: Model, traced_only: None) -> None:
 
 @pytest.mark.compile
 @pytest.mark.parametrize("switch", ["TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE"])
-def test_compilation_that_somebody_switched_off(tiny: Model, switch: str) -> None:
+def test_compilation_that_was_switched_off(tiny: Model, switch: str) -> None:
     """A switch is read when torch is imported, so this needs a process of its own.
 
     torch itself may refuse a full graph then; whether the stage raises or reports, a person reads the one sentence.

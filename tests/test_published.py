@@ -295,7 +295,7 @@ def test_a_folder_without_weights(tiny: Model, tmp_path: Path) -> None:
 
 def test_a_device_that_is_not_there(tiny: Model, tmp_path: Path) -> None:
     said = failed(run(tiny, tmp_path, "--device", "cuda:99"), tmp_path)
-    assert re.search("sees . CUDA devices, and cuda:99 was asked for; .+ --device cpu", said)
+    assert re.search("sees . CUDA devices, and cuda:99 was requested; .+ --device cpu", said)
 
 
 def test_a_path_that_was_not_compiled(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,11 +206,11 @@ def test_a_stage_follows_an_earlier_one(stages: tuple[Stage, ...]) -> None:
 
 
 def test_a_cpu_compiles_in_default_mode_and_keeps_the_rest() -> None:
-    cooked = LADDER["int8"].recipe.on("cpu")
-    assert cooked.compile is not None
-    assert cooked.compile.mode == "default"
+    resolved = LADDER["int8"].recipe.on("cpu")
+    assert resolved.compile is not None
+    assert resolved.compile.mode == "default"
     original = asdict(LADDER["int8"].recipe)
-    assert asdict(cooked) == {**original, "compile": {**original["compile"], "mode": "default"}}
+    assert asdict(resolved) == {**original, "compile": {**original["compile"], "mode": "default"}}
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])

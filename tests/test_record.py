@@ -399,7 +399,7 @@ def test_unknown_keys_are_a_newer_fastdiffs(path: Path) -> None:
 
 
 def test_a_run_is_no_baseline(path: Path) -> None:
-    assert "is a run that nobody accepted; do: fastdiff accept" in refused(path, read_baseline)
+    assert "is a run that was not accepted; do: fastdiff accept" in refused(path, read_baseline)
 
 
 STATS = _benchmark(a_stage())["stats"]

@@ -14,6 +14,8 @@ from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Accept, Against, Bisect, Measure, MorePairs, Select, Step
 from fastdiff.compare.verdicts import Verdict
 from fastdiff.report import progress, steps, verdicts
+from fastdiff.report.colour import coloured
+from fastdiff.report.columns import aligned
 from fastdiff.report.ladder import HEADINGS, Rung, markdown, rows, text
 from fastdiff.report.progress import Progress
 from fastdiff.report.steps import Shell
@@ -286,9 +288,7 @@ def test_without_a_terminal_nothing_is_written(capfd: pytest.CaptureFixture[str]
     assert capfd.readouterr() == ("", "")
 
 
-def test_finished_lines_wait_until_somebody_takes_them(
-    terminal: io.StringIO, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_finished_lines_wait_until_they_are_taken(terminal: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
     shown = Progress(terminal)
     shown.say("built")
     shown.say("drawn")
@@ -387,3 +387,19 @@ HERE = Shell(("perf_tests",), ("--fastdiff-size=64", "--fastdiff-stage=sdpa,bf16
 )
 def test_each_step_is_a_command_that_repeats_what_was_typed(step: Step, shell: Shell, line: str) -> None:
     assert steps.command(step, shell) == line
+
+
+# -- colours ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_word_is_coloured_and_nothing_else() -> None:
+    line = "SLOW  m-s latency: +30 % [bold]SLOWER[/bold]"
+    shown = coloured(line)
+    assert shown.startswith("\x1b[1;31mSLOW\x1b[0m")
+    assert re.sub(r"\x1b\[[0-9;]*m", "", shown) == line, "brackets are no markup"
+    assert shown.count("\x1b[1;31m") == 1, "a longer word is another one"
+    assert coloured("no verdict here") == "no verdict here"
+
+
+def test_wide_characters_stand_in_columns() -> None:
+    assert aligned([["名", "1"], ["ab", "22"], ["[x]", "3"]], {1}) == ["名    1", "ab   22", "[x]   3"]

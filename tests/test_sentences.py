@@ -41,7 +41,7 @@ def examples() -> str:
             verdict = one.verdict
             parts = (*verdict.about, verdict.reason, *verdict.notes, *verdict.details[:1])
             kind = (one.metric, verdict.word, *(part.code for part in parts))
-            lines = [f"{one.metric} is {verdict.word}: {sentences.told(one)}"]
+            lines = [f"{one.metric} is {verdict.word}: {sentences.reason_of(one)}"]
             lines += [f"  {sentences.sentence(cause)}" for cause in verdict.details]
             lines += [f"next: {steps.command(verdict.next, Shell())}"] if verdict.next else []
             found.setdefault(kind, "\n".join([f"# {name}", *lines, ""]))

@@ -71,17 +71,17 @@ def test_what_seems_slow_is_confirmed(wanted: Callable[..., tuple[bool, int]]) -
     assert wanted(1.5, SURE) == (True, PROCESSES)
     assert wanted(1.3, DOUBTFUL) == (True, PROCESSES)
     assert not wanted(1.0, SURE)[0]
-    assert not wanted(0.5, SURE)[0], "what is fast fails nobody"
+    assert not wanted(0.5, SURE)[0], "what is fast fails nothing"
     assert not wanted(1.5, SURE, comparing=False)[0]
 
 
-def test_a_doubt_inside_the_band_is_worth_it_to_whoever_asks(wanted: Callable[..., tuple[bool, int]]) -> None:
+def test_a_doubt_inside_the_band_is_confirmed_on_request(wanted: Callable[..., tuple[bool, int]]) -> None:
     assert not wanted(1.05, DOUBTFUL)[0]
     assert wanted(1.05, DOUBTFUL, strict=True) == (True, PROCESSES)
     assert wanted(1.05, DOUBTFUL, trials="7") == (True, 7)
 
 
-def test_nobody_is_looked_at_a_third_time(wanted: Callable[..., tuple[bool, int]]) -> None:
+def test_nothing_is_confirmed_twice(wanted: Callable[..., tuple[bool, int]]) -> None:
     """Whatever repeats a test: nothing is repeated until it is green."""
     assert not wanted(1.5, SURE, looked=True, trials="4", strict=True)[0]
 

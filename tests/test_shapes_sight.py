@@ -70,7 +70,7 @@ def test_noise_shows_nothing():
     assert see(random.integers(0, 256, (128, 128, 3), dtype=np.uint8)) == Sighting()
 
 
-def test_a_colour_that_nobody_asked_for_has_no_name():
+def test_another_colour_has_no_name():
     grey = np.full((128, 128, 3), 128, np.uint8)
     assert see(grey) == Sighting()
 

@@ -72,6 +72,7 @@ def ab(
         from fastdiff.experiments.sessions import failing
         from fastdiff.record.writing import write_text
         from fastdiff.report import pairs
+        from fastdiff.report.colour import coloured
         from fastdiff.report.steps import Shell
         from fastdiff.trial.faults import parse
 
@@ -96,7 +97,7 @@ def ab(
         shell = Shell(root="" if root == Path() else str(root))
         files = [shown(answer.path) for answer in answers]
         for line in pairs.text(answers, session.limit(answers), files, shell):
-            typer.echo(line)
+            typer.echo(coloured(line))  # without colours where this is no terminal
         if markdown:
             write_text(markdown, "\n".join(pairs.markdown(answers, session.limit(answers), files, shell)) + "\n")
         if failing(answers, strict=strict):

@@ -43,8 +43,8 @@ def bisect(
             model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs, (), share(band), emulate
         )
         end, found = session_in(root).bisect(asked, package, good, bad, pip=pip, also=also)
-        said = [f"--{side} {shlex.quote(masked(word))}" for word in (*pip, *also) for side in ("old", "new")]
-        for line in bisection.text(found, end, " ".join([*said, asked.options(stage), f"--max-pairs {max_pairs}"])):
+        options = [f"--{side} {shlex.quote(masked(word))}" for word in (*pip, *also) for side in ("old", "new")]
+        for line in bisection.text(found, end, " ".join([*options, asked.options(stage), f"--max-pairs {max_pairs}"])):
             typer.echo(line)
         if found.culprit is None:
             raise typer.Exit(1)

@@ -27,19 +27,19 @@ def one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
         yield
     except UserError as error:
         # pytest shows these sentences, too, and its options have a prefix. What a file holds stays as it is.
-        said = str(error) if error.code in ("file", "schema") else str(error).replace("--fastdiff-", "--")
+        text = str(error) if error.code in ("file", "schema") else str(error).replace("--fastdiff-", "--")
     except KeyboardInterrupt as stop:
         typer.echo(f"\n{stop if stop.args else f'stopped; {kept}'}", err=True)
         raise typer.Exit(130) from None
     except RuntimeError as error:
         if "Symlink loop" not in str(error):  # how Python 3.11 and 3.12 call it
             raise
-        said = f"{error}; give another path."
+        text = f"{error}; give another path."
     except OSError as error:
-        said = f"{error.filename}: {error.strerror}" if error.filename else f"a file cannot be written ({error})."
+        text = f"{error.filename}: {error.strerror}" if error.filename else f"a file cannot be written ({error})."
     else:
         return
-    typer.echo(said, err=True)
+    typer.echo(text, err=True)
     raise typer.Exit(TROUBLE)
 
 

@@ -128,11 +128,11 @@ def _keep(place: Path, outcome: Outcome) -> Row:
         file = f"{name}.csv"
         results.write(place / file, [found])
     except OSError as error:
-        said = (
+        sentence = (
             f"{place.parent / file} cannot be written ({error.strerror or error}), so no file was kept; save the two "
             f"lines above as {name}.csv, or make room and measure again: fastdiff run --out FOLDER"
         )
         raise UserError(
-            "file", "\n".join([*results.figures(found), "", *results.as_csv([found]).splitlines(), "", said])
+            "file", "\n".join([*results.figures(found), "", *results.as_csv([found]).splitlines(), "", sentence])
         ) from error
     return found

@@ -19,8 +19,8 @@ class Confirmation:
     processes: int = 0
     """Fresh processes; all of them count, and so does the session's own."""
     of_doubts: bool = False
-    """Whether every UNSURE latency gets it, and not only what seems slow. A doubt around the accepted value fails
-    nobody who is not strict, and is not worth everyone's minutes."""
+    """Whether every UNSURE latency gets it, and not only what seems slow. Without strict mode a doubt around the
+    accepted value fails nothing, and is not worth the minutes."""
 
     @property
     def chances(self) -> int:

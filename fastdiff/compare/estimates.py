@@ -68,7 +68,7 @@ def estimate(
     The scatter of the samples has no term of its own: the centres from which `sd` was computed contain it already.
 
     Each bound is one-sided. An alarm anywhere in the suite is an error of the suite, so the alarm's bounds are
-    widened (Šidák). "Everything is the same" is only said when every comparison says so, which needs no widening but
+    widened (Šidák). "Everything is the same" needs every comparison to say so, which needs no widening but
     for the `chances`: how often one comparison may be found the same.
     """
     if not baseline:

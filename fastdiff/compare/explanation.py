@@ -66,7 +66,7 @@ def _components(now: Components, before: Components) -> Iterator[Reason]:
 
 
 def _parts(one: Components) -> dict[str, float]:
-    """The median step stands for all, so that a single disturbed one accuses nobody."""
+    """The median step stands for all, so that a single disturbed one blames no component."""
     steps = median(one.steps_s) * len(one.steps_s) if one.steps_s else 0.0
     return {"text": one.text_s, "denoising": steps, "decode": one.decode_s, "rest": one.rest_s}
 

@@ -56,7 +56,7 @@ def former(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The libraries that changed since, as words that install what they were; empty where that is not sure to work.
 
     torch brings its own triton. A build of torch's own index, such as 2.13.0+cpu, is nowhere else; a nightly is not
-    kept for long, and what somebody built himself is on no index.
+    kept for long, and a build of one's own is on no index.
     """
     before, after = old.get("versions", {}), new.get("versions", {})
     changed = {
@@ -83,8 +83,8 @@ def breakages(record: Trial) -> list[Reason]:
     found = []
     if breaks := record.fingerprint.get("breaks"):
         reasons = record.fingerprint.get("break_reasons")
-        told = "; ".join(reasons) if isinstance(reasons, list) else reasons
-        found.append(because("graph-broke", count=breaks, why=told))
+        why = "; ".join(reasons) if isinstance(reasons, list) else reasons
+        found.append(because("graph-broke", count=breaks, why=why))
     if recompiles := record.fingerprint.get("recompiles"):
         found.append(because("compiled-again", count=recompiles))
     return found

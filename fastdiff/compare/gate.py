@@ -1,4 +1,4 @@
-"""A run against its baseline: the verdict of every stage and metric, and what was asked for and not measured."""
+"""A run against its baseline: the verdict of every stage and metric, and what was expected and not measured."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Judgement:
 
 
 def comparisons_of(stages: int, confirmation: Confirmation = UNCONFIRMED) -> int:
-    """How many intervals a suite of so many stages looks at; whoever may look twice may err twice."""
+    """How many intervals a suite of so many stages has; two chances of a verdict are two chances to err."""
     return max(1, stages * (len(INTERVAL_METRICS) - 1 + confirmation.chances))
 
 
@@ -61,7 +61,7 @@ def judge_run(
     *,
     confirmation: Confirmation = UNCONFIRMED,
 ) -> list[Judgement]:
-    """Everything that was measured, and MISSING for what was asked for and was not. `policy_of(model, stage)`."""
+    """Everything that was measured, and MISSING for what was expected and was not. `policy_of(model, stage)`."""
     comparisons = comparisons_of(len(run.expected), confirmation)
     judgements = []
     for record in run.stages:
@@ -126,7 +126,7 @@ def _missing(id_: str, record: Trial | None, baseline: Baseline | None, *, accep
     if record.state == MEASURED and record.samples:
         return None
     code: Code = "stage-is" if record.state != MEASURED else "not-timed"
-    told = because(code, id=id_, state=record.state, why=record.reason)
+    why = because(code, id=id_, state=record.state, why=record.reason)
     accepted = baseline.run.stage(id_) if baseline else None
     if record.state == SKIPPED and (accepted is None or accepted.state == SKIPPED):
         alike = accepted is not None and accepted.reason == record.reason
@@ -134,9 +134,9 @@ def _missing(id_: str, record: Trial | None, baseline: Baseline | None, *, accep
             return None
         # Beside an accepted run it is one more stage; the first acceptance takes the whole run, if that measured any.
         if baseline or acceptable:
-            return Verdict(MISSING, told, next=Accept(id_) if baseline else Accept())
-        return Verdict(MISSING, told, next=_measured_here(record) if record.reason == EMULATED_HERE else None)
-    return Verdict(MISSING, told, next=_measured_here(record))
+            return Verdict(MISSING, why, next=Accept(id_) if baseline else Accept())
+        return Verdict(MISSING, why, next=_measured_here(record) if record.reason == EMULATED_HERE else None)
+    return Verdict(MISSING, why, next=_measured_here(record))
 
 
 def _measured_here(record: Trial) -> Measure:

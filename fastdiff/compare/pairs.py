@@ -1,7 +1,7 @@
 """Two environments that took turns: how much slower the new one is, what else differs, and how much more would tell.
 
 Samples pair within a pair of processes; the pairs are the replicates. When the numbers are looked at is planned, and
-each look has its share of the allowed error, so that whoever stops early is as honest as whoever does not.
+each look has its share of the allowed error, so that stopping early is as honest as not stopping.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LOOKS = 4
 FEWEST_PAIRS = 3
 """Two pairs give a standard deviation that is off by a factor of two as often as not."""
 MOST_PAIRS = 100
-"""Whoever needs more pairs than this has a question that this machine cannot answer."""
+"""A question that needs more pairs than this cannot be answered on this machine."""
 POWER = 0.95
 """With what probability the smallest slowdown of a calibration is found."""
 
@@ -60,7 +60,7 @@ ENVIRONMENT = (
     "allocator",
     "variables",
 )
-"""Facts of an environment that change how fast something runs; packages are told apart from them."""
+"""Facts of an environment that change how fast something runs; its packages are compared separately."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
     if not looked:
         why = experiment.failures[-1] if experiment.failures else ""
         return Verdict(VOID, because("before-the-first-look", pairs=count, first=experiment.looks[0], why=why))
-    # Whoever stops in between is not given a look that was not planned.
+    # A stop in between is no planned look.
     pairs = experiment.pairs[:looked]
     ratios = [ratio_of(pair) for pair in pairs]
     verdict = _decided(ratios, experiment, policy, comparisons, policy.paired)
@@ -246,7 +246,7 @@ def _decided(ratios: Sequence[float], experiment: Experiment, policy: Policy, co
 
 
 def fingerprint(case: Case) -> Verdict | None:
-    """Nothing can be accepted here; and two recipes are asked for because they differ."""
+    """Nothing can be accepted here; and two recipes are compared because they differ."""
     verdict = metrics.fingerprint(case)
     if verdict is None:
         return None
@@ -270,7 +270,7 @@ def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verd
     ratios = [math.log(new / old) for old, new in calls]
     verdict = _decided(ratios, experiment, policy, comparisons, policy.paired_first_call)
     if verdict.word == UNSURE and looked < experiment.looks[-1]:
-        return None  # the latency ended the experiment; what was seen of first calls is told beside the verdicts
+        return None  # the latency ended the experiment; what was seen of first calls stands beside the verdicts
     old, new = (median(side) for side in zip(*calls, strict=True))
     return replace(verdict, notes=(because("first-calls", before=old, after=new, cache=state),))
 
@@ -294,16 +294,16 @@ def unlike(experiment: Experiment) -> list[Reason]:
     if not experiment.pairs:
         return []
     first, old, new = experiment.pairs[0], experiment.old.environment, experiment.new.environment
-    told = list(causes(first.new, first.old, new, old))
+    found = list(causes(first.new, first.old, new, old))
     facts = [
         {name: environment[name] for name in ENVIRONMENT if environment.get(name) is not None}
         for environment in (old, new)
     ]
     if changed := differences(*facts):
-        told.append(because("environment-differs", changed=changed))
+        found.append(because("environment-differs", changed=changed))
     if changed := differences(first.old.recipe, first.new.recipe):
-        told.append(because("recipe-differs", changed=changed))
-    return told + ([because("fault-injected", faults=experiment.injected)] if experiment.injected else [])
+        found.append(because("recipe-differs", changed=changed))
+    return found + ([because("fault-injected", faults=experiment.injected)] if experiment.injected else [])
 
 
 def _next(experiment: Experiment, verdict: Verdict) -> Step | None:

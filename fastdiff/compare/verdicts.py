@@ -5,7 +5,7 @@ SLOW, FAST the interval lies beyond the band, even with the confidence of the wh
 MORE, LESS the same of memory
 UNSURE  inconclusive: the interval crosses a limit of the band
 VOID       the machine disturbed the measurement
-MISSING    asked for and not measured
+MISSING    expected and not measured
 NEW        measured, and nothing accepted is comparable
 CHANGED    the countable facts differ, or the stage is broken
 """

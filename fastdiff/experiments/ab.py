@@ -37,7 +37,7 @@ CALLS = 24
 """Of each side in a pair: what scatters inside a pair is small then beside what scatters between pairs."""
 MOST_PAIRS = 12
 MOST_FAILURES = 3
-"""In a row: whoever fails so often has a reason that more attempts do not mend."""
+"""In a row: after that more attempts do not help."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _ask(
 
 @contextmanager
 def _held(question: Question, root: Path, *, fresh: bool) -> Iterator[tuple[Path, Experiment]]:
-    """An experiment that nobody else is working on: a stopped one of the same question, or a new one."""
+    """An experiment that no other process is working on: a stopped one of the same question, or a new one."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     asked = question.new.work
     device = asked.device
@@ -179,15 +179,15 @@ def _held(question: Question, root: Path, *, fresh: bool) -> Iterator[tuple[Path
             known = _stopped(path, new)
             if known is None or not _lock(path.with_suffix(""), held):
                 continue
-            known = _stopped(path, new)  # whoever held the lock until now may have ended it
+            known = _stopped(path, new)  # the process that held the lock may have ended it
             if known is None:
                 continue
             if not fresh:
-                # Whoever goes on with one stage of a suite, because it looked odd, still asked about the suite.
+                # One stage of a suite that is measured on, because it looked odd, is still one of the suite.
                 suite = max(known.comparisons, new.comparisons)
                 yield path, replace(known, options=new.options, comparisons=suite)
                 return
-            record.write(path, replace(known, complete=True))  # given up: nobody goes on with it later
+            record.write(path, replace(known, complete=True))  # given up: it is not resumed later
         path, count = folder / f"{stamp(now)}-{new.stage}.json", 1
         # Of two that begin within one second, one finds the folder taken.
         while not _lock(path.with_suffix(""), held, made=True):
@@ -201,7 +201,7 @@ def _stopped(path: Path, new: Experiment) -> Experiment | None:
     try:
         known = record.read(path)
     except UserError:
-        return None  # it cannot be gone on with; it stays for whoever wants to look
+        return None  # it cannot be resumed; it stays for the user to look at
     return known if not known.complete and known.question == new.question else None
 
 

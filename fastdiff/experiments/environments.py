@@ -116,7 +116,7 @@ class Environment:
 
 
 def masked(text: str) -> str:
-    """Reports and run files are shared, so what lets somebody into an index stays out of them."""
+    """Reports and run files are shared, so passwords of an index stay out of them."""
     return re.sub(r"(https?://)[^/@\s]+@", r"\1****@", text)
 
 
@@ -209,12 +209,12 @@ def _option(word: str, folder: Path) -> str:
     if name in PLACES and value:
         path = folder.absolute() / Path(value).expanduser()
         return f"{name}={path}" if name == "--find-links" and _exists(path) else word
-    said = name.split()[0]
+    option = name.split()[0]
     known = (*PLACES, *SWITCHES)
-    near = [one for one in known if one.startswith(said)] or difflib.get_close_matches(said, known, n=1)
+    near = [one for one in known if one.startswith(option)] or difflib.get_close_matches(option, known, n=1)
     if not near or near[0] in SWITCHES:
         raise _refused(word, "is no option that travels to pip", near[0] if near else "")
-    raise _refused(word, "is no option that travels to pip", f"{near[0]}={word[len(said) :].lstrip(' =') or 'URL'}")
+    raise _refused(word, "is no option that travels to pip", f"{near[0]}={word[len(option) :].lstrip(' =') or 'URL'}")
 
 
 def _requirement(word: str) -> Requirement | None:
@@ -355,7 +355,7 @@ def _found_or_made(spec: Spec, home: Path, say: Callable[[str], None]) -> tuple[
     try:
         _ready_home(home)
         with _alone(folder, spec, say):
-            marker = _finished(folder)  # whoever held the lock has made it meanwhile
+            marker = _finished(folder)  # the process that held the lock has made it meanwhile
             seen = marker["packages"] if marker else _make(spec, folder, base, say)
     except OSError as error:
         raise UserError(
@@ -432,7 +432,7 @@ def _overlay(spec: Spec, folder: Path, base: Mapping[str, str], say: Callable[[s
     """An empty environment that sees this one behind its own packages: pip puts into it only what differs.
 
     With pip of the base where there is one: the one that Python brings may come with a setuptools of its own, and
-    that would be a change which nobody asked for.
+    that would be a change that the user did not want.
     """
     own_pip = "pip" not in base
     _venv(folder, spec, say, pip=own_pip)
@@ -489,7 +489,7 @@ def _needs() -> list[Requirement]:
     except importlib.metadata.PackageNotFoundError:
         raise UserError(
             "environment",
-            "fastdiff is not installed here, so nobody knows what it needs; do: pip install -e . (where it lies).",
+            "fastdiff is not installed here, so its requirements are unknown; do: pip install -e . (where it lies).",
         ) from None
     needs = [Requirement(text) for text in written]
     needs = [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
@@ -499,7 +499,7 @@ def _needs() -> list[Requirement]:
 
 
 def _require(spec: Spec, seen: Mapping[str, str]) -> None:
-    """pip can end well without having done what was asked for, for instance with a prefix in its configuration."""
+    """pip can end well without having installed anything, for instance with a prefix in its configuration."""
     for text in spec.requirements:
         name = _named(text)
         if _is_wheel(text):
@@ -697,8 +697,8 @@ def _pip(
 
 
 def _run(command: Sequence[str], trouble: str, say: Callable[[str], None], cwd: Path | None) -> str:
-    """Its output. What takes long is said while it happens; what fails ends with its last words."""
-    # Whoever has `user = true` in pip's configuration means the packages of every day, not these.
+    """Its output. What takes long is shown while it happens; an error ends with the last lines of the output."""
+    # `user = true` in pip's configuration is meant for the packages of every day, not for these.
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PIP_USER": "0"}
     lines = []
     with subprocess.Popen(

@@ -73,7 +73,7 @@ class PairRunner:
     progress: Progress
     random: random.Random
     seen: dict[str, SideFacts] = field(default_factory=dict)
-    """What the two environments said of themselves."""
+    """What the two environments reported about themselves."""
 
     def pair(self, number: int, *, whole: bool, apart: bool) -> Pair:
         """`whole`: with the passes that look inside of a call. `apart`: one process at a time."""

@@ -1,6 +1,6 @@
 """One setting of the published benchmark script: what it is, and how it is measured in this process.
 
-How its row in a file looks is told in `fastdiff.report.published`.
+`fastdiff.report.published` writes its row in a file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ QUANTIZED_FLAG = ("force_fuse_int_mm_with_mul", True)
 
 
 FEWEST_ROUNDS = 3
-"""What a stopped measurement must have to leave a row: of two times nobody knows which one was disturbed."""
+"""What a stopped measurement must have to leave a row: of two times it is not known which one was disturbed."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -46,7 +46,7 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that was asked for; two settings that differ in anything have different names."""
+    """All options; two settings that differ in anything have different names."""
 
     model: Model
     checkpoint: str
@@ -90,11 +90,11 @@ class Outcome:
         return f"{self.setting.name}-stopped" if self.stopped else self.setting.name
 
 
-# -- what was asked for -----------------------------------------------------------------------------------------------
+# -- the options ------------------------------------------------------------------------------------------------------
 
 
 def model(name: str, checkpoint: str = "", weights: str = "auto", own: Sequence[Model] = ()) -> tuple[Model, str]:
-    """The model, and what its checkpoint is called. One that nobody knows is taken for a checkpoint of model `name`.
+    """The model, and what its checkpoint is called. An unknown one is taken for a checkpoint of model `name`.
 
     `own` are the project's models, beside those of the catalogue.
     """
@@ -169,7 +169,7 @@ def setting(
     rounds: int,
     tag: str = "",
 ) -> Setting:
-    """What was left out is the model's own. Needs no torch, so what is impossible is said at once."""
+    """What was left out is the model's own. Needs no torch, so what is impossible is refused at once."""
     entry, checkpoint = model
     if size is not None and size % SIDE:
         raise UserError("recipe", f"--size is {size}; give a multiple of {SIDE}.")
@@ -209,7 +209,7 @@ def measure(
     from fastdiff.trial.live import here
 
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    stage = Stage("run", asked.recipe, "what was asked for on the command line")
+    stage = Stage("run", asked.recipe, "as the command line has it")
     stopped = ""
     with _reasons(), here(Work(asked.model, stage, stage, asked.device, asked.request), progress) as live:
         say(f"loaded and built in {live.load_s:.1f} s")
@@ -253,7 +253,7 @@ def _time(live: LiveStage, samples: int, say: Callable[[str], None]) -> None:
 
 
 def _stopped(live: LiveStage, asked: int) -> str:
-    """How far it came; raises where that is not far enough, or where the samples are not of what was asked for."""
+    """How far it came; raises where that is not far enough, or where the samples are of something else."""
     rounds = f"after {len(live.samples)} of {asked} rounds"
     if len(live.samples) < FEWEST_ROUNDS:
         raise Stopped(
@@ -275,9 +275,11 @@ def _reasons() -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         if out_of_memory(error):
-            raise UserError("run", f"it does not fit into memory ({said}); try a smaller --size or --batch.") from error
+            raise UserError(
+                "run", f"it does not fit into memory ({first_line}); try a smaller --size or --batch."
+            ) from error
         if graph_failed(error):
-            raise UserError("run", f"compile: the graph broke or could not be made ({said}).") from error
+            raise UserError("run", f"compile: the graph broke or could not be made ({first_line}).") from error
         raise

@@ -1,4 +1,4 @@
-"""From words to questions: which models and stages are to be told apart, in which two environments."""
+"""From options to questions: which models and stages are compared, in which two environments."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class Asked:
     band: float | None = None
     """Up to which share two sides are the same, instead of the policy's."""
     emulate: bool = False
-    """Whether a CPU is asked for what it has no instructions for, too."""
+    """Whether a CPU also uses data types that it only emulates."""
 
     def options(self, stage: str) -> str:
         """Of the command that asks about this stage again."""
-        usual, said = Asked(), []
+        usual, words = Asked(), []
         for flag, value, other in (
             ("--model", self.model, usual.model),
             ("--weights", self.weights, usual.weights),
@@ -76,8 +76,8 @@ class Asked:
             ("--inject", ",".join(map(str, self.faults)), ""),
             ("--band", None if self.band is None else f"{100 * self.band:g}", None),
         ):
-            said += [flag, shlex.quote(str(value))] if value != other else []
-        return " ".join([*said, "--emulate"] if self.emulate else said)
+            words += [flag, shlex.quote(str(value))] if value != other else []
+        return " ".join([*words, "--emulate"] if self.emulate else words)
 
 
 def questions(asked: Asked, old: Environment, new: Environment, project: Path) -> list[Question]:
@@ -99,7 +99,7 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
         stages = [stage for stage in stages if stage.name not in ladder.refused(lacking)]
     if asked.old_stage and len(stages) != 1:
         raise UserError(
-            "recipe", f"--old-stage {asked.old_stage} is compared with one stage, and {len(stages)} were asked for."
+            "recipe", f"--old-stage {asked.old_stage} is compared with one stage, and {len(stages)} were named."
         )
     for fault in asked.faults:
         if fault.stage not in (None, *(stage.name for stage in stages)):
@@ -157,7 +157,7 @@ def _named(asked: Asked) -> tuple[str, ...]:
 
 
 def _lacking(asked: Asked) -> tuple[str, ...]:
-    """The arithmetic that the CPU has no instructions for and is not asked for."""
+    """Arithmetic that the CPU would only emulate, and is not to use."""
     return () if asked.emulate else emulated(_kind(asked))
 
 

@@ -35,7 +35,7 @@ from fastdiff.record.bisection import MEASURED, UNUSABLE, Step
 from fastdiff.record.errors import UserError
 from fastdiff.record.pairs import FOLDER
 from fastdiff.record.writing import write_text
-from fastdiff.report.sentences import interval, sentence, told
+from fastdiff.report.sentences import interval, reason_of, sentence
 from fastdiff.stages.published import LADDER
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Session:
     def compare(
         self, asked: Asked, old: Sequence[str], new: Sequence[str], *, minutes: float = 0.0, fresh: bool = False
     ) -> list[Answer]:
-        """Stage after stage; what cannot be asked is said before anything is made."""
+        """Stage after stage; what cannot be compared is refused before anything is made."""
         specs = [parse(words, self.root) for words in (old, new)]
         self._check(asked)
         before, now = (ready(spec, self.root / ENVIRONMENTS, self.say) for spec in specs)
@@ -121,7 +121,7 @@ class Session:
         return answers
 
     def calibrate(self, asked: Asked, *, most_pairs: int, fresh: bool = False) -> list[Calibration]:
-        """The same environment on both sides, all of the pairs that were asked for."""
+        """The same environment on both sides, and all of the pairs."""
         self._check(asked)
         here = self.environment(["."])
         asking = [replace(question, to_the_end=True) for question in questions(asked, here, here, self.root)]
@@ -176,16 +176,16 @@ class Session:
 
         Those that do not install or do not build are passed over.
         """
-        said = [*pip, *also]
+        words = [*pip, *also]
         self._check(asked)
         offered = releases(package, Path(sys.executable), pip)
         specs, end = candidates(offered, good, bad, package), spec_of(offered, good, package)
-        reference = self.environment([end, *said])
+        reference = self.environment([end, *words])
 
         def measure(spec: str) -> Step:
             began = time.monotonic()
             try:
-                environment = self.environment([spec, *said])
+                environment = self.environment([spec, *words])
                 (question,) = questions(asked, reference, environment, self.root)
                 answer = self.answer(question)
             except UserError as error:
@@ -199,7 +199,7 @@ class Session:
 
         later = {"band": None, "emulate": False}  # which older files do not have
         about = {name: str(value) for name, value in asdict(asked).items() if later.get(name, ...) != value}
-        about["also"] = masked(" ".join(said))
+        about["also"] = masked(" ".join(words))
         about["on"] = device_slug(device_kind() if asked.device == "auto" else asked.device)
         keep = self.root / FOLDER / f"bisect-{package}-{good}-{bad}-{asked.model}-{'-'.join(asked.stages)}.json"
         return end, search(specs, measure, keep, self.say, good=end, asked=about)
@@ -225,7 +225,7 @@ class Session:
 
 
 def failing(answers: Sequence[Answer], *, strict: bool) -> bool:
-    """VOID fails without strictness, too: who asked for a comparison and got none must not think that all is well."""
+    """VOID fails without strict mode, too: a comparison that did not come about must not look like a good one."""
     verdicts = [one.verdict for answer in answers for one in answer.judgements]
     return any(fails(one, strict) or one.word == VOID for one in verdicts)
 
@@ -234,7 +234,7 @@ def _step(spec: str, answer: Answer, seconds: float) -> Step:
     verdict, experiment = answer.latency.verdict, answer.experiment
     found = verdict.estimate
     if found is None:
-        return Step(spec, UNUSABLE, word=verdict.word, reason=told(answer.latency), seconds=seconds)
+        return Step(spec, UNUSABLE, word=verdict.word, reason=reason_of(answer.latency), seconds=seconds)
     return Step(
         spec,
         MEASURED,
@@ -242,7 +242,7 @@ def _step(spec: str, answer: Answer, seconds: float) -> Step:
         ratio=found.ratio,
         low=found.low,
         high=found.high,
-        reason=told(answer.latency),
+        reason=reason_of(answer.latency),
         difference=tuple(package_differences(experiment.old.packages, experiment.new.packages)),
         changes=tuple(map(sentence, differing(experiment))),
         seconds=seconds,

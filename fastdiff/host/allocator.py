@@ -28,7 +28,7 @@ AFTERWARDS = {M_TRIM_THRESHOLD: 64 * 2**20, M_MMAP_THRESHOLD: 32 * 2**20, M_MMAP
 themselves in a process that frees large blocks; so much stays changed until the process ends."""
 
 VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TOP_PAD_")
-"""With any of these, or a tunable of the same, somebody decided about freed memory themselves."""
+"""With any of these, or a tunable of the same, the user has decided about freed memory."""
 
 TUNABLES = re.compile(r"glibc\.malloc\.(trim_threshold|mmap_threshold|mmap_max|top_pad)\b")
 
@@ -59,8 +59,8 @@ def give_back() -> None:
 
 
 def _ours() -> bool:
-    told = any(os.environ.get(name) for name in VARIABLES)
-    return not told and not TUNABLES.search(os.environ.get("GLIBC_TUNABLES", ""))
+    decided = any(os.environ.get(name) for name in VARIABLES)
+    return not decided and not TUNABLES.search(os.environ.get("GLIBC_TUNABLES", ""))
 
 
 def _set(settings: dict[int, int]) -> None:

@@ -1,6 +1,6 @@
 """On what a run was made: the device's identity, and apart from it what may change from one night to the next.
 
-Found without torch; only what torch alone knows is left out where nobody has imported it.
+Found without torch; only what torch alone knows is left out where it is not imported.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _driver() -> str | None:
 
 
 def _machine() -> str:
-    """Tells two machines of one model apart, without a name that is somebody's business."""
+    """Tells two machines of one model apart, without a name that could be private."""
     number = Path("/etc/machine-id")
     own = number.read_text() if number.exists() else ""
     return hashlib.sha256(f"{own}{platform.node()}".encode()).hexdigest()[:12]
@@ -160,10 +160,10 @@ def _commit(folder: Path) -> dict[str, Any]:
     """Where the code under test stands; empty outside of a git repository."""
     asked = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     try:
-        told = subprocess.run(asked, cwd=folder, capture_output=True, text=True, timeout=GIT_PATIENCE_S, check=True)
+        done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, timeout=GIT_PATIENCE_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return {}
-    lines = told.stdout.splitlines()
+    lines = done.stdout.splitlines()
     header = dict(line.removeprefix("# branch.").split(maxsplit=1) for line in lines if line.startswith("# branch."))
     return {
         "id": header.get("oid", ""),

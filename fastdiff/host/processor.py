@@ -64,7 +64,7 @@ def emulated(device: str) -> tuple[str, ...]:
     """The arithmetic for which a CPU has no instructions, so that it takes many times as long as float32 there.
 
     Empty on a GPU, and where the system does not say what its processor can do. A variable that forbids instructions
-    which are there is not looked at: whoever sets one wants to see what it does.
+    which exist is ignored: a user who sets one wants to see its effect.
     """
     there = features()
     if not device.startswith("cpu") or not there:
@@ -82,7 +82,7 @@ def generation() -> str | None:
 
 
 def virtual() -> bool:
-    """Whether it is a share of somebody's."""
+    """Whether it is a share of a larger machine."""
     return "hypervisor" in features()
 
 

@@ -110,7 +110,7 @@ def _live_tensors(built: Built, call: Callable[[], object]) -> Memory:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Unless the user has asked for a level."""
+    """Unless the user has set a level."""
     name = "KINETO_LOG_LEVEL"
     if name in os.environ:
         yield

@@ -73,7 +73,7 @@ def _attention(recipe: Recipe, found: Structure) -> Iterator[str]:
         )
     if recipe.attention not in ("vanilla", "sdpa") and found.kernels != (recipe.attention,):
         allowed = ", ".join(found.kernels) or "every kernel"
-        yield f"attention: {recipe.attention} alone was asked for, and torch may choose {allowed}."
+        yield f"attention: {recipe.attention} alone was requested, and torch may choose {allowed}."
 
 
 def _layers(recipe: Recipe, found: Structure) -> Iterator[str]:

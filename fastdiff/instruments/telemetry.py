@@ -1,7 +1,7 @@
 """What disturbed a round: other processes, a hypervisor, a hot GPU. A disturbed round is void, not slow.
 
 A watch reads the machine just before and just after a call. It sees what the system shows to this process: in a
-container that can be less than there is, and then a round is not void for what nobody could see.
+container that can be less than there is, and then a call is not void for what could not be seen.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ class Gpu:
     def after(self) -> Reading:
         clock = self._sampler.mean() if self._sampler else None
         self._sampler = None
-        told = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
-        reasons = self._reasons | (told or 0)
+        now = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
+        reasons = self._reasons | (now or 0)
         power = self._ask("nvmlDeviceGetPowerUsage")
         processes = self._ask("nvmlDeviceGetComputeRunningProcesses")
         found: dict[str, float | None] = {
@@ -176,11 +176,11 @@ class Gpu:
             "temperature_c": self._ask("nvmlDeviceGetTemperature", self._nvml.NVML_TEMPERATURE_GPU),
             "power_w": None if power is None else power / 1000,
             "processes": None if processes is None else len(processes),
-            "power_capped": None if told is None else bool(reasons & self._nvml.nvmlClocksEventReasonSwPowerCap),
+            "power_capped": None if now is None else bool(reasons & self._nvml.nvmlClocksEventReasonSwPowerCap),
         }
         causes = [words for name, words in GPU_DISTURBED.items() if reasons & getattr(self._nvml, name)]
         pids = [process.pid for process in processes or ()]
-        # In a container the driver knows this process by another number; then nobody can tell who is a stranger.
+        # In a container the driver knows this process by another number; then strangers cannot be recognised.
         # The parent process is no stranger: a session waits for its confirmation.
         strangers = set(pids) - {os.getpid(), os.getppid()}
         if os.getpid() in pids and strangers:

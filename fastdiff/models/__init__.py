@@ -41,7 +41,7 @@ IDEAS = ("cache", "attention_backend", "regional", "flash")
 """What not every architecture has a place for."""
 
 TWINS_REQUEST = {"steps": 2, "size": 128}
-"""What a twin is asked to draw unless somebody asks for more: random weights draw no better with more steps."""
+"""A twin's default request is small: random weights draw no better with more steps."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Architecture:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Other arguments of the pipeline's class; components that are left out are None."""
     call: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments that every call of the pipeline needs, so that it draws in the size that was asked for."""
+    """Arguments that every call of the pipeline needs, so that it draws in the requested size."""
     synthetic: tuple[Embedding, ...] = ()
     """What replaces the prompt where text encoders are left out."""
 
@@ -315,7 +315,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         scheduler=DPM_SOLVER,
         tiny_autoencoder=TINY_AUTOENCODER,
         options={"text_encoder": None, "tokenizer": None},
-        # Without the first, every picture is drawn with about 1024 x 1024 pixels, whatever was asked for; the second
+        # Without the first, every picture is drawn with about 1024 x 1024 pixels, whatever the request says; the second
         # needs packages that a machine may not have, and says so at every call.
         call={"use_resolution_binning": False, "clean_caption": False},
         synthetic=(

@@ -40,7 +40,7 @@ import diffusers
 import torch
 import transformers
 
-# pytest listens to every logger that does not propagate, and torch writes its trace whenever somebody listens:
+# pytest listens to every logger that does not propagate, and torch writes its trace whenever a handler listens:
 # every compilation would pay for it. A logger that propagates is left alone, and the trace stays off.
 if "TORCH_TRACE" not in os.environ:
     logging.getLogger("torch.__trace").propagate = True

@@ -1,4 +1,4 @@
-"""Turns an entry of the catalogue into a pipeline in the dtype that was asked for."""
+"""Turns an entry of the catalogue into a pipeline in the requested dtype."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _architecture(model: Model) -> Architecture:
 
 
 def call_options(model: Model) -> dict[str, Any]:
-    """What every call of a model is given besides the request, so that it draws in the size that was asked for."""
+    """Arguments of every call besides the request, so that it draws in the requested size."""
     from fastdiff.models.architectures import ARCHITECTURES as DESCRIBED
 
     own = DESCRIBED.get(model.name)

@@ -23,31 +23,31 @@ def models(tables: Mapping[str, Mapping[str, Any]], project: Path) -> list[Model
 def _model_from_table(name: str, table: object, project: Path) -> Model:
     try:
         require_name("a model", name)
-        said = as_table("a model", table)
-        request = _filled(Request, "word of a request", as_table("request", said.pop("request", {})))
-        said |= {key: tuple(said[key]) for key in ("without", "unsupported") if isinstance(said.get(key), list)}
-        source = said.get("source")
+        given = as_table("a model", table)
+        request = _filled(Request, "word of a request", as_table("request", given.pop("request", {})))
+        given |= {key: tuple(given[key]) for key in ("without", "unsupported") if isinstance(given.get(key), list)}
+        source = given.get("source")
         if isinstance(source, str) and (project / source).is_dir():
-            said["source"] = str((project / source).resolve())
-        return _filled(Model, "word of a model", said | {"name": name, "request": request})
+            given["source"] = str((project / source).resolve())
+        return _filled(Model, "word of a model", given | {"name": name, "request": request})
     except UserError as error:
         raise UserError("recipe", f"model {name!r}: {error}") from None
 
 
-def _filled(kind: Any, what: str, said: dict[str, Any]) -> Any:
+def _filled(kind: Any, what: str, given: dict[str, Any]) -> Any:
     """The dataclass with the values of a table; texts must be texts, and numbers numbers."""
-    check_names(what, said, kind)
-    missing = [f.name for f in fields(kind) if f.default is MISSING and f.name not in said]
+    check_names(what, given, kind)
+    missing = [f.name for f in fields(kind) if f.default is MISSING and f.name not in given]
     if missing:
         raise UserError("recipe", f"{' and '.join(missing)} missing; {NEEDS[kind]}.")
     for field in fields(kind):
         wanted = TYPES.get(str(field.type))
-        value = said.get(field.name)
+        value = given.get(field.name)
         texts = value if wanted is tuple and isinstance(value, tuple) else ()
         wrong = wanted and value is not None and (not isinstance(value, wanted) or isinstance(value, bool))
         if wrong or any(not isinstance(text, str) for text in texts):
             raise UserError("recipe", f"{field.name} is {value!r}; give {WANTED[str(field.type)]}.")
-    return kind(**said)
+    return kind(**given)
 
 
 NEEDS = {

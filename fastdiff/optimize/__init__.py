@@ -70,7 +70,7 @@ class Built:
         self._borrowed.enter_context(allocator.freed_memory_kept(self.device))
 
     def close(self) -> list[str]:
-        """Returns the memory and the switches; the answer names every switch that somebody else left changed."""
+        """Returns the memory and the switches; the answer names every switch that was left changed."""
         if not self._closed:
             self._closed = True
             self.pipeline, self.call_options = None, {}
@@ -90,7 +90,7 @@ class Built:
 
 
 def build(model: Model, recipe: Recipe, device: str, request: Request | None = None) -> Built:
-    """A ready pipeline. The order is the order of application, which is not the order in which a ladder is told.
+    """A ready pipeline. The order is the order of application, which is not the order of a ladder.
 
     `request` is what it is going to draw; a few ideas depend on it.
     """
@@ -99,7 +99,7 @@ def build(model: Model, recipe: Recipe, device: str, request: Request | None = N
             f"a pipeline of {next(iter(_alive)).model.name!r} is still alive, and only one may be; close it first."
         )
     _require(device)
-    recipe = cooked(model, recipe, device)
+    recipe = resolved(model, recipe, device)
     request = request or model.request
     built = Built(model, recipe, device)
     compilation.forget()
@@ -170,8 +170,8 @@ def _reshape(built: Built, request: Request) -> None:
         offload.offload(pipeline, recipe.offload, built.device)
 
 
-def cooked(model: Model, recipe: Recipe, device: str) -> Recipe:
-    """The recipe as it is cooked here; what the model or the device cannot do is refused before anything is loaded."""
+def resolved(model: Model, recipe: Recipe, device: str) -> Recipe:
+    """The recipe, resolved for this device. What cannot be done here is refused before anything is loaded."""
     wanted = {
         "cache": recipe.cache != "none",
         "attention_backend": bool(recipe.attention_backend),
@@ -211,7 +211,7 @@ def _require(device: str) -> None:
     if (wanted.index or 0) >= count:
         raise UserError(
             "device",
-            f"torch {torch.__version__} sees {count} CUDA devices, and {device} was asked for; "
+            f"torch {torch.__version__} sees {count} CUDA devices, and {device} was requested; "
             "install a CUDA build of torch, or measure with --fastdiff-device cpu.",
         )
 

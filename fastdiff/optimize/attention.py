@@ -1,4 +1,4 @@
-"""Attention written out (the reference of the ladder), in one kernel, or in one that is asked for by name."""
+"""Attention written out (the reference of the ladder), in one kernel, or in one that is named."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 BORROWED_ENVIRONMENT = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
-"""Not the folder of inductor's cache: inductor names one by itself when nobody did."""
+"""Not the folder of inductor's cache: inductor names one by itself where none is set."""
 
 
 UNCHANGED = object()
-"""As a borrowed value: somebody else sets the switch, and it is put back all the same."""
+"""As a borrowed value: the switch is set elsewhere, and put back all the same."""
 
 
 def _backends() -> dict[str, tuple[Any, Any]]:

@@ -202,7 +202,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """What was built is said after its first test, when pytest is not in the middle of a line."""
+    """Finished remarks are shown after a test, when pytest is not in the middle of a line."""
     result = yield
     reporter = item.config.pluginmanager.get_plugin("terminalreporter")
     if SESSION in item.config.stash and reporter is not None:
@@ -250,7 +250,7 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_benchmark_compare_machine_info(config: pytest.Config, machine_info: Any, compared_benchmark: Any) -> None:
-    """Another device is an error before any stage is built; smaller differences are told by our own verdicts."""
+    """Another device is an error before any stage is built; smaller differences are for our own verdicts."""
     bridge.require_same_device(config, compared_benchmark.get("fastdiff"))
     if isinstance(compared_benchmark.get("fastdiff"), dict):
         compared_benchmark["machine_info"] = machine_info

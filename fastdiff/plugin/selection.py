@@ -95,7 +95,7 @@ class Selection:
         weights = self.settings.weights
         if len(models) > 1 and weights not in WEIGHTS:
             raise pytest.UsageError(
-                f"--fastdiff-weights {weights} is one folder, and {len(models)} models were asked for; name one."
+                f"--fastdiff-weights {weights} is one folder, and {len(models)} models were named; name one."
             )
         try:
             return [model.with_weights(weights) for model in models]

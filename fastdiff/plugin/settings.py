@@ -1,4 +1,4 @@
-"""What was asked for: fastdiff's options, each given on the command line or in the ini file under one name."""
+"""The settings of a session: fastdiff's options, each given on the command line or in the ini file under one name."""
 
 from __future__ import annotations
 
@@ -250,16 +250,10 @@ NOT_AGAIN = ("trials", "against", *OF_PAIRS, "strict", "markdown")
 
 
 def given_options(config: pytest.Config, names: Sequence[str] = ()) -> list[str]:
-    """What of fastdiff the command line said, to be said again to a process that is to do the same."""
+    """fastdiff's options of the command line, for a command that measures the same."""
     again = names or [option.name for option in OPTIONS if option.name not in NOT_AGAIN]
-    said = [(option, config.getoption(option.flag)) for option in OPTIONS if option.name in again]
-    return [f"{option.flag}={text}" if option.metavar else option.flag for option, text in said if text]
-
-
-def given_files(config: pytest.Config) -> list[str]:
-    """What the command line said of the ini file, which holds fastdiff's settings too."""
-    named = ["-c", str(config.inipath)] if config.option.inifilename else []
-    return [*named, *(word for one in config.option.override_ini or () for word in ("-o", one))]
+    given = [(option, config.getoption(option.flag)) for option in OPTIONS if option.name in again]
+    return [f"{option.flag}={text}" if option.metavar else option.flag for option, text in given if text]
 
 
 def is_asked(config: pytest.Config) -> bool:

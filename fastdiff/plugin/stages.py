@@ -170,7 +170,7 @@ class StageManager:
 
     @property
     def cache_folder(self) -> Path:
-        """What was asked for wins over the environment, and the environment over the default."""
+        """The option wins over the environment, and the environment over the default."""
         named = self.selection.settings.cache or os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE
         return (project_folder(self.selection.config) / named).resolve()
 

@@ -49,6 +49,7 @@ def show_verdicts(terminal: pytest.TerminalReporter, session: Session) -> None:
     from fastdiff.record.calibration import of_device
     from fastdiff.record.run import FAILED
     from fastdiff.report import verdicts
+    from fastdiff.report.colour import coloured
     from fastdiff.report.pairs import limit
 
     state = session.state
@@ -57,7 +58,7 @@ def show_verdicts(terminal: pytest.TerminalReporter, session: Session) -> None:
     terminal.write_line(session.judge.compared_with)
     terminal.write_line("")
     for line in verdicts.text(list(state.judgements.values()), session.judge.shell, failed):
-        terminal.write_line(line)
+        terminal.write_line(coloured(line) if terminal.hasmarkup else line)
     terminal.write_line("")
     first = next(iter(state.trials), "")
     terminal.write_line(limit(of_device(project_folder(session.config), device_slug(session.selection.device), first)))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def assert_sound(images: np.ndarray) -> None:
     """Fails on pictures that are wrong whatever they are compared with: NaN, black, one flat colour."""
     __tracebackhide__ = True
-    from fastdiff.quality.tripwires import tripped  # brings NumPy, for which nobody waits who only collects
+    from fastdiff.quality.tripwires import tripped  # imports NumPy, which collecting does not need
 
     if wrong := tripped(images):
         raise AssertionError(wrong)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LOCK = ".fastdiff/accept.lock"
 """In the folder that git ignores; the file stays, and only who holds it counts."""
 PATIENCE_S = 10.0
-"""An acceptance takes well under a second; whoever holds the lock longer hangs."""
+"""An acceptance takes well under a second; a process that holds the lock for longer hangs."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def write(
 
 
 def _leaving(old: Run, new: Run) -> list[str]:
-    """Nobody drops what was measured before because a session was asked for less."""
+    """A session of fewer stages must not drop the others from the baseline."""
     there = [stage.id for stage in new.stages]
     gone = [stage.id for stage in old.stages if stage.id not in there]
     if not gone:
@@ -182,7 +182,7 @@ def _uninterrupted() -> Iterator[None]:
     """Ctrl-C waits for the end of the writing, so that no baseline is without its pictures or its line in the log.
 
     Not by blocking the signal: libraries start threads, and one that does not block it takes it for all of them.
-    Python hears signals in its main thread only, so whoever accepts in another one is not interrupted anyway.
+    Python hears signals in its main thread only, so an acceptance in another thread is not interrupted anyway.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

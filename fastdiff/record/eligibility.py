@@ -1,4 +1,4 @@
-"""What speaks against accepting a run. Everything is told at once, so that nobody mends one thing after another."""
+"""Objections to accepting a run: all of them at once, so that the user need not mend one after another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def objections(run: Run, ids: Collection[str] = (), before: Run | None = None) -
         found.append("it holds no stage")
     elif all(stage.state == SKIPPED for stage in run.stages):
         found.append("none of its stages was measured")
-    found += [f"{id_} was asked for and is not there" for id_ in run.expected if run.stage(id_) is None]
+    found += [f"{id_} was expected and is missing" for id_ in run.expected if run.stage(id_) is None]
     return found + [sentence for stage in run.stages for sentence in _against(stage, before)]
 
 

@@ -117,7 +117,7 @@ def read_baseline(path: Path) -> Baseline:
             raise
         mend = f"Restore it (git checkout -- {path}), or remove it and accept a run."
         raise UserError("file", f"{error} {mend}") from None
-    raise UserError("file", f'{path} is a run that nobody accepted; do: fastdiff accept {path} --reason "..."')
+    raise UserError("file", f'{path} is a run that was not accepted; do: fastdiff accept {path} --reason "..."')
 
 
 def read_benchmarks(path: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class SideFacts:
     """One of the two environments."""
 
     name: str
-    """As somebody wrote it."""
+    """As the user wrote it."""
     key: str
     """Of its content."""
     words: tuple[str, ...] = ()

@@ -102,9 +102,9 @@ def named(path: Path) -> Iterator[None]:
         raise UserError("file", f"{path}: this is nested too deeply.") from None
 
 
-def _sentence(said: str, value: object, where: str) -> str:
-    found = PLACE.match(said)
-    what, place = (found["what"], found["place"]) if found else (said, "")
+def _sentence(message: str, value: object, where: str) -> str:
+    found = PLACE.match(message)
+    what, place = (found["what"], found["place"]) if found else (message, "")
     if "matching regex" in what:
         what = "expected a name of letters, digits and . _ + -"
     inside = f".{place}" if place and not place.startswith("[") else place

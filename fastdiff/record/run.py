@@ -22,7 +22,7 @@ State = Literal["measured", "incomplete", "failed", "skipped"]
 """Of a stage. Incomplete: the session ended in the middle of it."""
 
 EMULATED_HERE, IMPOSSIBLE_HERE = "emulated here", "not possible here"
-"""Why a stage was skipped. The first is possible all the same, for whoever asks for it."""
+"""Why a stage was skipped. The first kind can be measured all the same, with --fastdiff-emulate."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Device:
 
 
 HARDWARE = ("machine", "processor", "instructions")
-"""Facts of a run's environment that stay until somebody changes the machine."""
+"""Facts of a run's environment that stay until the machine itself changes."""
 MACHINE = (*HARDWARE, "boot", "allocator")
 """Facts of a run's environment that tell two machines of one model apart, or the same one set up in two ways."""
 
@@ -185,7 +185,7 @@ class Run:
     environment: dict[str, Any] = field(default_factory=dict)
     """Versions, variables and commit: what may change from one night to the next on the same device."""
     expected: tuple[str, ...] = ()
-    """Ids of the stages that were asked for."""
+    """Ids of the stages that the session was to measure."""
     stages: tuple[Trial, ...] = ()
     complete: bool = False
     outcome: str = ""
@@ -232,7 +232,7 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A run that somebody accepted, for one device."""
+    """An accepted run of one device."""
 
     run: Run
     acceptance: Acceptance

@@ -68,7 +68,7 @@ def _numbers(step: Step) -> tuple[str, str]:
 
 
 def _remark(step: Step, unknown: bool) -> str:
-    """Of a candidate that told nothing, also why; such a reason may have several lines."""
+    """One line for each candidate; for one that could not be measured also the reason, which may have several lines."""
     word = step.word if step.state == MEASURED else "unusable"
     why = " ".join(step.reason.split())
     return f"{word}: {why}" if why and (unknown or step.state != MEASURED) else word

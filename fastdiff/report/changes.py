@@ -76,8 +76,8 @@ def _first_call(stage: Trial | None) -> Cell | None:
         return None
     facts = [f"cache {stage.cache}"] if stage.cache != "none" else []
     facts += ["first in process"] if stage.first_in_process else []
-    told = f" ({', '.join(facts)})" if facts else ""
-    return stage.first_call_s, f"{_digits(stage.first_call_s)} s{told}"
+    conditions = f" ({', '.join(facts)})" if facts else ""
+    return stage.first_call_s, f"{_digits(stage.first_call_s)} s{conditions}"
 
 
 def _memory(stage: Trial | None) -> Cell | None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from fastdiff.report.clean import clean
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
+
+WIDEST = 10_000
+"""Lines are not wrapped: a terminal does that, and a log need not."""
 
 
 def aligned(rows: Sequence[Sequence[str]], numbers: Container[int] = (), *, ruled: bool = False) -> list[str]:
@@ -16,14 +25,13 @@ def aligned(rows: Sequence[Sequence[str]], numbers: Container[int] = (), *, rule
     `ruled` draws a line below the first row, the headings.
     """
     rows = [[clean(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if ruled:
-        rows = [rows[0], ["-" * width for width in widths], *rows[1:]]
-    return ["  ".join(_padded(row, widths, numbers)).rstrip() for row in rows]
-
-
-def _padded(row: Sequence[str], widths: Sequence[int], numbers: Container[int]) -> list[str]:
-    return [
-        cell.rjust(width) if place in numbers else cell.ljust(width)
-        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
+        rows = [rows[0], ["-" * max(map(cell_len, column)) for column in zip(*rows, strict=True)], *rows[1:]]
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for place in range(len(rows[0])):
+        table.add_column(justify="right" if place in numbers else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))  # as text: brackets in a cell are no markup
+    page = StringIO()
+    Console(file=page, width=WIDEST, color_system=None, force_terminal=False).print(table)
+    return [line.rstrip() for line in page.getvalue().rstrip("\n").split("\n")]

@@ -40,7 +40,7 @@ class Rung:
         return self.median_s / self.pictures if self.median_s is not None and not self.disturbed else None
 
     @property
-    def said(self) -> str:
+    def note(self) -> str:
         return self.remark or ("disturbed" if self.disturbed else "")
 
     @property
@@ -69,7 +69,7 @@ def rows(rungs: list[Rung]) -> list[tuple[str, ...]]:
             _first_call(rung),
             f"{rung.ssim:.4f}" if rung.ssim is not None else "-",
             f"{rung.worst_tile:.4f}" if rung.worst_tile is not None else "-",
-            rung.said or _slower(medians.get(rung.follows or ""), rung),
+            rung.note or _slower(medians.get(rung.follows or ""), rung),
         )
         for rung in rungs
     ]

@@ -44,7 +44,7 @@ def runs_text(root: Path) -> list[str]:
 
 
 def _require_folder(root: Path) -> None:
-    """A project without runs is told how to get one; a mistyped folder is no project."""
+    """In a project without runs: how to get one. A mistyped folder is no project."""
     if not root.is_dir():
         raise UserError(
             "file", f"there is no folder {root}; give the project's, or go there and leave it out: --root FOLDER"

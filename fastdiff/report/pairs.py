@@ -41,12 +41,12 @@ def markdown(
     answers: Sequence[Answer], calibration: Calibration | None, shown: Sequence[str], shell: Shell
 ) -> list[str]:
     rows = [_row(answer) for answer in answers]
-    told = text(answers, calibration, shown, shell)[len(rows) + 3 :]
-    return [*tables.markdown(HEADINGS, rows), "", "```text", *told, "```"]
+    rest = text(answers, calibration, shown, shell)[len(rows) + 3 :]
+    return [*tables.markdown(HEADINGS, rows), "", "```text", *rest, "```"]
 
 
 def _asked(experiment: Experiment) -> list[str]:
-    """What was compared, for whoever reads the report without the command."""
+    """What was compared, for a reader who does not see the command."""
     one, request = experiment, experiment.request
     return [
         f"old: {one.old.name}" + (f", stage {one.old_stage}" if one.old_stage != one.stage else ""),
@@ -100,7 +100,7 @@ def _sentence(judgement: Judgement, shell: Shell) -> list[str]:
     verdict = judgement.verdict
     if verdict.word == "SAME" and judgement.metric not in ("latency", "picture"):
         return []
-    what = f"{judgement.stage}: {judgement.metric.replace('_', ' ')} is {verdict.word}: {sentences.told(judgement)}"
+    what = sentences.headline(judgement)
     command = [f"next: {steps.command(verdict.next, shell)}"] if verdict.next else []
     causes = map(sentences.sentence, verdict.details)
     details = [f"  {cause}" for cause in causes if cause not in what]

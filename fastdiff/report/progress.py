@@ -22,7 +22,7 @@ _CLEAR = "\x1b[K"
 class Progress:
     """`terminal` shows what is being done behind the line that is there already; None (a pipe, a file) shows nothing.
 
-    Finished lines wait in `lines` until nobody else is in the middle of a line of their own.
+    Finished lines wait in `lines` until no other line is half written.
     """
 
     def __init__(self, terminal: TextIO | None = None) -> None:

@@ -247,21 +247,21 @@ def described(row: Row) -> str:
 
 
 def labels(rows: Sequence[Row]) -> list[str]:
-    """Of each row what not all of them have, in words; a fact that only some rows know sets nobody apart."""
-    told = [_words(row) for row in rows]
-    differing = [idea for idea in IDEAS if len(_values(idea, told)) > 1]
+    """What distinguishes each row, in words. A fact that only some of the rows have distinguishes none."""
+    facts = [_words(row) for row in rows]
+    differing = [idea for idea in IDEAS if len(_values(idea, facts)) > 1]
     if not differing:
         return [described(row) for row in rows]
-    return [", ".join(words[idea] for idea in differing if words[idea]) or "plain" for words in told]
+    return [", ".join(words[idea] for idea in differing if words[idea]) or "plain" for words in facts]
 
 
-def _values(idea: str, told: Sequence[Mapping[str, str]]) -> set[str]:
+def _values(idea: str, facts: Sequence[Mapping[str, str]]) -> set[str]:
     """What the rows say of an idea, among those to which it means something."""
     if idea in OURS:
-        told = [words for words in told if not words["script"]]
+        facts = [words for words in facts if not words["script"]]
     if idea in ABOUT_COMPILED:
-        told = [words for words in told if words["compiled"]]
-    return {words[idea] for words in told}
+        facts = [words for words in facts if words["compiled"]]
+    return {words[idea] for words in facts}
 
 
 # -- the chart --------------------------------------------------------------------------------------------------------
@@ -328,9 +328,9 @@ def save(figure: Figure, path: Path) -> None:
 
 def _title(rows: Iterable[Row]) -> str:
     """What all of the settings share; what some of them do not know is not shared."""
-    told = [_words(row) for row in rows]
-    said = [{words[idea] for words in told} if idea in OURS else _values(idea, told) for idea in TITLE]
-    return ", ".join(values.pop() for values in said if len(values) == 1 and "" not in values)
+    facts = [_words(row) for row in rows]
+    found = [{words[idea] for words in facts} if idea in OURS else _values(idea, facts) for idea in TITLE]
+    return ", ".join(values.pop() for values in found if len(values) == 1 and "" not in values)
 
 
 def _seconds(seconds: float) -> str:

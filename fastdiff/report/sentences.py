@@ -17,10 +17,15 @@ if TYPE_CHECKING:
     from fastdiff.compare.verdicts import Verdict
 
 
-def told(judgement: Judgement) -> str:
+def reason_of(judgement: Judgement) -> str:
     """The reason, and of a slower latency the largest cause."""
     causes = judgement.verdict.details[:1] if judgement.metric == "latency" else ()
     return "; ".join([reason(judgement.verdict), *map(sentence, causes)])
+
+
+def headline(judgement: Judgement) -> str:
+    metric = judgement.metric.replace("_", " ")
+    return f"{judgement.stage}: {metric} is {judgement.verdict.word}: {reason_of(judgement)}"
 
 
 def reason(verdict: Verdict) -> str:
@@ -103,8 +108,8 @@ def _stage_is(of: dict[str, Any]) -> str:
 
 
 def _before_the_first_look(of: dict[str, Any]) -> str:
-    told = f"{counted(of['pairs'])} measured; the first planned look is after {of['first']}"
-    return f"{told}: {of['why']}" if of["why"] else told
+    measured = f"{counted(of['pairs'])} measured; the first planned look is after {of['first']}"
+    return f"{measured}: {of['why']}" if of["why"] else measured
 
 
 def _first_calls(of: dict[str, Any]) -> str:

@@ -79,7 +79,7 @@ def _measure(step: Measure) -> list[str]:
 
 
 def _pytest(shell: Shell, *words: str) -> str:
-    """With what the session was asked for, so that the next one measures the same work."""
+    """With the options of the session, so that the next one measures the same work."""
     flags = {word.partition("=")[0] for word in words}
     again = [shlex.quote(option) for option in shell.given if option.partition("=")[0] not in flags]
     return " ".join([shlex.join(["pytest", *shell.paths]), *words, *again])

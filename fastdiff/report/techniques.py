@@ -52,7 +52,7 @@ def rows(rungs: list[Rung]) -> list[tuple[str, ...]]:
             ratio(rung.picture_s, default.picture_s if default else None),
             rung.peak_in or "-",
             f"{rung.ssim:.4f}" if rung.ssim is not None else "-",
-            rung.said,
+            rung.note,
         )
         for rung in rungs
     ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 METRICS = ("latency", "first_call", "ladder", "memory", "fingerprint", "picture")
 NOT_JUDGED = "-"
 MANY = 3
-"""So many doubts are told one by one; of more, as on a noisy night, the table is what a person reads."""
+"""Up to this many UNSURE verdicts get a sentence each; with more of them the table is easier to read."""
 
 
 def text(judgements: Sequence[Judgement], shell: Shell, failed: Sequence[str] = ()) -> list[str]:
@@ -45,9 +45,9 @@ def against(baseline: Baseline | None, device: str) -> str:
 def sentence(judgement: Judgement, shell: Shell) -> str:
     """Of a failure: what, why, where it comes from, and what to type."""
     verdict = judgement.verdict
-    what = f"{judgement.stage}: {judgement.metric.replace('_', ' ')} is {verdict.word}: {sentences.told(judgement)}"
     command = [f"next: {steps.command(verdict.next, shell)}"] if verdict.next else []
-    return "\n".join([what, *(f"  {sentences.sentence(one)}" for one in verdict.details), *command])
+    details = [f"  {sentences.sentence(one)}" for one in verdict.details]
+    return "\n".join([sentences.headline(judgement), *details, *command])
 
 
 def _table(judgements: Sequence[Judgement]) -> list[str]:
@@ -66,15 +66,15 @@ def _cell(judgement: Judgement) -> str:
 
 def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[str]:
     """Stages that have the same to say, as all of a first run do, say it once; and what mends several stands once."""
-    told: dict[tuple[str, str, Step | None], list[str]] = {}
+    grouped: dict[tuple[str, str, Step | None], list[str]] = {}
     for judgement in judgements:
         verdict = judgement.verdict
         if verdict.word != "SAME":
-            told.setdefault((verdict.word, sentences.told(judgement), verdict.next), []).append(
+            grouped.setdefault((verdict.word, sentences.reason_of(judgement), verdict.next), []).append(
                 f"{judgement.stage} {judgement.metric.replace('_', ' ')}"
             )
     by_step: dict[Step | None, list[tuple[str, str, Step | None]]] = {}
-    for (word, reason, step), places in told.items():
+    for (word, reason, step), places in grouped.items():
         where = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
         by_step.setdefault(steps.alike(step), []).append((word, f"{word}  {where}: {reason}", step))
     lines = []

@@ -90,7 +90,7 @@ BEYOND = (
 
 
 def with_named(ladder: Ladder, names: Iterable[str]) -> Ladder:
-    """The ladder and, at its end, the stages beyond it that are asked for by name."""
+    """The ladder and, at its end, the stages beyond it that are named."""
     for follows, step in BEYOND:
         if step.name in names and step.name not in ladder.names and follows in ladder.names:
             ladder = ladder.add(step.after(ladder[follows]))

@@ -136,7 +136,7 @@ class Step:
 
 
 def stage(name: str, adds: str, *, budget: Budget | None = None, **changes: Any) -> Step:
-    """A step of a ladder, told as the difference to the step before."""
+    """A step of a ladder, given as the difference to the step before."""
     _check_fields(name, changes)
     return Step(name, adds, changes, budget)
 
@@ -154,12 +154,10 @@ def without_instructions(
     """What a CPU that only emulates something makes of a ladder, in one sentence; empty where it lacks nothing."""
     if not emulated:
         return ""
-    told = ["stages stay in float32"] if "bfloat16" in emulated else []
-    told += [f"{' and '.join(refused)} {'is' if len(refused) == 1 else 'are'} skipped"] if refused else []
-    return (
-        f"this CPU has no instructions for {' and '.join(emulated)}: {', and '.join(told or ['nothing here needs it'])}"
-        f" ({option} measures as written)"
-    )
+    effects = ["stages stay in float32"] if "bfloat16" in emulated else []
+    effects += [f"{' and '.join(refused)} {'is' if len(refused) == 1 else 'are'} skipped"] if refused else []
+    effect = ", and ".join(effects or ["nothing here needs it"])
+    return f"this CPU has no instructions for {' and '.join(emulated)}: {effect} ({option} measures as written)"
 
 
 def _check_fields(name: str, changes: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16", "half")
 """`half` is float16 on a GPU and bfloat16 on a CPU, which only emulates the other."""
 KERNELS = ("flash", "memory-efficient", "cudnn", "math")
-"""Families of scaled_dot_product_attention that can be asked for by name."""
+"""Families of scaled_dot_product_attention that can be named."""
 ATTENTIONS = ("vanilla", "sdpa", *KERNELS)
 QUANTIZATIONS = ("none", "int8-dynamic", "int8-weight-only", "int4-weight-only", "float8-dynamic")
 BFLOAT16_ONLY = ("int4-weight-only", "float8-dynamic")
@@ -167,7 +167,7 @@ class Recipe:
         """This recipe resolved for `device` ("cpu" or "cuda"); what the device cannot do is refused.
 
         `capability` is that of the GPU; without it nothing is refused for its age. `emulated` is the arithmetic that a
-        CPU has no instructions for and is not to be asked for.
+        CPU has no instructions for and is not to emulate.
         """
         recipe = replace(self, dtype=_half(device, self.quantize)) if self.dtype == "half" else self
         for impossible, sentence in recipe._impossible_on(device, capability):

@@ -43,8 +43,8 @@ def _stage_from_table(name: str, table: object, ladder: Ladder) -> Stage:
         require_name("a stage", name)
         return _read_stage(name, as_table("a stage", table), ladder)
     except UserError as error:
-        said = str(error).removeprefix(f"stage {name!r}: ")
-        raise UserError("recipe", f"stage {name!r}: {said}") from None
+        text = str(error).removeprefix(f"stage {name!r}: ")
+        raise UserError("recipe", f"stage {name!r}: {text}") from None
 
 
 def _read_stage(name: str, table: dict[str, Any], ladder: Ladder) -> Stage:

@@ -17,7 +17,7 @@ from fastdiff.instruments.latency import DeviceTimer, settle, synchronised_clock
 from fastdiff.instruments.telemetry import Watch
 from fastdiff.models.libraries import torch
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
-from fastdiff.optimize import build, cooked
+from fastdiff.optimize import build, resolved
 from fastdiff.quality.metrics import likeness
 from fastdiff.quality.parity import shortfall
 from fastdiff.record.errors import UserError
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fastdiff.trial.work import Work
 
 _DONE: set[str] = set()
-"""What first calls of this process have done to their end; whoever does it first pays for what is needed once."""
+"""What first calls of this process have completed. The first one of each kind also pays one-time process costs."""
 
 FEW_STEPS = 2
 """For passes that are slow: neither the peak of memory nor the counts of a step depend on how often it is repeated."""
@@ -55,7 +55,7 @@ OUT_OF_MEMORY = (
     "cuda error: out of memory",
     "cublas_status_alloc_failed",
 )
-"""What else is said: by the host's allocator, by torch while inductor tunes (as inductor's error), by a driver without
+"""Other messages: of the host's allocator, by torch while inductor tunes (as inductor's error), by a driver without
 room for a context, by a library without any."""
 
 
@@ -130,7 +130,7 @@ class LiveStage:
 
     @property
     def weights(self) -> str:
-        """Where the weights come from, as it is kept; a folder's own path is nobody's business."""
+        """Where the weights come from, as it is kept; a folder's own path is private."""
         kind = self.model.weights
         if self.built.synthetic_text:
             return f"{kind}, synthetic text"
@@ -143,7 +143,7 @@ class LiveStage:
     def claim(self, stage: Stage) -> None:
         """Passes for another stage than was built, as a stage does that silently was not applied."""
         self.stage = stage
-        self.built.recipe = cooked(self.model, stage.recipe, self.device)
+        self.built.recipe = resolved(self.model, stage.recipe, self.device)
 
     @property
     def budget(self) -> Budget:

@@ -33,7 +33,7 @@ PATIENCE_S = {
 }
 """For each answer. Building compiles: max-autotune of a full-size model took minutes; a call never takes ten."""
 LAST_WORDS = 500
-"""Characters of what a process said before it ended that are worth showing."""
+"""Characters of a dead process's output that are worth showing."""
 LONGEST_LINE = 16 * 1024**2
 """A trial has some 10 kB; a process that writes more in one line is not a worker."""
 
@@ -101,8 +101,8 @@ class Process:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            said = line[:80].decode(errors="replace")
-            raise UserError("process", f"{self.name}: invalid reply to {action!r}: {said!r}")
+            text = line[:80].decode(errors="replace")
+            raise UserError("process", f"{self.name}: invalid reply to {action!r}: {text!r}")
         if "error" in found:
             code: Code = "memory" if found.get("memory") else "process"
             raise UserError(code, f"{self.name}: {action} failed: {found['error']}")

@@ -1,4 +1,4 @@
-"""How a trial is run, whoever asks for it: build a stage, call it once, warm it up, take samples.
+"""How every trial is run: build a stage, call it once, warm it up, take samples.
 
 Three runners follow this protocol: `live.here` builds in this process, `fresh.Fresh` in a process of its own, and
 `fake.Fake` builds nothing and lets a test turn its clock. Nothing outside of this room builds a stage or times a call.

@@ -106,9 +106,9 @@ def _answer(worker: Worker, line: str) -> dict[str, Any]:
         from fastdiff.record.errors import UserError
         from fastdiff.trial.live import out_of_memory
 
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        return {"error": f"{kind}{said}", "memory": out_of_memory(error)}
+        return {"error": f"{kind}{first_line}", "memory": out_of_memory(error)}
 
 
 def _die_with_parent(parent: int) -> None:

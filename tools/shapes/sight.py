@@ -24,7 +24,7 @@ The closest two of the palette, orange and yellow, are 94 apart; noise of 8 a ch
 
 UNNAMEABLE = 80.0
 """A colour further than this from every name has none. Half the distance of the closest two names is 47, so what is
-refused is a colour that nobody asked for (grey, pink), and not a poor but honest orange."""
+refused is a colour that the caption does not name (grey, pink), and not a poor but honest orange."""
 
 SMALLEST, BIGGEST = 0.01, 0.62
 """Shares of the picture that a shape can cover: a small triangle covers 0.048 and a large square 0.44."""

@@ -313,7 +313,7 @@ def export(folder: Path, vae: nn.Module, denoiser: Denoiser, target: Path) -> No
     for name, file in itertools.product(("tokenizer", "tokenizer_2"), ("vocab.json", "merges.txt")):
         shutil.copy(folder / "tokenizer" / file, target / name / file)
     for config in target.glob("*/config.json"):
-        # A model that learnt on says where it was loaded from, which is nobody's business.
+        # A model that learnt on says where it was loaded from, which is private.
         known = json.loads(config.read_text())
         known.pop("_name_or_path", None)
         config.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
