@@ -82,9 +82,11 @@ class Faked:
         whole = {f"shapes-{stage}": [each, each * 1.01, each * 0.99] for stage, each in seconds.items()}
         (self.root / "fake.json").write_text(json.dumps({"seconds": whole, "errors": errors or {}}))
 
-    def session(self, *options: str, interrupted: bool = False) -> pytest.RunResult:
+    def session(
+        self, *options: str, suite: tuple[str, ...] = ("perf_tests",), interrupted: bool = False
+    ) -> pytest.RunResult:
         """`interrupted`: Ctrl-C comes, which would end the surrounding pytest too."""
-        arguments = ("perf_tests", "-p", "no:cacheprovider", "-rA", *options)
+        arguments = (*suite, "-p", "no:cacheprovider", "-rA", *options)
         if not interrupted:
             return self.pytester.runpytest_inprocess(*arguments)
         return self.pytester.runpytest_subprocess(*arguments)

@@ -97,6 +97,7 @@ def test_a_session_without_the_last_tests_compares_all_the_same(accepted: Faked)
     result = accepted.session("--benchmark-compare", "--fastdiff-trials=1", "-k", "latency")
     assert result.ret == 1, "no test failed, but the session does"
     result.stdout.fnmatch_lines(["SLOW  shapes-other latency: *", "PASSED *test_latency?shapes-other?"])
+    assert [len(one["confirmations"]) for one in accepted.run["stages"]] == [0, 1]
     assert words(accepted)["shapes-fp32", "latency"] == "SAME"
 
 
@@ -119,6 +120,14 @@ def test_regressions_come_last_and_only_where_something_is_compared(faked: Faked
 def test_a_stage_that_was_not_timed_is_not_compared(accepted: Faked) -> None:
     result = accepted.session("--benchmark-compare", "-k", "applied or slower")
     result.stdout.fnmatch_lines(["SKIPPED *shapes-fp32 was not timed in this session."])
+
+
+def test_the_installed_suite_needs_no_file(faked: Faked) -> None:
+    """Collected alone: its tests ask for more than a fake stage has."""
+    result = faked.session("--fastdiff-stage=fp32", "--collect-only", "-q", suite=("--pyargs", "fastdiff.suite"))
+    assert [line.rpartition("::")[2] for line in result.outlines if "::" in line] == [
+        f"test_{name}[shapes-fp32]" for name in ("applied", "latency", "memory", "parity")
+    ]
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

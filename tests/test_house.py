@@ -21,10 +21,11 @@ BELOW = {
     "compare": {"record"},
     "report": {"record", "compare"},
     "experiments": {"record", "host", "stages", "models", "quality", "instruments", "trial", "compare", "report"},
+    "suite": {"instruments", "quality"},
     "cli": EVERYTHING,
     "plugin": EVERYTHING,
 }
-"""What a room may import from. Nothing imports from the last two."""
+"""What a room may import from. Nothing imports from the last three."""
 TORCH = {"models", "optimize", "quality", "instruments", "trial"}
 """Rooms in which torch, diffusers or torchao may be imported."""
 
@@ -50,6 +51,15 @@ def test_imports_point_one_way() -> None:
 def test_every_room_is_in_the_table() -> None:
     assert set(BELOW) == EVERYTHING
     assert {entry.name for entry in HOUSE.glob("*.py")} == {"__init__.py"}
+
+
+def test_the_suite_that_is_installed_is_the_one_of_the_clone() -> None:
+    suite, clone = (
+        {path.name: path.read_text() for path in folder.glob("test_*.py")}
+        for folder in (HOUSE / "suite", Path(__file__).parents[1] / "perf_tests")
+    )
+    assert suite == clone
+    assert len(suite) == 5
 
 
 def test_only_some_rooms_know_torch() -> None:

@@ -497,5 +497,5 @@ def quantized(linear: Any) -> bool:
 
 
 def test_a_device_that_is_not_there_is_one_sentence(tiny: Model) -> None:
-    with pytest.raises(UserError, match=r"sees \d+ CUDA devices, and cuda:77 was asked for; .*--fastdiff-device cpu"):
+    with pytest.raises(UserError, match=r"sees \d+ CUDA devices, and cuda:77 was requested; .*--fastdiff-device cpu"):
         build(tiny, EAGER["fp32"], "cuda:77")

@@ -33,6 +33,15 @@ def test_a_session_goes_stage_by_stage(faked: Faked) -> None:
     assert (faked.run["outcome"], faked.run["complete"]) == ("passed", True)
 
 
+def test_times_that_a_test_takes_by_itself_are_samples_too(faked: Faked) -> None:
+    suite = faked.root / "perf_tests" / "test_suite.py"
+    suite.write_text(suite.read_text().replace("stage.measure(benchmark)", "benchmark.pedantic(sum, ([1],), rounds=4)"))
+    assert faked.session("-k", "latency").ret == 0
+    samples = faked.run["stages"][0]["samples"]
+    assert len(samples) == 4
+    assert all(0 < one["wall_s"] < 0.1 for one in samples)
+
+
 # -- what this processor cannot do ------------------------------------------------------------------------------------
 
 

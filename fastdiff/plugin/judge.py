@@ -213,7 +213,8 @@ def _paths(config: pytest.Config) -> list[str]:
     """The suite, as this session was given it; a single test of it stands for its whole file."""
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         return []
-    return list(dict.fromkeys(argument.partition("::")[0] for argument in config.args))
+    paths = dict.fromkeys(argument.partition("::")[0] for argument in config.args)
+    return [*(["--pyargs"] if config.option.pyargs else []), *paths]
 
 
 def masked(words: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,0 +1,7 @@
+"""Every stage shows in its structure what its recipe promises, before any clock starts."""
+
+from fastdiff.instruments.proof import assert_applied
+
+
+def test_applied(stage):
+    assert_applied(stage.recipe, stage.fingerprint)
