@@ -130,6 +130,15 @@ def test_the_installed_suite_needs_no_file(faked: Faked) -> None:
     ]
 
 
+def test_a_comparison_without_its_stage_does_not_pass(accepted: Faked) -> None:
+    """As with --last-failed, after a verdict has failed."""
+    result = accepted.session("--benchmark-compare", "-k", "slower")
+    result.assert_outcomes(failed=2, deselected=8)
+    result.stdout.fnmatch_lines(
+        ["FAILED *shapes-fp32 was not measured, because its own tests are not in this session;*"]
+    )
+
+
 # -- files ------------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import pytest
 import warm
 
 from fastdiff.models import CATALOGUE
-from fastdiff.models.architectures import TWINS
+from fastdiff.models.twins import TWINS
 
 SDXL = next(model for model in CATALOGUE if model.name == "sdxl")
 

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from fastdiff.models.architectures import ARCHITECTURES, TWINS, Part, Tokenizer
+from fastdiff.models.architectures import ARCHITECTURES, Part, Tokenizer
 from fastdiff.models.dummy import skeleton
 from fastdiff.models.libraries import torch
+from fastdiff.models.twins import TWINS
 from fastdiff.optimize.quantization import worth_int8, worth_linear
 
 VAE = 83_653_863

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fastdiff.models import Request, dummy
-from fastdiff.models.architectures import ARCHITECTURES, TWINS, Architecture
+from fastdiff.models.architectures import ARCHITECTURES, Architecture
 from fastdiff.models.libraries import torch
 from fastdiff.models.tokenizers import tokenizer
+from fastdiff.models.twins import TWINS
 from fastdiff.optimize.quantization import worth_int8, worth_linear
 from fastdiff.quality.metrics import likeness
 from fastdiff.quality.tripwires import tripped
@@ -187,7 +188,8 @@ def test_a_vocabulary_without_room_for_bytes_is_refused() -> None:
 WITNESS = """
 import json, resource, sys, time
 from fastdiff.models import dummy
-from fastdiff.models.architectures import ARCHITECTURES, TWINS
+from fastdiff.models.architectures import ARCHITECTURES
+from fastdiff.models.twins import TWINS
 from fastdiff.models.libraries import torch
 
 def peak():

@@ -33,20 +33,20 @@ def load(model: Model, dtype: str, autoencoder: str = "own", device: str = "cpu"
 
 
 def _architecture(model: Model) -> Architecture:
-    from fastdiff.models import architectures
+    from fastdiff.models.architectures import ARCHITECTURES
+    from fastdiff.models.twins import TWINS
 
-    known = architectures.TWINS if model.weights == "twin" else architectures.ARCHITECTURES
-    return known[model.name]
+    return (TWINS if model.weights == "twin" else ARCHITECTURES)[model.name]
 
 
 def call_options(model: Model) -> dict[str, Any]:
     """Arguments of every call besides the request, so that it draws in the requested size."""
-    from fastdiff.models.architectures import ARCHITECTURES as DESCRIBED
+    from fastdiff.models.architectures import ARCHITECTURES
 
-    own = DESCRIBED.get(model.name)
+    own = ARCHITECTURES.get(model.name)
     if own is not None and own.pipeline == model.pipeline:
         return dict(_architecture(model).call if model.made_here else own.call)
-    kin = next((one for one in DESCRIBED.values() if one.pipeline == model.pipeline), None)
+    kin = next((one for one in ARCHITECTURES.values() if one.pipeline == model.pipeline), None)
     # How many tokens it reads belongs to a model, not to its pipeline.
     return {name: value for name, value in kin.call.items() if name != "max_sequence_length"} if kin else {}
 

@@ -80,6 +80,9 @@ class Session:
     def regression(self, subject: Subject, test: str) -> None:
         """After the last stage has ended: is this one slower than what it is compared with?"""
         trial = self.state.trials.get(subject.id)
+        if trial is None and subject.id not in self.last_tests:  # as with --last-failed: a skip would look like a pass
+            sentence = f"{subject.id} was not measured, because its own tests are not in this session"
+            pytest.fail(f"{sentence}; add them, for instance with -k {subject.stage.name}.", pytrace=False)
         if trial is None or not trial.samples:
             pytest.skip(f"{subject.id} was not timed in this session.")
         self.compare(subject)
