@@ -5,12 +5,31 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from faked import accepted as accepted
 from faked import faked as faked
 from faked import words
 
+from fastdiff.experiments.sessions import PairSession
+from fastdiff.record.errors import UserError
+
 if TYPE_CHECKING:
     from faked import Faked
+
+
+def rerun(faked: Faked) -> None:
+    """As pytest-rerunfailures does: each failed test once more."""
+    (faked.root / "perf_tests" / "conftest.py").write_text(
+        "from _pytest.runner import runtestprotocol\n"
+        "def pytest_runtest_protocol(item, nextitem):\n"
+        "    for _ in range(2):\n"
+        "        reports = runtestprotocol(item, nextitem=nextitem, log=False)\n"
+        "        if not any(report.failed for report in reports):\n"
+        "            break\n"
+        "    for report in reports:\n"
+        "        item.ihook.pytest_runtest_logreport(report=report)\n"
+        "    return True\n"
+    )
 
 
 # -- what is new, and what is missing ---------------------------------------------------------------------------------
@@ -139,6 +158,108 @@ def test_a_comparison_without_its_stage_does_not_pass(accepted: Faked) -> None:
     )
 
 
+def test_a_strict_session_that_measures_nothing_is_not_green(accepted: Faked) -> None:
+    result = accepted.session("--benchmark-compare", "--fastdiff-strict", "-k", "slower")
+    assert result.ret == 1
+    assert set(words(accepted).values()) == {"MISSING"}
+
+
+def test_a_stage_that_failed_its_own_test_is_not_confirmed(accepted: Faked) -> None:
+    accepted.takes(other=4.0)
+    suite = accepted.root / "perf_tests" / "test_suite.py"
+    suite.write_text(suite.read_text().replace("assert not stage.unapplied", "assert stage.id != 'shapes-other'"))
+    assert accepted.session("--benchmark-compare").ret == 1
+    assert words(accepted)["shapes-other", "latency"] == "SLOW"
+    assert [one["confirmations"] for one in accepted.run["stages"]] == [[], []]
+
+
+def test_a_whole_run_that_the_first_verdict_stops_is_complete(accepted: Faked) -> None:
+    """With -x: every stage was measured, and the run may be accepted."""
+    accepted.takes(fp32=4.0, other=4.0)
+    assert accepted.session("--benchmark-compare", "--fastdiff-trials=0", "-x").ret == 1
+    assert accepted.run["complete"]
+    assert (
+        accepted.session("--benchmark-compare", "-x", "-k", "applied", "--maxfail=1", "--fastdiff-stage=fp32").ret == 0
+    )
+
+
+def test_a_confirmation_counts_whole_or_not_at_all(accepted: Faked) -> None:
+    """Or two quick processes out of four would acquit."""
+    accepted.takes(other=4.0)
+    with (accepted.root / "conftest.py").open("a") as conftest:
+        conftest.write(
+            "\nfrom fastdiff.trial.fake import FakeStage\nsettle = FakeStage.settle\n"
+            "def dies(self):\n    settle(self)\n"
+            "    if self.runner.log.count('settle shapes-other') == 3:\n"
+            "        raise UserError('process', 'it died.')\n"
+            "FakeStage.settle = dies\n"
+        )
+    result = accepted.session("--benchmark-compare", "--fastdiff-trials=4")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["shapes-other was not confirmed: it died."])
+    assert [one["confirmations"] for one in accepted.run["stages"]] == [[], []]
+
+
+# -- another environment ----------------------------------------------------------------------------------------------
+
+NOWHERE = "--fastdiff-against=torch==0"
+
+
+@pytest.fixture
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise UserError("process", "torch==0 cannot be installed.")
+
+    monkeypatch.setattr(PairSession, "environment", refuse)
+
+
+@pytest.mark.usefixtures("no_environment")
+def test_a_comparison_that_is_impossible_fails_however_often_it_is_asked(accepted: Faked) -> None:
+    rerun(accepted)
+    result = accepted.session(NOWHERE)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["FAILED *test_not_slower?shapes-fp32? - *--fastdiff-against: *"])
+    result.stdout.fnmatch_lines(["no verdict: shapes-fp32, shapes-other could not be measured or compared;*"])
+    assert accepted.run["outcome"] == "not compared"
+
+
+@pytest.mark.usefixtures("no_environment")
+def test_a_comparison_that_is_impossible_fails_a_session_without_the_last_tests(accepted: Faked) -> None:
+    result = accepted.session(NOWHERE, "-k", "latency")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["shapes-fp32 was not compared: --fastdiff-against: *"])
+    result.stdout.fnmatch_lines(["*2 passed*"])
+    assert accepted.run["complete"]
+
+
+# -- fixtures of other suites -----------------------------------------------------------------------------------------
+
+
+def test_fixtures_of_these_names_may_be_another_suite_s(faked: Faked) -> None:
+    (faked.root / "perf_tests" / "test_suite.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\ndef stage():\n    return 'theirs'\n"
+        "@pytest.fixture(params=[1, 2])\ndef regression(request):\n    return request.param\n"
+        "def test_theirs(stage, regression):\n    assert (stage, regression > 0) == ('theirs', True)\n"
+    )
+    faked.session().assert_outcomes(passed=2)
+    assert not (faked.root / "runs").exists()
+
+
+def test_a_fixture_around_ours_is_ours(faked: Faked) -> None:
+    with (faked.root / "perf_tests" / "test_suite.py").open("a") as suite:
+        suite.write("\nimport pytest\n@pytest.fixture(scope='session')\ndef stage(stage):\n    return stage\n")
+    faked.session().assert_outcomes(passed=8, deselected=2)
+
+
+def test_a_stage_and_a_comparison_in_one_test_are_refused(faked: Faked) -> None:
+    with (faked.root / "perf_tests" / "test_suite.py").open("a") as suite:
+        suite.write("\ndef test_both(stage, regression):\n    pass\n")
+    result = faked.session("--benchmark-compare")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*test_both has `stage` and `regression` among its arguments; take one of them:*"])
+
+
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -173,17 +294,7 @@ def test_another_device_is_an_error_before_anything_is_built(accepted: Faked) ->
 def test_a_verdict_does_not_pass_because_its_test_is_run_again(accepted: Faked) -> None:
     """As pytest-rerunfailures does."""
     accepted.takes(other=4.0)
-    (accepted.root / "perf_tests" / "conftest.py").write_text(
-        "from _pytest.runner import runtestprotocol\n"
-        "def pytest_runtest_protocol(item, nextitem):\n"
-        "    for _ in range(2):\n"
-        "        reports = runtestprotocol(item, nextitem=nextitem, log=False)\n"
-        "        if not any(report.failed for report in reports):\n"
-        "            break\n"
-        "    for report in reports:\n"
-        "        item.ihook.pytest_runtest_logreport(report=report)\n"
-        "    return True\n"
-    )
+    rerun(accepted)
     result = accepted.session("--benchmark-compare", "--fastdiff-trials=0")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["FAILED *test_not_slower?shapes-other? - *latency is SLOW*"])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.models import Request, dummy
+from fastdiff.models import CATALOGUE, Request, dummy
 from fastdiff.models.architectures import ARCHITECTURES, Architecture
 from fastdiff.models.libraries import torch
 from fastdiff.models.tokenizers import tokenizer
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-GUIDANCE = {"sdxl": 5.0, "ssd-1b": 5.0, "sd15": 7.5, "pixart-alpha": 4.5, "flux-schnell": 0.0, "flux-dev": 3.5}
 MIB = 2**20
 
 
@@ -274,7 +273,8 @@ def witness(code: str, timeout_s: float = 120) -> dict[str, Any]:
 
 
 def request(model: str, steps: int = 2) -> Request:
-    return Request("a large red circle on a blue background", steps=steps, size=64, guidance=GUIDANCE[model])
+    guidance = next(one for one in CATALOGUE if one.name == model).request.guidance
+    return Request("a large red circle on a blue background", steps=steps, size=64, guidance=guidance)
 
 
 def draw(pipeline: Any, model: str, asked: Request) -> np.ndarray:

@@ -103,7 +103,7 @@ def test_an_interrupt_before_the_first_sample_leaves_a_run_file(faked: Faked) ->
     with (faked.root / "conftest.py").open("a") as conftest:
         conftest.write(
             "\ndef stop(self):\n    raise KeyboardInterrupt\n"
-            "from fastdiff.trial.fake import FakeStage\nFakeStage.sample = stop\n"
+            "from fastdiff.trial.fake import FakeStage\nFakeStage._timed = stop\n"
         )
     result = faked.session(interrupted=True)
     result.stdout.no_fnmatch_line("*INTERNALERROR*")

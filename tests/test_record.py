@@ -288,9 +288,9 @@ def test_two_sessions_of_one_second_have_two_files(tmp_path: Path) -> None:
 
 
 def test_a_part_of_a_larger_measurement_has_its_files_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FASTDIFF_RUNS_APART", "second-looks")
+    monkeypatch.setenv("FASTDIFF_RUNS_APART", "parts")
     write(next_run_path(tmp_path, "2026-11-20T16:52:23+01:00"), {}, a_run())
-    assert len(list((tmp_path / "runs" / "second-looks").glob("*.json"))) == 1
+    assert len(list((tmp_path / "runs" / "parts").glob("*.json"))) == 1
     assert runs(tmp_path) == []
 
 

@@ -19,8 +19,8 @@ from test_pairs import source as source
 from fastdiff.compare.verdicts import SAME, SLOW, VOID
 from fastdiff.experiments import questions, sessions
 from fastdiff.experiments.environments import Environment
-from fastdiff.experiments.questions import Asked
-from fastdiff.experiments.sessions import Session, failing
+from fastdiff.experiments.questions import AbOptions
+from fastdiff.experiments.sessions import PairSession, failing
 from fastdiff.record import calibration as calibrations
 from fastdiff.record.errors import UserError
 from fastdiff.report import bisection, pairs
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fastdiff.models import Model
 
 SUITE = Path(__file__).parent.parent / "perf_tests"
-SDPA = Asked(stages=("sdpa",), calls=8, most_pairs=4)
+SDPA = AbOptions(stages=("sdpa",), calls=8, most_pairs=4)
 
 
 def side(root: Path, **said: Any) -> list[str]:
@@ -43,18 +43,18 @@ def side(root: Path, **said: Any) -> list[str]:
 
 
 @pytest.fixture
-def session(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
-    monkeypatch.setattr(Session, "source", source)
+def session(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> PairSession:
+    monkeypatch.setattr(PairSession, "source", source)
     monkeypatch.setattr(questions, "emulated", lambda _: ())  # a stand-in computes nothing
     monkeypatch.setenv("SAID", "{}")
     monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
-    return Session(tmp_path, say=[].append, progress=Progress())
+    return PairSession(tmp_path, say=[].append, progress=Progress())
 
 
 # -- ab ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_report_has_a_table_sentences_and_the_machines_limit(session: Session, tmp_path: Path) -> None:
+def test_a_report_has_a_table_sentences_and_the_machines_limit(session: PairSession, tmp_path: Path) -> None:
     answers = session.compare(
         SDPA,
         side(tmp_path, packages={"torch": "2.12.1", "fastdiff": "1"}),
@@ -74,8 +74,8 @@ def test_a_report_has_a_table_sentences_and_the_machines_limit(session: Session,
     assert "latency is SLOW" in markdown
 
 
-def test_every_stage_of_the_ladder_is_asked_where_none_is_named(session: Session, tmp_path: Path) -> None:
-    answers = session.compare(Asked(calls=2, most_pairs=3), side(tmp_path), side(tmp_path))
+def test_every_stage_of_the_ladder_is_asked_where_none_is_named(session: PairSession, tmp_path: Path) -> None:
+    answers = session.compare(AbOptions(calls=2, most_pairs=3), side(tmp_path), side(tmp_path))
     assert [answer.experiment.stage.removeprefix("shapes-") for answer in answers] == [
         "fp32", "bf16", "sdpa", "compile", "fused-qkv", "int8",
     ]  # fmt: skip
@@ -83,10 +83,10 @@ def test_every_stage_of_the_ladder_is_asked_where_none_is_named(session: Session
 
 
 def test_what_is_emulated_is_left_out_and_refused_where_it_is_named(
-    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(questions, "emulated", lambda _: ("bfloat16", "int8"))
-    few, heard = Asked(calls=2, most_pairs=3), []
+    few, heard = AbOptions(calls=2, most_pairs=3), []
     monkeypatch.setattr(session, "say", heard.append)
     answers = session.compare(few, side(tmp_path), side(tmp_path))
     told = "stages stay in float32, and bf16 and int8 are skipped (--emulate measures as written)"
@@ -102,7 +102,7 @@ def test_what_is_emulated_is_left_out_and_refused_where_it_is_named(
     assert emulating.options("bf16").endswith(" --emulate"), "the next command asks for it again"
 
 
-def test_a_comparison_that_measured_nothing_fails(session: Session, tmp_path: Path) -> None:
+def test_a_comparison_that_measured_nothing_fails(session: PairSession, tmp_path: Path) -> None:
     answers = session.compare(SDPA, side(tmp_path, build="die"), side(tmp_path))
     assert failing(answers, strict=False)
     text = "\n".join(pairs.text(answers, None, ["x"], Shell()))
@@ -113,34 +113,37 @@ def test_a_comparison_that_measured_nothing_fails(session: Session, tmp_path: Pa
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        (Asked(model="shape"), "did you mean 'shapes'"),
-        (Asked(stages=("sdpaa",)), "did you mean 'sdpa'"),
-        (Asked(stages=("bf16", "sdpa"), old_stage="fp32"), "--old-stage fp32 is compared with one stage, and 2 were"),
-        (Asked(stages=("sdpa",), faults=parse("slow:30%@spda")), "--inject slow:30%@spda: .*did you mean 'sdpa'"),
-        (Asked(size=100), "--size is 100; give a multiple of 64"),
-        (Asked(device="gpu"), "gpu"),
-        (Asked(stages=("sdpa-cudnn",), device="cpu"), "cudnn"),
-        (Asked(calls=3), "3 calls a side do not make whole turns"),
+        (AbOptions(model="shape"), "did you mean 'shapes'"),
+        (AbOptions(stages=("sdpaa",)), "did you mean 'sdpa'"),
+        (
+            AbOptions(stages=("bf16", "sdpa"), old_stage="fp32"),
+            "--old-stage fp32 is compared with one stage, and 2 were",
+        ),
+        (AbOptions(stages=("sdpa",), faults=parse("slow:30%@spda")), "--inject slow:30%@spda: .*did you mean 'sdpa'"),
+        (AbOptions(size=100), "--size is 100; give a multiple of 64"),
+        (AbOptions(device="gpu"), "gpu"),
+        (AbOptions(stages=("sdpa-cudnn",), device="cpu"), "cudnn"),
+        (AbOptions(calls=3), "3 calls a side do not make whole turns"),
     ],
 )
-def test_what_cannot_be_asked_is_one_sentence(session: Session, asked: Asked, sentence: str) -> None:
+def test_what_cannot_be_asked_is_one_sentence(session: PairSession, asked: AbOptions, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         session.compare(asked, ["."], ["."])
 
 
 def test_the_same_command_goes_on_where_it_stopped_and_throws_no_dice_again(
-    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Asked(stages=("bf16", "sdpa"), calls=2, most_pairs=3)
-    answer = Session.answer
+    asked = AbOptions(stages=("bf16", "sdpa"), calls=2, most_pairs=3)
+    answer = PairSession.answer
 
-    def interrupted(self: Session, question: Any, *arguments: Any, **options: Any) -> Any:
+    def interrupted(self: PairSession, question: Any, *arguments: Any, **options: Any) -> Any:
         if question.new.work.stage.name == "sdpa":
             raise KeyboardInterrupt
         return answer(self, question, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "answer", interrupted)
+        patch.setattr(PairSession, "answer", interrupted)
         for other in (asked, replace(asked, steps=2)):
             with pytest.raises(KeyboardInterrupt):
                 session.compare(other, side(tmp_path), side(tmp_path))
@@ -154,7 +157,7 @@ def test_the_same_command_goes_on_where_it_stopped_and_throws_no_dice_again(
 
 @pytest.mark.parametrize(("band", "word"), [(None, SLOW), (0.15, SAME)])
 def test_what_is_the_same_may_be_said_for_one_question(
-    session: Session, tmp_path: Path, band: float | None, word: str
+    session: PairSession, tmp_path: Path, band: float | None, word: str
 ) -> None:
     asked = replace(SDPA, most_pairs=6, band=band)
     (answer,) = session.compare(asked, side(tmp_path), side(tmp_path, slow=1.05))
@@ -163,19 +166,19 @@ def test_what_is_the_same_may_be_said_for_one_question(
 
 
 def test_what_cannot_be_asked_makes_no_environment(
-    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def made(*_: Any) -> Environment:
         raise AssertionError("gigabytes were installed for a misspelt stage")
 
     monkeypatch.setattr(sessions, "ready", made)
     with pytest.raises(UserError, match="did you mean 'sdpa'"):
-        session.compare(Asked(stages=("sdpaa",)), ["torch==2.12.1"], ["."])
+        session.compare(AbOptions(stages=("sdpaa",)), ["torch==2.12.1"], ["."])
 
 
-def test_a_command_is_over_when_all_of_it_is_answered(session: Session, tmp_path: Path) -> None:
+def test_a_command_is_over_when_all_of_it_is_answered(session: PairSession, tmp_path: Path) -> None:
     """Not when its time is over: what was answered is given again, until the rest is."""
-    asked = Asked(stages=("bf16", "sdpa"), calls=2, most_pairs=3)
+    asked = AbOptions(stages=("bf16", "sdpa"), calls=2, most_pairs=3)
     sides = side(tmp_path), side(tmp_path)
     first = session.compare(asked, *sides, minutes=1e-9)
     assert [one.experiment.complete for one in first] == [False, False]
@@ -188,8 +191,8 @@ def test_a_command_is_over_when_all_of_it_is_answered(session: Session, tmp_path
 # -- calibrate --------------------------------------------------------------------------------------------------------
 
 
-def test_a_calibration_is_kept_and_repeated_in_every_report(session: Session, tmp_path: Path) -> None:
-    (found,) = session.calibrate(Asked(stages=("sdpa",), calls=8, most_pairs=6), most_pairs=12)
+def test_a_calibration_is_kept_and_repeated_in_every_report(session: PairSession, tmp_path: Path) -> None:
+    (found,) = session.calibrate(AbOptions(stages=("sdpa",), calls=8, most_pairs=6), most_pairs=12)
     assert found.pairs == 6, "a scatter is wanted, and no early decision"
     assert 0 < found.paired_sd < 0.02
     assert 0.01 < found.smallest < 0.05
@@ -201,41 +204,43 @@ def test_a_calibration_is_kept_and_repeated_in_every_report(session: Session, tm
     )
 
 
-def test_half_a_calibration_promises_nothing(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = Session.answer
+def test_half_a_calibration_promises_nothing(
+    session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = PairSession.answer
 
-    def stopped(self: Session, question: Any, *arguments: Any, **options: Any) -> Any:
+    def stopped(self: PairSession, question: Any, *arguments: Any, **options: Any) -> Any:
         found = answer(self, question, *arguments, **options)
         return replace(found, experiment=replace(found.experiment, complete=False, failures=("new died",)))
 
-    monkeypatch.setattr(Session, "answer", stopped)
+    monkeypatch.setattr(PairSession, "answer", stopped)
     with pytest.raises(UserError, match="5 pairs were measured, and this calibration needs 5: new died"):
         session.calibrate(replace(SDPA, most_pairs=5), most_pairs=4)
     assert not (tmp_path / calibrations.FILE).exists()
 
 
 def test_a_machine_that_favours_a_side_is_not_calibrated(
-    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = Session.answer
+    answer = PairSession.answer
 
-    def tilted(self: Session, question: Any, *arguments: Any, **options: Any) -> Any:
+    def tilted(self: PairSession, question: Any, *arguments: Any, **options: Any) -> Any:
         found = answer(self, question, *arguments, **options)
         tilt = replace(found.latency, verdict=replace(found.latency.verdict, word=SLOW))
         return replace(found, judgements=[tilt])
 
-    monkeypatch.setattr(Session, "answer", tilted)
+    monkeypatch.setattr(PairSession, "answer", tilted)
     with pytest.raises(UserError, match="the same environment twice is SLOW"):
         session.calibrate(replace(SDPA, most_pairs=5), most_pairs=4)
     assert not (tmp_path / calibrations.FILE).exists()
 
 
-def test_what_opens_an_index_is_in_no_report(session: Session) -> None:
+def test_what_opens_an_index_is_in_no_report(session: PairSession) -> None:
     words = session.environment([".", "PIP_INDEX_URL=https://me:secret@host/simple"]).words
     assert words == (".", "PIP_INDEX_URL=https://****@host/simple")
 
 
-def test_a_broken_calibration_is_a_missing_one(session: Session, tmp_path: Path) -> None:
+def test_a_broken_calibration_is_a_missing_one(session: PairSession, tmp_path: Path) -> None:
     file = tmp_path / calibrations.FILE
     file.parent.mkdir(exist_ok=True)
     file.write_text('{"calibrations": [')
@@ -248,11 +253,11 @@ def test_a_broken_calibration_is_a_missing_one(session: Session, tmp_path: Path)
 class Index:
     """Releases of a package; those from `slow_from` on are slower, and some cannot be installed."""
 
-    def __init__(self, session: Session, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, session: PairSession, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[str] = []
         self.root, self.broken, self.slow_from = root, (), 4
         monkeypatch.setattr(sessions, "releases", lambda *_: [f"1.{minor}" for minor in range(6)])
-        monkeypatch.setattr(Session, "environment", self.environment)
+        monkeypatch.setattr(PairSession, "environment", self.environment)
 
     def environment(self, words: Sequence[str]) -> Environment:
         (spec,) = words
@@ -266,11 +271,11 @@ class Index:
 
 
 @pytest.fixture
-def index(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
+def index(session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     return Index(session, tmp_path, monkeypatch)
 
 
-def test_the_first_slow_release_is_found(session: Session, index: Index) -> None:
+def test_the_first_slow_release_is_found(session: PairSession, index: Index) -> None:
     end, found = session.bisect(SDPA, "thing", "1.0", "1.5")
     assert (end, found.culprit, found.last_good) == ("thing==1.0", "thing==1.4", "thing==1.3")
     text = "\n".join(bisection.text(found, end, "--stage sdpa"))
@@ -279,14 +284,14 @@ def test_the_first_slow_release_is_found(session: Session, index: Index) -> None
     assert "next: fastdiff ab --old thing==1.3 --new thing==1.4 --stage sdpa" in text
 
 
-def test_a_release_that_does_not_install_is_passed_over(session: Session, index: Index) -> None:
+def test_a_release_that_does_not_install_is_passed_over(session: PairSession, index: Index) -> None:
     index.broken = (3,)
     _, found = session.bisect(SDPA, "thing", "1.0", "1.5")
     assert (found.last_good, found.between, found.culprit) == ("thing==1.2", ("thing==1.3",), "thing==1.4")
 
 
 def test_a_search_goes_on_and_measures_nothing_twice(
-    session: Session, index: Index, monkeypatch: pytest.MonkeyPatch
+    session: PairSession, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = session.bisect(SDPA, "thing", "1.0", "1.5")
     index.made.clear()
@@ -294,7 +299,7 @@ def test_a_search_goes_on_and_measures_nothing_twice(
     assert index.made == ["thing==1.0"]
 
 
-def test_an_end_that_is_no_release_is_one_sentence(session: Session, index: Index) -> None:
+def test_an_end_that_is_no_release_is_one_sentence(session: PairSession, index: Index) -> None:
     with pytest.raises(UserError, match=r"thing has no release 0\.9"):
         session.bisect(SDPA, "thing", "0.9", "1.5")
 
@@ -327,8 +332,8 @@ from pathlib import Path
 from fastdiff.models import Model, Request
 
 def pytest_configure():
-    from fastdiff.experiments.sessions import Session
-    Session.source = Path({source!r})
+    from fastdiff.experiments.sessions import PairSession
+    PairSession.source = Path({source!r})
 
 def pytest_fastdiff_models():
     request = Request("a small red ring", steps=2, size=64, guidance=3.0)

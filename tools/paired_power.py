@@ -29,7 +29,7 @@ from fastdiff.compare.verdicts import FAST, SAME, SLOW, UNSURE, decide
 from fastdiff.experiments.ab import CALLS, MOST_FAILURES, MOST_PAIRS, Question
 from fastdiff.experiments.environments import Environment, source_path
 from fastdiff.experiments.pairs import NEW, OLD, blank, take_turns
-from fastdiff.experiments.questions import Asked, questions
+from fastdiff.experiments.questions import AbOptions, questions
 from fastdiff.host.environment import device_kind, device_name
 from fastdiff.record.errors import UserError
 from fastdiff.record.pairs import Pair
@@ -69,7 +69,7 @@ class Measured:
     seconds: float
 
 
-def collect(asked: Asked, count: int, folder: Path, keep: Path | None) -> list[Measured]:
+def collect(asked: AbOptions, count: int, folder: Path, keep: Path | None) -> list[Measured]:
     """What was measured is kept after each pair, and gone on from."""
     here = Environment("here", Path(sys.executable), {}, key="here")
     (question,) = questions(asked, here, here, folder)
@@ -212,7 +212,7 @@ def main() -> None:
     options = parser.parse_args()
     if not judge.FEWEST_PAIRS <= options.most <= options.pairs:
         parser.error(f"--most is {options.most}; give {judge.FEWEST_PAIRS} to {options.pairs}, the number of --pairs.")
-    asked = Asked(stages=(options.stage,), steps=options.steps, calls=options.calls)
+    asked = AbOptions(stages=(options.stage,), steps=options.steps, calls=options.calls)
     try:
         measured = collect(asked, options.pairs, Path.cwd(), options.keep)
     except UserError as error:

@@ -68,7 +68,7 @@ def ab(
 ) -> None:
     """Compare two environments: processes of both measure the same stages and take turns call by call."""
     with one_sentence(kept="every finished pair is kept, and the same command goes on."):
-        from fastdiff.experiments.questions import Asked, named_stages
+        from fastdiff.experiments.questions import AbOptions, named_stages
         from fastdiff.experiments.sessions import failing
         from fastdiff.record.writing import write_text
         from fastdiff.report import pairs
@@ -77,7 +77,7 @@ def ab(
         from fastdiff.trial.faults import parse
 
         stages = named_stages(stage)
-        asked = Asked(
+        asked = AbOptions(
             model,
             weights,
             stages,

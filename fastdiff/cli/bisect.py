@@ -36,10 +36,10 @@ def bisect(
     """Find the first release of a package that makes a stage slower; each candidate is compared with the good one."""
     with one_sentence(kept="every finished step is kept, and the same command goes on."):
         from fastdiff.experiments.environments import masked
-        from fastdiff.experiments.questions import Asked
+        from fastdiff.experiments.questions import AbOptions
         from fastdiff.report import bisection
 
-        asked = Asked(
+        asked = AbOptions(
             model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs, (), share(band), emulate
         )
         end, found = session_in(root).bisect(asked, package, good, bad, pip=pip, also=also)

@@ -33,10 +33,10 @@ def calibrate(
 ) -> None:
     """Measure the noise of this machine and the smallest slowdown it can detect."""
     with one_sentence(kept="every finished pair is kept, and the same command goes on."):
-        from fastdiff.experiments.questions import Asked, named_stages
+        from fastdiff.experiments.questions import AbOptions, named_stages
         from fastdiff.report.pairs import limit
 
         stages = named_stages(stage)
-        asked = Asked(model, weights, stages, "", device, steps, size, batch, calls, pairs, emulate=emulate)
+        asked = AbOptions(model, weights, stages, "", device, steps, size, batch, calls, pairs, emulate=emulate)
         for found in session_in(root).calibrate(asked, most_pairs=max_pairs, fresh=fresh):
             typer.echo(limit(found))

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastdiff.experiments.sessions import Session
+    from fastdiff.experiments.sessions import PairSession
 
 TROUBLE = 2
 """The exit code of a command that could not do its work; 1 is that of one that did, and found something."""
@@ -43,11 +43,11 @@ def one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
     raise typer.Exit(TROUBLE)
 
 
-def session_in(root: Path) -> Session:
-    from fastdiff.experiments.sessions import Session
+def session_in(root: Path) -> PairSession:
+    from fastdiff.experiments.sessions import PairSession
     from fastdiff.report.progress import Progress
 
-    return Session(root, say=aside, progress=Progress(sys.stderr if sys.stderr.isatty() else None))
+    return PairSession(root, say=aside, progress=Progress(sys.stderr if sys.stderr.isatty() else None))
 
 
 def share(percent: float | None) -> float | None:

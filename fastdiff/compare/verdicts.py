@@ -3,7 +3,7 @@
 SAME       the whole interval lies inside the band: positive evidence, not the lack of an alarm
 SLOW, FAST the interval lies beyond the band, even with the confidence of the whole suite
 MORE, LESS the same of memory
-UNSURE  inconclusive: the interval crosses a limit of the band
+UNSURE     inconclusive: the interval crosses a limit of the band
 VOID       the machine disturbed the measurement
 MISSING    expected and not measured
 NEW        measured, and nothing accepted is comparable

@@ -108,7 +108,7 @@ def _ask(
     errors = judge.errors_of(experiment.comparisons)
     if experiment.pairs:
         say(f"{experiment.stage}: goes on with {path.name}, which has {_pairs(len(experiment.pairs))}")
-        # Asked with another band, it may be decided already.
+        # AbOptions with another band, it may be decided already.
         word = judge.latency(experiment, policy, errors).word
         experiment = replace(experiment, complete=word not in (UNSURE, VOID))
     folder = path.with_suffix("")

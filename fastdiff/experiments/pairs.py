@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdiff.record.pairs import CALLS_OF_BLOCK, Pair, SideFacts
-from fastdiff.record.run import MEASURED, Sample
+from fastdiff.record.project import CACHE_VARIABLE
+from fastdiff.record.run import MEASURED, Sample, Trial
 from fastdiff.trial.fresh import Fresh, FreshTrial
 
 if TYPE_CHECKING:
@@ -19,13 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastdiff.experiments.environments import Environment
-    from fastdiff.record.run import Trial
     from fastdiff.trial.process import Process
     from fastdiff.trial.runner import OpenTrial, Progress
     from fastdiff.trial.work import Work
 
 OLD, NEW = "old", "new"
-CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,8 @@ class PairRunner:
             # Importing side by side is quicker; building and first calls are timed, and so one after the other.
             order = shuffled(self.random)
             processes = {name: alive.enter_context(self._start(name)) for name in order}
+            for process in processes.values():  # until both have imported
+                process.greet()
             opened = {name: self._build(number, name, processes[name]) for name in order}
             for name in order:
                 self._settle(number, name, opened[name])
@@ -149,7 +150,7 @@ class PairRunner:
 
 def blank(trial: Trial) -> Trial:
     """The same stage, of which nothing is known."""
-    return type(trial)(trial.model, trial.stage, trial.follows)
+    return Trial(trial.model, trial.stage, trial.follows)
 
 
 def take_turns(

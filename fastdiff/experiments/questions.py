@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from fastdiff.compare.policy import default
 from fastdiff.experiments.ab import CALLS, MOST_PAIRS, Question
-from fastdiff.experiments.pairs import CACHE_VARIABLE, Side
+from fastdiff.experiments.pairs import Side
 from fastdiff.host.environment import DEVICE, device_kind
 from fastdiff.host.processor import emulated
 from fastdiff.models import CATALOGUE, SIDE
 from fastdiff.models.toml import models
 from fastdiff.record.errors import UserError, unknown
-from fastdiff.record.project import tables
+from fastdiff.record.project import CACHE_VARIABLE, COMPILE_CACHE, tables
 from fastdiff.stages import LADDERS
 from fastdiff.stages.ladder import without_instructions
 from fastdiff.stages.toml import whole
@@ -34,11 +34,10 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS = ".fastdiff/environments"
 """Where made environments are kept."""
-CACHE = ".fastdiff/compile-cache"
 
 
 @dataclass(frozen=True)
-class Asked:
+class AbOptions:
     """What a person named, besides the two environments."""
 
     model: str = "shapes"
@@ -62,7 +61,7 @@ class Asked:
 
     def options(self, stage: str) -> str:
         """Of the command that asks about this stage again."""
-        usual, words = Asked(), []
+        usual, words = AbOptions(), []
         for flag, value, other in (
             ("--model", self.model, usual.model),
             ("--weights", self.weights, usual.weights),
@@ -80,7 +79,7 @@ class Asked:
         return " ".join([*words, "--emulate"] if self.emulate else words)
 
 
-def questions(asked: Asked, old: Environment, new: Environment, project: Path) -> list[Question]:
+def questions(asked: AbOptions, old: Environment, new: Environment, project: Path) -> list[Question]:
     """One for each stage, in the order of the ladder."""
     for fault in asked.faults:
         if fault.name in faults.OF_A_SESSION:
@@ -127,7 +126,7 @@ def questions(asked: Asked, old: Environment, new: Environment, project: Path) -
     ]
 
 
-def limits(asked: Asked, project: Path) -> str:
+def limits(asked: AbOptions, project: Path) -> str:
     """What the CPU's lack of instructions does to this comparison, in one sentence; empty where it does nothing."""
     lacking = _lacking(asked)
     refused = () if asked.stages else _climbed(asked, project).refused(lacking)
@@ -135,7 +134,7 @@ def limits(asked: Asked, project: Path) -> str:
 
 
 def side_of(
-    environment: Environment, model: Model, stage: Stage, asked: Asked, project: Path, ladder: Ladder | None = None
+    environment: Environment, model: Model, stage: Stage, asked: AbOptions, project: Path, ladder: Ladder | None = None
 ) -> Side:
     """`ladder` where the asked faults are to be put in: one of them builds another stage of it."""
     put_in = [
@@ -152,20 +151,20 @@ def side_of(
     return Side(environment, cache_of(environment, project), asks)
 
 
-def _named(asked: Asked) -> tuple[str, ...]:
+def _named(asked: AbOptions) -> tuple[str, ...]:
     return (*asked.stages, *([asked.old_stage] if asked.old_stage else []))
 
 
-def _lacking(asked: Asked) -> tuple[str, ...]:
+def _lacking(asked: AbOptions) -> tuple[str, ...]:
     """Arithmetic that the CPU would only emulate, and is not to use."""
     return () if asked.emulate else emulated(_kind(asked))
 
 
-def _climbed(asked: Asked, project: Path) -> Ladder:
+def _climbed(asked: AbOptions, project: Path) -> Ladder:
     return whole(LADDERS["published"], _named(asked), tables(project)["stages"]).native(_lacking(asked))
 
 
-def _kind(asked: Asked) -> str:
+def _kind(asked: AbOptions) -> str:
     if not DEVICE.fullmatch(asked.device):
         raise UserError("recipe", f"--device is {asked.device!r}; give auto, cpu, cuda or cuda:N.")
     kind = device_kind() if asked.device == "auto" else asked.device.partition(":")[0]
@@ -175,8 +174,8 @@ def _kind(asked: Asked) -> str:
 
 def cache_of(environment: Environment, project: Path) -> Path:
     """Compiled code of one environment is none of another's; this one's is the suite's own."""
-    own = project / (os.environ.get(CACHE_VARIABLE) or CACHE)
-    return own.resolve() if environment.is_this_one else (project / f"{CACHE}-{environment.key}").resolve()
+    own = project / (os.environ.get(CACHE_VARIABLE) or COMPILE_CACHE)
+    return own.resolve() if environment.is_this_one else (project / f"{COMPILE_CACHE}-{environment.key}").resolve()
 
 
 def policy_of(question: Question, project: Path) -> Policy:
@@ -186,14 +185,14 @@ def policy_of(question: Question, project: Path) -> Policy:
     return policy if question.band is None else replace(policy, paired=question.band)
 
 
-def _model(asked: Asked, project: Path) -> Model:
+def _model(asked: AbOptions, project: Path) -> Model:
     known = {model.name: model for model in (*CATALOGUE, *models(tables(project)["models"], project))}
     if asked.model not in known:
         raise UserError("recipe", unknown("model", asked.model, list(known)))
     return known[asked.model].with_weights(asked.weights)
 
 
-def _request(model: Model, asked: Asked) -> Request:
+def _request(model: Model, asked: AbOptions) -> Request:
     return model.request.changed(steps=asked.steps, size=asked.size, batch=asked.batch)
 
 

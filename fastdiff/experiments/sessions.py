@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from fastdiff.compare.policy import Policy
     from fastdiff.experiments.ab import Question
-    from fastdiff.experiments.questions import Asked
+    from fastdiff.experiments.questions import AbOptions
     from fastdiff.record.bisection import Found
     from fastdiff.record.calibration import Calibration
     from fastdiff.trial.runner import Progress
@@ -91,7 +91,7 @@ class Done:
         self._file.unlink(missing_ok=True)
 
 
-class Session:
+class PairSession:
     def __init__(self, root: Path, *, say: Callable[[str], None], progress: Progress) -> None:
         self.root, self.say, self.progress = root.resolve(), say, progress
 
@@ -104,7 +104,7 @@ class Session:
         return ready(parse(words, self.root), self.root / ENVIRONMENTS, self.say)
 
     def compare(
-        self, asked: Asked, old: Sequence[str], new: Sequence[str], *, minutes: float = 0.0, fresh: bool = False
+        self, asked: AbOptions, old: Sequence[str], new: Sequence[str], *, minutes: float = 0.0, fresh: bool = False
     ) -> list[Answer]:
         """Stage after stage; what cannot be compared is refused before anything is made."""
         specs = [parse(words, self.root) for words in (old, new)]
@@ -120,7 +120,7 @@ class Session:
             done.forget()
         return answers
 
-    def calibrate(self, asked: Asked, *, most_pairs: int, fresh: bool = False) -> list[Calibration]:
+    def calibrate(self, asked: AbOptions, *, most_pairs: int, fresh: bool = False) -> list[Calibration]:
         """The same environment on both sides, and all of the pairs."""
         self._check(asked)
         here = self.environment(["."])
@@ -150,7 +150,7 @@ class Session:
         done.forget()
         return found
 
-    def _check(self, asked: Asked) -> None:
+    def _check(self, asked: AbOptions) -> None:
         """Whether it can be asked, before anything is made; and what this CPU makes of it."""
         questions(asked, NOWHERE, NOWHERE, self.root)
         if limit := limits(asked, self.root):
@@ -170,7 +170,7 @@ class Session:
         return answer
 
     def bisect(
-        self, asked: Asked, package: str, good: str, bad: str, *, pip: Sequence[str] = (), also: Sequence[str] = ()
+        self, asked: AbOptions, package: str, good: str, bad: str, *, pip: Sequence[str] = (), also: Sequence[str] = ()
     ) -> tuple[str, Found]:
         """The good end as pip takes it, and what was found among the releases of pip's index.
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from fastdiff.optimize import Built
 
 
-IDEAS = ("kernels", "decoding", "offloaded_modules", "cached_modules")
-"""Facts of single stages, which the others need not show."""
+ONLY_WHERE_ON = ("kernels", "decoding", "offloaded_modules", "cached_modules")
+"""Facts that are left out where they are empty: then runs that were accepted before they existed still compare."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ class Fingerprint:
         counted = asdict(self.compilation)
         del counted["cache_hits"], counted["cache_misses"]
         counted["break_reasons"] = list(counted["break_reasons"])
-        built = {name: value for name, value in _flat(asdict(self.structure)).items() if value or name not in IDEAS}
+        built = {
+            name: value for name, value in _flat(asdict(self.structure)).items() if value or name not in ONLY_WHERE_ON
+        }
         built |= {name: list(value) for name, value in built.items() if isinstance(value, tuple)}
         return {**built, **counted, "recompiles": self.recompiles}
 

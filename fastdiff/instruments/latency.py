@@ -23,7 +23,7 @@ TOLERANCE = 0.05
 """Calls of one process scatter by a few percent on shared cores; what caches and clocks still gain is more."""
 
 STEADY_CALLS = 1
-"""A stage was called, drawn with and counted before: this is the check that it was enough, and costs every stage."""
+"""The stage was called and has drawn before, so one call that is no faster is enough; more would cost every stage."""
 
 
 def synchronised_clock() -> float:
@@ -76,7 +76,7 @@ class DeviceTimer:
         self._ended: Any = None
 
     def ended(self, component: str) -> None:
-        """Of `measure.boundaries`."""
+        """The callback of `instruments.boundaries.boundaries`."""
         if self._began is None:
             self._began = self._event()
         elif component == DECODE:

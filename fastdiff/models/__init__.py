@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fastdiff.models.architectures import ARCHITECTURES
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
 from fastdiff.record.errors import UserError, unknown
 
@@ -124,8 +125,6 @@ class Model:
 
 
 MADE_HERE = ("dummy", "twin")
-ARCHITECTURES = ("sdxl", "ssd-1b", "sd15", "pixart-alpha", "flux-schnell", "flux-dev")
-"""Models whose architecture is written down in `fastdiff.models.architectures`."""
 
 FP16_VAE = "207b116dae70ace3637169f1ddd2434b91b3a8cd"
 TAESD = "614f76814bbe30edbe2e627ace1c2234c81a2c0e"

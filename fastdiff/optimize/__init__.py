@@ -179,7 +179,7 @@ def resolved(model: Model, recipe: Recipe, device: str) -> Recipe:
         "flash": recipe.attention == "flash",
     }
     for idea in model.unsupported:
-        if wanted.get(idea):
+        if wanted[idea]:
             raise UserError("recipe", f"the architecture of {model.name!r} has no place for {idea}; leave it out.")
     kind = torch.device(device).type
     return recipe.on(kind, torch.cuda.get_device_capability(device) if kind == "cuda" else None)

@@ -24,6 +24,9 @@ REFUSED = pytest.StashKey[pytest.UsageError]()
 """What is wrong with a name or a ladder that only the collected conftests know."""
 SESSION = pytest.StashKey["Session"]()
 COMPARING = pytest.StashKey[bool]()
+LEFT_OUT = pytest.StashKey[bool]()
+"""Whether tests that compare were deselected, because there is nothing to compare with."""
+NOT_COMPARED = "fastdiff: comparisons are left out; --benchmark-compare adds them"
 SCOPES: dict[str, Literal["session", "function"]] = {"stage": "session", "regression": "function"}
 NO_WORKERS = "fastdiff measures one stage at a time, and parallel workers disturb each other: drop -n."
 
@@ -89,8 +92,14 @@ def regression(request: pytest.FixtureRequest) -> Regression:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    for name, scope in SCOPES.items():
-        if name in metafunc.fixturenames and not has_own(metafunc, name):
+    ours = {name: scope for name, scope in SCOPES.items() if name in metafunc.fixturenames and is_ours(metafunc, name)}
+    if len(ours) > 1:
+        metafunc.config.stash[REFUSED] = pytest.UsageError(
+            f"{metafunc.definition.nodeid} has `stage` and `regression` among its arguments; take one of them: "
+            "a comparison needs the machine for itself, after the last stage has ended."
+        )
+    for name, scope in ours.items():
+        if not has_own(metafunc, name):
             try:
                 subjects = session_of(metafunc.config).selection.subjects
             except pytest.UsageError as error:
@@ -109,6 +118,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not compares(item)]
         if without:
             config.hook.pytest_deselected(items=without)
+            config.stash[LEFT_OUT] = True
     for item in items:
         subject = subject_of(item)
         if subject is not None and "benchmark" in fixtures_of(item):
@@ -135,12 +145,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     subjects = [(subject_of(item), item.nodeid) for item in session.items]
     session_of(session.config).collected(
         [(subject.id, nodeid) for subject, nodeid in subjects if subject is not None],
+        [subject.id for item in session.items if (subject := subject_of(item, "regression"))],
         reference_wanted=any("reference" in fixtures_of(item) for item in session.items),
     )
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    return config.stash[SESSION].selection.headlines if SESSION in config.stash else []
+    if SESSION not in config.stash:
+        return []
+    left_out = [NOT_COMPARED] if config.stash.get(LEFT_OUT, False) else []
+    return [*config.stash[SESSION].selection.headlines, *left_out]
 
 
 # -- running ----------------------------------------------------------------------------------------------------------
@@ -148,7 +162,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Nothing is timed or compared that was not proven to be applied; what a test measured is kept, then judged."""
+    """A stage that was not applied is neither timed nor drawn with. What a test measured is kept, then judged."""
     subject, live = subject_of(item), live_of(item)
     if subject is None or live is None:
         return (yield)
@@ -166,7 +180,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     session.measured(live, whole=True)
     if benchmark is not None:
         bridge.note(live, benchmark)
-    session.judged(subject, item.nodeid)
+    session.judge_exact(subject, item.nodeid)
     return result
 
 
@@ -204,11 +218,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Finished remarks are shown after a test, when pytest is not in the middle of a line."""
     result = yield
-    reporter = item.config.pluginmanager.get_plugin("terminalreporter")
-    if SESSION in item.config.stash and reporter is not None:
-        for line in session_of(item.config).progress.take_lines():
-            if reporter.verbosity >= 0:
-                reporter.write_ensure_prefix(line)  # the next test begins the next line
+    show_progress(item.config)
     return result
 
 
@@ -221,11 +231,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     ours = session.config.stash.get(SESSION, None)
     ran = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not session.config.option.collectonly
     if ours is not None and (ours.state.trials or (ran and ours.comparing)):
-        failing = ours.finished(interrupted=not ran or bool(session.shouldstop or session.shouldfail))
+        stopped = bool(session.shouldstop or session.shouldfail)
+        failing = ours.finished(interrupted=not ran or (stopped and ours.unfinished), stopped=stopped)
+        show_progress(session.config)
         bridge.without_other_storage(session.config)
         failing |= ours.selection.settings.strict and bool(ours.state.troubles)  # strict mode needs the run, too
         if failing and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if ran and ours.interrupted:  # in a comparison after the last test
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
     return (yield)
 
 
@@ -272,6 +286,16 @@ def session_of(config: pytest.Config) -> Session:
     return config.stash[SESSION]
 
 
+def is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
+    """Whether a test means fastdiff's fixture: a suite may have another one of this name, or one around ours."""
+    for definition in reversed(metafunc._arg2fixturedefs.get(name) or ()):
+        if definition.func.__module__ == __name__:
+            return True
+        if name not in definition.argnames:
+            return False
+    return False
+
+
 def has_own(metafunc: pytest.Metafunc, name: str) -> bool:
     """A suite may have a parameter of its own that happens to have this name."""
     marks = metafunc.definition.iter_markers("parametrize")
@@ -300,6 +324,14 @@ def live_of(item: pytest.Item) -> LiveStage | None:
 
 def fixtures_of(item: pytest.Item) -> set[str]:
     return set(getattr(item, "fixturenames", ()))
+
+
+def show_progress(config: pytest.Config) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if SESSION in config.stash and reporter is not None:
+        for line in session_of(config).progress.take_lines():
+            if reporter.verbosity >= 0:
+                reporter.write_ensure_prefix(line)  # the next test begins the next line
 
 
 def terminal_of(config: pytest.Config) -> Any:

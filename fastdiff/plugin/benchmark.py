@@ -118,12 +118,16 @@ def without_other_storage(config: pytest.Config) -> None:
         reporter.stats["warnings"] = kept
 
 
-def take_samples(live: LiveStage, benchmark: Any) -> bool:
-    """Whether the test timed the stage. Times that it took without `stage.measure` are kept as bare samples."""
+def take_samples(live: LiveStage, benchmark: Any) -> None:
+    """Times that a test took without `stage.measure` are kept as bare samples."""
     measured = getattr(benchmark, "stats", None)  # None where benchmarks are disabled or the test failed before
-    if not live.samples and measured is not None:
-        live.samples = [Sample(seconds) for seconds in measured.stats.data]
-    return bool(live.samples)
+    if measured is None:
+        return
+    timed = measured.stats.data
+    if live.samples:
+        del live.samples[len(timed) :]  # --benchmark-cprofile makes one more call, which is slow
+    else:
+        live.samples = [Sample(seconds) for seconds in timed]
 
 
 def note(live: LiveStage, benchmark: Any) -> None:

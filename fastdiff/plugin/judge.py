@@ -73,6 +73,8 @@ class Judge:
         """Whether a stage is to be measured in fresh processes; at most once: repeating until it passes is no test."""
         if not self.comparing or self.against or self.state.trials[id_].confirmations:
             return False
+        if self.state.trials[id_].state == FAILED:  # its own test failed: there is something else to mend first
+            return False
         found = [one.verdict for one in self._found(id_) if one.metric == "latency"]
         trial = self.state.trials[id_]
         band = self.selection.policy_of(trial.model, trial.stage).latency
@@ -142,7 +144,7 @@ class Judge:
         ]
 
     def _new(self, found: list[Judgement], test: str = "") -> list[Judgement]:
-        """Keeps what no other test was judged by before; the answer is what of it fails.
+        """Keeps judgements that are new, or that this very test gave before; the answer is those that fail.
 
         A test that is run again is judged again: a failed verdict does not pass because it was given once.
         """
@@ -155,7 +157,7 @@ class Judge:
         return [one for one in new if self._fails(one)]
 
     def _fails(self, judgement: Judgement) -> bool:
-        """With `--fastdiff-against` a comparison that did not come about fails, too."""
+        """With `--fastdiff-against`, VOID and stages that were not timed fail, too."""
         trial = self.state.trials.get(judgement.stage)
         untimed = judgement.verdict.word == MISSING and trial is not None and trial.state == MEASURED
         none = judgement.verdict.word == VOID or untimed
@@ -173,6 +175,7 @@ class Judge:
         if interrupted:
             return "interrupted"
         reasons = [one.verdict.word.lower() for one in self.state.judgements.values() if self._fails(one)]
+        reasons += ["not compared"] if self.state.uncompared else []
         for trial in self.state.trials.values():
             of_trial = {
                 "unapplied": trial.unapplied,

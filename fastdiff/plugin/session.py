@@ -14,12 +14,13 @@ from fastdiff.plugin.settings import project_folder
 from fastdiff.plugin.stages import RUNNER, StageManager
 from fastdiff.plugin.state import SessionState
 from fastdiff.record.errors import UserError
-from fastdiff.record.run import FAILED, Trial
+from fastdiff.record.run import FAILED, INCOMPLETE, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastdiff.experiments.questions import Asked
+    from fastdiff.compare.gate import Judgement
+    from fastdiff.experiments.questions import AbOptions
     from fastdiff.models import Model
     from fastdiff.plugin.selection import Subject
     from fastdiff.record.run import State
@@ -45,15 +46,19 @@ class Session:
         self.deselected: dict[str, list[str]] = {}
         """By stage, the names of its tests that were collected and taken away again."""
         self.compared: set[str] = set()
+        self.interrupted = False
+        """Whether Ctrl-C came in a comparison after the last test."""
 
-    def collected(self, tests: Sequence[tuple[str, str]], *, reference_wanted: bool) -> None:
-        """`tests`: the stage and the node id of every test that needs one, in the order in which they run."""
+    def collected(self, tests: Sequence[tuple[str, str]], compared: Sequence[str], *, reference_wanted: bool) -> None:
+        """`tests`: the stage and the node id of every test that needs one, in the order in which they run; `compared`:
+        the stages that are to be compared."""
         self.last_tests = dict(tests)
-        self.state.expected = self.stages.expected = tuple(self.last_tests)
+        self.stages.expected = tuple(self.last_tests)
+        self.state.expected = tuple(dict.fromkeys([*self.last_tests, *compared]))
         self.stages.reference_wanted = reference_wanted
 
     def measured(self, live: LiveStage, *, whole: bool) -> None:
-        """After every test of a stage. `whole` allows further calls that measure; an interrupt does not."""
+        """After every test of a stage. `whole`: it did not raise, so calls that count and take apart may follow."""
         self.state.keep(live)
         if whole and not live.unapplied:
             live.count()
@@ -61,8 +66,8 @@ class Session:
                 live.take_apart()
             self.state.keep(live)
 
-    def judged(self, subject: Subject, test: str) -> None:
-        """What is exact fails the stage's own test."""
+    def judge_exact(self, subject: Subject, test: str) -> None:
+        """Fails the stage's own test where something exact is wrong: a fact of the fingerprint, the memory."""
         self._fail_on(subject, self.judge.exact(subject.id, test))
 
     def ended(self, subject: Subject) -> list[str]:
@@ -78,38 +83,72 @@ class Session:
         return leaks
 
     def regression(self, subject: Subject, test: str) -> None:
-        """After the last stage has ended: is this one slower than what it is compared with?"""
+        """Fails or skips the stage's test of times, which runs after the last stage has ended."""
         trial = self.state.trials.get(subject.id)
         if trial is None and subject.id not in self.last_tests:  # as with --last-failed: a skip would look like a pass
             sentence = f"{subject.id} was not measured, because its own tests are not in this session"
             pytest.fail(f"{sentence}; add them, for instance with -k {subject.stage.name}.", pytrace=False)
         if trial is None or not trial.samples:
             pytest.skip(f"{subject.id} was not timed in this session.")
-        self.compare(subject)
+        try:
+            self.compare(subject)
+        except UserError as error:
+            self.remark(subject, "not compared", state=None)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         self._fail_on(subject, self.judge.timing(subject.id, test))
 
     def compare(self, subject: Subject) -> None:
-        """Measures what the comparison needs, once: pairs with the other environment, or a slow stage again."""
+        """Measures what the comparison needs, once: pairs with the other environment, or a slow stage again.
+
+        Where that is impossible it raises, also when it is asked again: a test that is run again must not pass then.
+        """
+        if subject.id in self.state.uncompared:
+            raise UserError("process", self.state.uncompared[subject.id])
         if subject.id in self.compared:
             return
+        try:
+            with self.stages.compile_cache():
+                if self.judge.against:
+                    self._measure_pairs(subject)
+                elif self.judge.wants_confirmation(subject.id):
+                    self._confirm(subject)
+        except (UserError, OSError) as error:
+            self.state.uncompared[subject.id] = str(error)
+            raise UserError("process", str(error)) from None
         self.compared.add(subject.id)
-        with self.stages.compile_cache():
-            if self.judge.against:
-                self._measure_pairs(subject)
-            elif self.judge.wants_confirmation(subject.id):
-                self._confirm(subject)
 
-    def finished(self, *, interrupted: bool) -> bool:
-        """The answer is whether what only the whole session shows fails it."""
+    @property
+    def unfinished(self) -> bool:
+        """Whether a stage has not come to its last test."""
+        trials = [self.state.trials.get(id_) for id_ in self.last_tests]
+        return any(trial is None or trial.state == INCOMPLETE for trial in trials)
+
+    def finished(self, *, interrupted: bool, stopped: bool = False) -> bool:
+        """The answer is whether the session fails for what no test has failed for. `stopped`, as by -x: nothing more is
+        measured."""
         failing = False
-        if self.comparing and not interrupted:
-            for subject in self.selection.subjects:  # of which no item of test_regression.py was collected
-                trial = self.state.trials.get(subject.id)
-                if trial is not None and trial.samples and subject.id not in self.compared:
-                    self.compare(subject)
-                    failing |= bool(self.judge.timing(subject.id))
+        if self.comparing and not interrupted and not stopped:
+            try:
+                failing = self._compare_the_rest()
+            except KeyboardInterrupt:
+                interrupted = self.interrupted = True
         failing |= self.judge.finish(self.deselected, interrupted=interrupted)
         write_run(self.config, self.state)
+        return failing
+
+    def _compare_the_rest(self) -> bool:
+        """Stages that were timed and that no `regression` test has compared."""
+        failing = False
+        for subject in self.selection.subjects:
+            trial = self.state.trials.get(subject.id)
+            if trial is None or not trial.samples or subject.id in self.compared | self.state.uncompared.keys():
+                continue
+            try:
+                self.compare(subject)
+                failing |= bool(self.judge.timing(subject.id))
+            except UserError as error:
+                self.state.troubles.append(f"{subject.id} was not compared: {error}")
+                failing = True
         return failing
 
     def remark(self, subject: Subject, remark: str, state: State | None = FAILED) -> None:
@@ -117,7 +156,7 @@ class Session:
         blank = Trial(subject.model.name, subject.stage.name, subject.stage.follows, request=asked)
         self.state.remark(blank, remark, state)
 
-    def _fail_on(self, subject: Subject, failing: list) -> None:  # type: ignore[type-arg]
+    def _fail_on(self, subject: Subject, failing: list[Judgement]) -> None:
         if failing:
             self.remark(subject, failing[0].verdict.word, state=None)
             raise Judged(self.judge.sentences(failing), pytrace=False)
@@ -130,40 +169,42 @@ class Session:
         first = self.state.trials[subject.id]
         work, processes = self.selection.work(subject), self.judge.confirmation.processes
         try:
-            for samples in confirm(runner, work, first, processes, self.progress):
-                self.state.confirm(subject.id, samples)
+            confirmations = list(confirm(runner, work, first, processes, self.progress))  # all of them, or none
         except UserError as error:
             self.state.troubles.append(f"{subject.id} was not confirmed: {error}")
+            return
+        for samples in confirmations:
+            self.state.confirm(subject.id, samples)
 
     def _measure_pairs(self, subject: Subject) -> None:
         from fastdiff.experiments import ab, questions, sessions
 
         asked, ladder = self._asked(subject.model), self.selection.ladders[subject.model.name]
         against = self.selection.settings.against
-        session = sessions.Session(project_folder(self.config), say=self.progress.say, progress=self.progress)
+        pairs = sessions.PairSession(project_folder(self.config), say=self.progress.say, progress=self.progress)
         try:
             with self.progress.doing(f"{subject.id}: the environment {' '.join(masked(against))}"):
-                old, new = (session.environment(words) for words in (against, ["."]))
+                old, new = (pairs.environment(words) for words in (against, ["."]))
             question = ab.Question(
-                old=questions.side_of(old, subject.model, subject.stage, asked, session.root),
-                new=questions.side_of(new, subject.model, subject.stage, asked, session.root, ladder),
+                old=questions.side_of(old, subject.model, subject.stage, asked, pairs.root),
+                new=questions.side_of(new, subject.model, subject.stage, asked, pairs.root, ladder),
                 calls=asked.calls,
                 most_pairs=asked.most_pairs,
                 comparisons=len(self.state.expected),
                 options=asked.options(subject.stage.name),
             )
-            answer = session.answer(question, self.selection.policy_of(subject.model.name, subject.stage.name))
+            answer = pairs.answer(question, self.selection.policy_of(subject.model.name, subject.stage.name))
         except UserError as error:
-            raise pytest.fail.Exception(f"--fastdiff-against: {error}", pytrace=False) from None
+            raise UserError(error.code, f"--fastdiff-against: {error}") from None
         self.judge.keep_pairs(subject.id, answer)
 
-    def _asked(self, model: Model) -> Asked:
+    def _asked(self, model: Model) -> AbOptions:
         """The options of this session that concern pairs."""
         from fastdiff.experiments.ab import CALLS, MOST_PAIRS
-        from fastdiff.experiments.questions import Asked
+        from fastdiff.experiments.questions import AbOptions
 
         given = self.selection.settings
-        return Asked(
+        return AbOptions(
             model=model.name,
             weights=given.weights,
             device=self.selection.device,

@@ -11,6 +11,7 @@ import pytest
 
 from fastdiff.plugin.settings import project_folder
 from fastdiff.record.errors import UserError
+from fastdiff.record.project import CACHE_VARIABLE, COMPILE_CACHE
 from fastdiff.record.run import EMULATED_HERE, FAILED, IMPOSSIBLE_HERE, SKIPPED
 from fastdiff.report import remaining
 from fastdiff.report.remaining import Seen
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from fastdiff.report.progress import Progress
     from fastdiff.trial.live import LiveStage
 
-CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
-"""Where inductor keeps compiled code."""
-DEFAULT_CACHE = ".fastdiff/compile-cache"
 SKIPPING = {"recipe": IMPOSSIBLE_HERE, "emulated": EMULATED_HERE}
 """Errors that skip a stage, with the remark about it."""
 RUNNER = pytest.StashKey[Any]()
@@ -58,7 +56,8 @@ class StageManager:
     def live(self, subject: Subject) -> Iterator[LiveStage]:
         """Builds the stage, draws with it, and ends it; what goes wrong ends this stage alone, in one sentence."""
         with ExitStack() as alive:
-            alive.enter_context(self.compile_cache())
+            with self._reasons(subject):
+                alive.enter_context(self.compile_cache())
             with self._reasons(subject):  # no reference is drawn for what is skipped
                 self.selection.work(subject)
             self._draw_reference(subject.model, before=subject)
@@ -81,7 +80,8 @@ class StageManager:
 
     def reference(self, model: Model) -> Reference:
         if model.name not in self.references:
-            pytest.fail(f"there is no reference to compare with: {self.unreferenced[model.name]}", pytrace=False)
+            why = self.unreferenced.get(model.name, "no collected test has `reference` among its arguments.")
+            pytest.fail(f"there is no reference to compare with: {why}", pytrace=False)
         return self.references[model.name]
 
     def incomparable(self, stage: LiveStage) -> str:
@@ -171,7 +171,7 @@ class StageManager:
     @property
     def cache_folder(self) -> Path:
         """The option wins over the environment, and the environment over the default."""
-        named = self.selection.settings.cache or os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE
+        named = self.selection.settings.cache or os.environ.get(CACHE_VARIABLE) or COMPILE_CACHE
         return (project_folder(self.selection.config) / named).resolve()
 
     @contextmanager
@@ -181,8 +181,8 @@ class StageManager:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise pytest.fail.Exception(
-                f"--fastdiff-cache: {folder} cannot be made ({error.strerror}); name another folder.", pytrace=False
+            raise UserError(
+                "file", f"--fastdiff-cache: {folder} cannot be made ({error.strerror}); name another folder."
             ) from None
         before = os.environ.get(CACHE_VARIABLE)
         os.environ[CACHE_VARIABLE] = str(folder)

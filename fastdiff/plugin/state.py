@@ -41,6 +41,8 @@ class SessionState:
     """By stage and metric; empty in a session that compares with nothing."""
     outcome: str = ""
     complete: bool = False
+    uncompared: dict[str, str] = field(default_factory=dict)
+    """Of each stage whose comparison was impossible, the reason in one sentence."""
     experiments: list[Path] = field(default_factory=list)
     """Where pairs are kept."""
     troubles: list[str] = field(default_factory=list)

@@ -53,7 +53,7 @@ def show_verdicts(terminal: pytest.TerminalReporter, session: Session) -> None:
     from fastdiff.report.pairs import limit
 
     state = session.state
-    failed = [id_ for id_, trial in state.trials.items() if trial.state == FAILED]
+    failed = [id_ for id_, trial in state.trials.items() if trial.state == FAILED or id_ in state.uncompared]
     terminal.section("fastdiff: verdicts", sep="=", bold=True)
     terminal.write_line(session.judge.compared_with)
     terminal.write_line("")

@@ -19,7 +19,7 @@ NUMBERED = re.compile(r"([0-9]{4,})_.+")
 
 
 def folder_of(root: Path, slug: str) -> Path:
-    """`slug` is the device's name as `measure.environment` writes it for a folder."""
+    """`slug` is the device's name as `host.environment` writes it for a folder."""
     return root / FOLDER / slug
 
 

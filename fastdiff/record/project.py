@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 KNOWN = ("models", "stages", "policy")
 FILE = "pyproject.toml"
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+"""Where inductor keeps compiled code."""
+COMPILE_CACHE = ".fastdiff/compile-cache"
+"""Inside the project, where neither an option nor the variable names another folder."""
 
 
 def tables(project: Path) -> dict[str, dict[str, Any]]:

@@ -22,5 +22,7 @@ def coloured(line: str) -> str:
     for word, style in STYLES.items():
         text.highlight_regex(rf"\b{word}\b", style)
     page = StringIO()
-    Console(file=page, color_system="standard", force_terminal=True).print(text, end="", soft_wrap=True)
+    Console(file=page, color_system="standard", force_terminal=True, force_jupyter=False).print(
+        text, end="", soft_wrap=True
+    )
     return page.getvalue()

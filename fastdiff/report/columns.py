@@ -33,5 +33,5 @@ def aligned(rows: Sequence[Sequence[str]], numbers: Container[int] = (), *, rule
     for row in rows:
         table.add_row(*map(Text, row))  # as text: brackets in a cell are no markup
     page = StringIO()
-    Console(file=page, width=WIDEST, color_system=None, force_terminal=False).print(table)
+    Console(file=page, width=WIDEST, color_system=None, force_terminal=False, force_jupyter=False).print(table)
     return [line.rstrip() for line in page.getvalue().rstrip("\n").split("\n")]

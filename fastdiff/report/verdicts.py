@@ -23,9 +23,9 @@ MANY = 3
 
 
 def text(judgements: Sequence[Judgement], shell: Shell, failed: Sequence[str] = ()) -> list[str]:
-    """`failed` are stages that could not be measured; their own tests say why."""
+    """`failed` are stages that could not be measured or compared; the failed tests say why."""
     if not judgements and failed:
-        return [f"no verdict: {', '.join(failed)} could not be measured; the failed tests say why"]
+        return [f"no verdict: {', '.join(failed)} could not be measured or compared; the failed tests say why"]
     if not judgements:
         return ["nothing was judged: no stage of this session was measured, and that is how it was accepted"]
     return [*_table(judgements), *_sentences(judgements, shell)]

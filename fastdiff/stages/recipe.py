@@ -94,8 +94,9 @@ class Recipe:
     """Pictures of a call, where the stage is about their number; None leaves the request's."""
 
     def __post_init__(self) -> None:
-        switches = ("tf32", "channels_last", "fuse_qkv", "upcast_vae", "vae_slicing", "vae_tiling")
-        _switches("recipe", {name: getattr(self, name) for name in switches})
+        _switches(
+            "recipe", {one.name: getattr(self, one.name) for one in fields(self) if isinstance(one.default, bool)}
+        )
         if self.compile is not None and not isinstance(self.compile, Compile):
             raise UserError("recipe", f"compile is {self.compile!r}; give a Compile(), or in a file true or a table.")
         if not isinstance(self.attention_backend, str):
@@ -121,7 +122,7 @@ class Recipe:
                 raise UserError("recipe", sentence)
 
     def _impossible(self) -> Iterator[tuple[bool, str]]:
-        """Combinations that no device can cook, each with the sentence that refuses it."""
+        """Combinations that no device can run, each with the sentence that refuses it."""
         yield (
             self.fuse_qkv and self.attention == "vanilla",
             "fuse_qkv replaces every attention processor by a fused SDPA one, so vanilla attention cannot stay; "

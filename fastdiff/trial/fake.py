@@ -1,7 +1,7 @@
-"""The runner that builds nothing: what each stage comes to is given, and its clock advances by the seconds of samples.
+"""The runner that builds nothing: what each stage comes to, and the seconds of its samples, are given.
 
-With it the plugin, the gate and every experiment are tested in milliseconds and without torch. A `conftest.py` puts it
-into `config.stash[fastdiff.plugin.stages.RUNNER]`.
+With it the plugin and the gate are tested in half a second a session, without torch. A `conftest.py` puts it into
+`config.stash[fastdiff.plugin.stages.RUNNER]`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ class Fake:
     """What else is known of a stage."""
     errors: Mapping[str, BaseException] = field(default_factory=dict)
     """What is raised instead of building a stage."""
-    clock: float = 0.0
     log: list[str] = field(default_factory=list)
     """What was done, in order."""
 
@@ -102,15 +101,20 @@ class FakeStage:
         self._log("settle")
 
     def sample(self) -> Sample:
+        self._timed()
+        return self._keep()
+
+    def _timed(self) -> None:
         self._log("sample")
+
+    def _keep(self) -> Sample:
         self.samples.append(Sample(next(self._seconds)))
-        self.runner.clock += self.samples[-1].wall_s
         return self.samples[-1]
 
     def measure(self, benchmark: Any) -> None:
         """pytest-benchmark's own clock is not a fake: it times nothing."""
         self.settle()
-        benchmark.pedantic(self.sample, rounds=self.rounds)
+        benchmark.pedantic(self._timed, teardown=self._keep, rounds=self.rounds)
 
     def count(self) -> None:
         self._log("count")

@@ -124,6 +124,10 @@ class LiveStage:
         self._wall_s = math.inf
         self._device_s: float | None = None
 
+    def __repr__(self) -> str:
+        """What pytest shows of it in a failed assertion."""
+        return self.id
+
     @property
     def id(self) -> str:
         return f"{self.model.name}-{self.stage.name}"
@@ -141,7 +145,7 @@ class LiveStage:
         return f"hub@{self.model.revision or 'newest'}"
 
     def claim(self, stage: Stage) -> None:
-        """Passes for another stage than was built, as a stage does that silently was not applied."""
+        """Bears the name of `stage`, though another one was built: a stage whose optimization silently did nothing."""
         self.stage = stage
         self.built.recipe = resolved(self.model, stage.recipe, self.device)
 
@@ -179,7 +183,8 @@ class LiveStage:
     # -- around the timed calls ---------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Calls until samples agree, so that the timed ones are of the steady state."""
+        """Calls until samples agree, so that the timed ones are of the steady state; the pictures are drawn before."""
+        _ = self.images
         self.warm_up = settle(self.generate, fastest=self.drawing_s)
 
     def measure(self, benchmark: BenchmarkFixture) -> None:

@@ -1,7 +1,8 @@
-"""How every trial is run: build a stage, call it once, warm it up, take samples.
+"""What a runner is: it builds a stage and makes the first call. `run` takes a trial from beginning to end; in a session
+pytest-benchmark asks for the samples instead.
 
 Three runners follow this protocol: `live.here` builds in this process, `fresh.Fresh` in a process of its own, and
-`fake.Fake` builds nothing and lets a test turn its clock. Nothing outside of this room builds a stage or times a call.
+`fake.Fake` builds nothing. Nothing outside of this room builds a stage or times a call.
 """
 
 from __future__ import annotations

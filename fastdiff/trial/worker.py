@@ -65,8 +65,6 @@ class Worker:
         }
 
     def settle(self) -> dict[str, Any]:
-        """Draws the pictures first: their call is one of the steady state, too."""
-        _ = self.stage.images
         self.stage.settle()
         return {}
 
