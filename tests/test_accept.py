@@ -214,7 +214,7 @@ BAD_STAGES = [
 BAD_RUNS = [
     (a_run(complete=False, outcome="interrupted"), "the session did not come to its end (interrupted)"),
     (a_run(stages=(), expected=()), "it holds no stage"),
-    (a_run(expected=("shapes-fp32", "shapes-sdpa")), "shapes-sdpa was asked for and is not there"),
+    (a_run(expected=("shapes-fp32", "shapes-sdpa")), "shapes-sdpa was expected and is missing"),
     *((a_run(a_stage("fp32", 2.0), a_stage(**changed)), sentence) for changed, sentence in BAD_STAGES),
 ]
 
