@@ -11,6 +11,9 @@ import warm
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.nightly
+"""It is about the tests' own helper, and waits for sessions that hang."""
+
 MODULE = """
 import os
 import signal
