@@ -291,6 +291,24 @@ def test_another_device_is_an_error_before_anything_is_built(accepted: Faked) ->
 # -- a test that is run again -----------------------------------------------------------------------------------------
 
 
+def test_the_last_test_of_a_stage_may_be_run_again(faked: Faked) -> None:
+    """The stage is still alive then."""
+    rerun(faked)
+    suite = faked.root / "perf_tests" / "test_suite.py"
+    fails_once = "    tries.append(stage.id)\n    assert tries.count(stage.id) == 2\n    stage.sample()\n"
+    suite.write_text("tries = []\n" + suite.read_text().replace("    stage.likeness_to(reference)\n", fails_once))
+    faked.session().assert_outcomes(passed=8, deselected=2)
+    ends = [line for line in faked.log if line.startswith(("sample", "close")) and line.endswith("fp32")]
+    assert ends == [*["sample shapes-fp32"] * 4, "close shapes-fp32"]
+
+
+def test_a_stage_ends_when_its_last_test_has_failed(faked: Faked) -> None:
+    suite = faked.root / "perf_tests" / "test_suite.py"
+    suite.write_text(suite.read_text().replace("stage.likeness_to(reference)", "raise AssertionError"))
+    faked.session().assert_outcomes(passed=6, failed=2, deselected=2)
+    assert faked.log.index("close shapes-fp32") < faked.log.index("build shapes-other")
+
+
 def test_a_verdict_does_not_pass_because_its_test_is_run_again(accepted: Faked) -> None:
     """As pytest-rerunfailures does."""
     accepted.takes(other=4.0)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 REFUSED = pytest.StashKey[pytest.UsageError]()
 """What is wrong with a name or a ladder that only the collected conftests know."""
 SESSION = pytest.StashKey["Session"]()
+FAILED = pytest.StashKey[bool]()
+"""Of a test: whether it failed when it was last run."""
 COMPARING = pytest.StashKey[bool]()
 LEFT_OUT = pytest.StashKey[bool]()
 """Whether tests that compare were deselected, because there is nothing to compare with."""
@@ -188,6 +190,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     report = yield
     subject = subject_of(item)
+    if call.when == "call":
+        item.stash[FAILED] = report.failed
     if subject is not None and report.failed:
         from fastdiff.plugin.session import Judged
 
@@ -200,13 +204,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    """A stage ends with its last test, not with the next one's first: what it leaked is its own failure."""
+    """A stage ends with its last test, not with the next one's first: what it leaked is its own failure.
+
+    Where that test failed the stage lives on for a while, because the test may be run again.
+    """
     leaks = []
     try:
         result = yield
     finally:
         subject = subject_of(item)
-        if subject is not None and item.nodeid == session_of(item.config).last_tests.get(subject.id):
+        if subject is not None and is_last(item, subject) and not item.stash.get(FAILED, False):
             leaks = session_of(item.config).ended(subject)
     if subject is not None and leaks:
         listed = "; ".join(leaks)
@@ -218,6 +225,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Finished remarks are shown after a test, when pytest is not in the middle of a line."""
     result = yield
+    subject = subject_of(item)
+    if subject is not None and is_last(item, subject) and subject.id in session_of(item.config).stages.alive:
+        session_of(item.config).ended(subject)
     show_progress(item.config)
     return result
 
@@ -312,6 +322,10 @@ def subject_of(item: pytest.Item, fixture: str = "stage") -> Subject | None:
 
     named = callspec.params.get(fixture)
     return named if isinstance(named, Subject) else None
+
+
+def is_last(item: pytest.Item, subject: Subject) -> bool:
+    return item.nodeid == session_of(item.config).last_tests.get(subject.id)
 
 
 def compares(item: pytest.Item) -> bool:
