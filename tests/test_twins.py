@@ -12,7 +12,7 @@ import pytest
 import warm
 from here import NATIVE
 
-from fastdiff.models import ARCHITECTURES
+from fastdiff.models.architectures import ARCHITECTURES
 from fastdiff.stages.published import LADDER
 
 pytestmark = pytest.mark.nightly

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fastdiff.models.architectures import ARCHITECTURES
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
 from fastdiff.record.errors import UserError, unknown
 
@@ -100,6 +99,8 @@ class Model:
         if weights == "auto":
             return self
         if weights in MADE_HERE:
+            from fastdiff.models.architectures import ARCHITECTURES
+
             if self.name not in ARCHITECTURES:
                 raise UserError(
                     "weights",

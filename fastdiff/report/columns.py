@@ -5,11 +5,6 @@ from __future__ import annotations
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from fastdiff.report.clean import clean
 
 if TYPE_CHECKING:
@@ -24,6 +19,12 @@ def aligned(rows: Sequence[Sequence[str]], numbers: Container[int] = (), *, rule
 
     `ruled` draws a line below the first row, the headings.
     """
+    # Here, because collecting tests needs no table and should not wait for rich.
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     rows = [[clean(cell) for cell in row] for row in rows]
     if ruled:
         rows = [rows[0], ["-" * max(map(cell_len, column)) for column in zip(*rows, strict=True)], *rows[1:]]
