@@ -22,7 +22,7 @@ from fastdiff.host.environment import device_name, device_slug
 from fastdiff.record import pairs as record
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import stamp
-from fastdiff.record.pairs import Experiment, Pictures, SideFacts
+from fastdiff.record.pairs import Experiment, Pictures
 from fastdiff.record.run import Device
 from fastdiff.record.writing import locked
 
@@ -108,7 +108,7 @@ def _ask(
     errors = judge.errors_of(experiment.comparisons)
     if experiment.pairs:
         say(f"{experiment.stage}: goes on with {path.name}, which has {_pairs(len(experiment.pairs))}")
-        # AbOptions with another band, it may be decided already.
+        # With another band it may be decided already.
         word = judge.latency(experiment, policy, errors).word
         experiment = replace(experiment, complete=word not in (UNSURE, VOID))
     folder = path.with_suffix("")
@@ -158,8 +158,8 @@ def _held(question: Question, root: Path, *, fresh: bool) -> Iterator[tuple[Path
     new = Experiment(
         device=Device(device_slug(device), device.partition(":")[0], device_name(device)),
         started=now,
-        old=_side(question.old),
-        new=_side(question.new),
+        old=question.old.facts({}),
+        new=question.new.facts({}),
         stage=question.id,
         old_stage=question.old.work.id,
         request=asdict(asked.request),
@@ -212,10 +212,6 @@ def _lock(folder: Path, held: ExitStack, *, made: bool = False) -> bool:
     except FileExistsError:
         return False
     return held.enter_context(locked(folder / ".lock"))
-
-
-def _side(side: Side) -> SideFacts:
-    return SideFacts(side.environment.name, side.environment.key, side.environment.words)
 
 
 def _with_facts(experiment: Experiment, runner: PairRunner, path: Path) -> Experiment:

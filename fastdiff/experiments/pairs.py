@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastdiff.record.pairs import CALLS_OF_BLOCK, Pair, SideFacts
 from fastdiff.record.project import CACHE_VARIABLE
@@ -49,8 +49,8 @@ class Side:
         }
         return Fresh(f"{name} ({self.environment.name})", self.environment.python, variables)
 
-    def facts(self, trial: FreshTrial) -> SideFacts:
-        seen = trial.facts
+    def facts(self, seen: Mapping[str, Any]) -> SideFacts:
+        """`seen`: what a process of this side reported about itself; empty before the first one."""
         return SideFacts(
             self.environment.name,
             self.environment.key,
@@ -117,7 +117,7 @@ class PairRunner:
         compiles = " (compiling)" if self.sides[name].work.stage.recipe.compile else ""
         with self.progress.doing(f"{self._id}: pair {number}, {name}: building and first call{compiles}"):
             opened = FreshTrial.of(process, self.sides[name].work)
-        self.seen[name] = self.sides[name].facts(opened)
+        self.seen[name] = self.sides[name].facts(opened.facts)
         return opened
 
     def _settle(self, number: int, name: str, opened: OpenTrial) -> None:
