@@ -203,6 +203,23 @@ def test_a_confirmation_counts_whole_or_not_at_all(accepted: Faked) -> None:
     assert [one["confirmations"] for one in accepted.run["stages"]] == [[], []]
 
 
+def test_ctrl_c_in_a_comparison_after_the_last_test_leaves_the_run(accepted: Faked) -> None:
+    accepted.takes(other=4.0)
+    with (accepted.root / "conftest.py").open("a") as conftest:
+        conftest.write(
+            "\nfrom fastdiff.trial.fake import FakeStage\nsettle = FakeStage.settle\n"
+            "def stops(self):\n    settle(self)\n"
+            "    if self.runner.log.count('settle shapes-other') == 2:\n        raise KeyboardInterrupt\n"
+            "FakeStage.settle = stops\n"
+        )
+    result = accepted.session("--benchmark-compare", "-k", "latency", interrupted=True)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*2 passed*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    assert accepted.run["outcome"] == "interrupted"
+    assert all(one["samples"] for one in accepted.run["stages"])
+
+
 # -- another environment ----------------------------------------------------------------------------------------------
 
 NOWHERE = "--fastdiff-against=torch==0"
