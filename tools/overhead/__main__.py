@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from tools.overhead import blocks, processes
@@ -85,12 +86,12 @@ def fresh_processes(stage: str, count: int, steps: int, kept: Kept, *, disturb: 
         place = len(kept.of(key))
         last = processes.turn(stage, steps, place, disturb=disturb)
         kept.add(key, asdict(last))
-        print(f"  {place + 1:>2}: {last.session_s:.3f} / {last.script_s:.3f} s", flush=True)
+        print(f"  {place + 1:>2}: {median(last.session):.3f} / {median(last.script):.3f} s", flush=True)
     turns = [Turn(**one) for one in kept.of(key)]
-    found = interval([one.session_s / one.script_s for one in turns])
+    found = interval([one.cost for one in turns])
     code = judged_processes(found)
     print(f"  {stage:<10} {found}  {shown(code, f'1.00 and below +{BELOW:.0%}')}")
-    worth = interval([one.plain_s / one.script_s for one in turns])
+    worth = interval([one.worth_of_the_allocator for one in turns])
     print(f"  allocator setting: script without it / with it = {worth}")
     return code
 

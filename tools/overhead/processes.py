@@ -37,18 +37,26 @@ ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**62), "MALLOC_MMAP_MAX_": "0"}
 
 @dataclass(frozen=True)
 class Turn:
-    """Median seconds of a call in three fresh processes that followed each other."""
+    """Seconds of every call in three fresh processes that followed each other."""
 
-    session_s: float
-    script_s: float
-    plain_s: float
+    session: list[float]
+    script: list[float]
+    plain: list[float]
     """The script, with the allocator as the system has it."""
+
+    @property
+    def cost(self) -> float:
+        return median(self.session) / median(self.script)
+
+    @property
+    def worth_of_the_allocator(self) -> float:
+        return median(self.plain) / median(self.script)
 
 
 def turn(stage: str, steps: int, place: int, *, disturb: bool = False) -> Turn:
     """The order of the three changes with every turn, so that a drift favours none of them."""
     system, ours = dict(os.environ), {**os.environ, **ALLOCATOR, APART: "overhead"}
-    measure: dict[str, Callable[[], float]] = {
+    measure: dict[str, Callable[[], list[float]]] = {
         "session": lambda: _session(stage, steps, ours, disturb=disturb),
         "script": lambda: _script(stage, steps, ours),
         "plain": lambda: _script(stage, steps, system),
@@ -56,10 +64,10 @@ def turn(stage: str, steps: int, place: int, *, disturb: bool = False) -> Turn:
     names = [*measure] if place % 2 else [*measure][::-1]
     names = names[place % 3 :] + names[: place % 3]
     seconds = {name: measure[name]() for name in names}
-    return Turn(seconds["session"], seconds["script"], seconds["plain"])
+    return Turn(**seconds)
 
 
-def _session(stage: str, steps: int, variables: dict[str, str], *, disturb: bool) -> float:
+def _session(stage: str, steps: int, variables: dict[str, str], *, disturb: bool) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [sys.executable, "-m", "pytest", "perf_tests/test_latency.py", "-q", f"--fastdiff-stage={stage}"]
@@ -69,13 +77,14 @@ def _session(stage: str, steps: int, variables: dict[str, str], *, disturb: bool
         if done.returncode or not result.exists():
             raise SystemExit(f"{stage} was not measured:\n{(done.stdout + done.stderr)[-2000:]}")
         (timed,) = json.loads(result.read_text())["benchmarks"]
-    return median(timed["stats"]["data"])
+    samples: list[float] = timed["stats"]["data"]
+    return samples
 
 
-def _script(stage: str, steps: int, variables: dict[str, str]) -> float:
+def _script(stage: str, steps: int, variables: dict[str, str]) -> list[float]:
     dtype = LADDER.native(emulated("cpu"))[stage].recipe.dtype
     command = [sys.executable, str(BARE), str(FOLDER), stage, dtype, str(steps), str(CALLS)]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the script failed:\n{done.stderr[-2000:]}")
-    return median([float(line) for line in done.stdout.split()][WARM:])
+    return [float(line) for line in done.stdout.split()][WARM:]
