@@ -12,7 +12,6 @@ import pytest
 from test_record import a_run, a_stage, benchmarks_of
 
 from fastdiff.compare.reasons import because
-from fastdiff.experiments.environments import releases
 from fastdiff.models.toml import models
 from fastdiff.plugin.settings import _device
 from fastdiff.record.errors import UserError
@@ -22,6 +21,7 @@ from fastdiff.report.changes import changes
 from fastdiff.report.listings import runs_text
 from fastdiff.report.published import collate
 from fastdiff.report.sentences import sentence
+from fastdiff.sides.installed import releases
 from fastdiff.stages.published import LADDER
 from fastdiff.stages.toml import configured
 

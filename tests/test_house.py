@@ -20,7 +20,11 @@ BELOW = {
     "trial": {"record", "host", "stages", "models", "optimize", "quality", "instruments"},
     "compare": {"record"},
     "report": {"record", "compare"},
-    "experiments": {"record", "host", "stages", "models", "quality", "instruments", "trial", "compare", "report"},
+    "sides": {"record", "compare"},
+    "experiments": {
+        *("record", "host", "stages", "models", "quality", "instruments", "trial"),
+        *("compare", "report", "sides"),
+    },
     "suite": {"instruments", "quality"},
     "cli": EVERYTHING,
     "plugin": EVERYTHING,

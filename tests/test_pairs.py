@@ -22,7 +22,6 @@ from fastdiff.compare import pairs as judge_pairs
 from fastdiff.compare.policy import default
 from fastdiff.compare.verdicts import CHANGED, MORE, SAME, SLOW, UNSURE, VOID, Verdict
 from fastdiff.experiments.ab import MOST_FAILURES, Answer, Question, ask
-from fastdiff.experiments.environments import Environment
 from fastdiff.experiments.pairs import Side
 from fastdiff.experiments.sessions import failing
 from fastdiff.models import CATALOGUE
@@ -32,6 +31,7 @@ from fastdiff.report import sentences, steps
 from fastdiff.report.pairs import first_calls
 from fastdiff.report.progress import Progress
 from fastdiff.report.steps import Shell
+from fastdiff.sides.environment import Environment
 from fastdiff.stages.published import LADDER
 from fastdiff.trial import process as sides
 from fastdiff.trial.process import Process

@@ -18,7 +18,6 @@ from test_pairs import source as source
 
 from fastdiff.compare.verdicts import SAME, SLOW, VOID
 from fastdiff.experiments import questions, sessions
-from fastdiff.experiments.environments import Environment
 from fastdiff.experiments.questions import AbOptions
 from fastdiff.experiments.sessions import PairSession, failing
 from fastdiff.record import calibration as calibrations
@@ -26,6 +25,7 @@ from fastdiff.record.errors import UserError
 from fastdiff.report import bisection, pairs
 from fastdiff.report.progress import Progress
 from fastdiff.report.steps import Shell
+from fastdiff.sides.environment import Environment
 from fastdiff.trial.faults import parse
 
 if TYPE_CHECKING:

@@ -27,7 +27,6 @@ from fastdiff.compare import pairs as judge
 from fastdiff.compare.policy import Policy, default
 from fastdiff.compare.verdicts import FAST, SAME, SLOW, UNSURE, decide
 from fastdiff.experiments.ab import CALLS, MOST_FAILURES, MOST_PAIRS, Question
-from fastdiff.experiments.environments import Environment, source_path
 from fastdiff.experiments.pairs import NEW, OLD, blank, take_turns
 from fastdiff.experiments.questions import AbOptions, questions
 from fastdiff.host.environment import device_kind, device_name
@@ -35,6 +34,8 @@ from fastdiff.record.errors import UserError
 from fastdiff.record.pairs import Pair
 from fastdiff.record.reading import convert
 from fastdiff.record.run import Sample
+from fastdiff.sides.environment import Environment
+from fastdiff.sides.source import source_path
 from fastdiff.trial.fresh import FreshTrial
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def collect(asked: AbOptions, count: int, folder: Path, keep: Path | None) -> li
     """What was measured is kept after each pair, and gone on from."""
     here = Environment("here", Path(sys.executable), {}, key="here")
     (question,) = questions(asked, here, here, folder)
-    source = source_path(folder / ".fastdiff/environments")
+    source = source_path(folder / ".fastdiff")
     found, failed = _kept(keep, question), 0
     while len(found) < count:
         began = time.monotonic()

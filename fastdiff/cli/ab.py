@@ -27,7 +27,7 @@ OLD = typer.Option(
     metavar="SPEC",
     help="The old side: '.' (this environment), a Python interpreter, a virtual environment, a requirement such as "
     "torch==2.12.1 or a wheel (this environment with only that changed), a requirements file, a variable, NAME=VALUE, "
-    "or an option of pip such as --index-url=URL. May be repeated.",
+    "or an option for the installer such as --index-url=URL. May be repeated.",
 )
 NEW = typer.Option(["."], metavar="SPEC", help="The new side, in the same form (default: this environment).")
 STAGES = typer.Option([], "--stage", metavar="NAMES", help="Stages, separated by commas (default: all of the ladder).")

@@ -35,9 +35,9 @@ def bisect(
 ) -> None:
     """Find the first release of a package that makes a stage slower; each candidate is compared with the good one."""
     with one_sentence(kept="every finished step is kept, and the same command goes on."):
-        from fastdiff.experiments.environments import masked
         from fastdiff.experiments.questions import AbOptions
         from fastdiff.report import bisection
+        from fastdiff.sides.spec import masked
 
         asked = AbOptions(
             model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs, (), share(band), emulate

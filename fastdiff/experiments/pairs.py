@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Mapping
 
-    from fastdiff.experiments.environments import Environment
+    from fastdiff.sides.environment import Environment
     from fastdiff.trial.process import Process
     from fastdiff.trial.runner import OpenTrial, Progress
     from fastdiff.trial.work import Work

@@ -27,13 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastdiff.compare.policy import Policy
-    from fastdiff.experiments.environments import Environment
     from fastdiff.models import Model, Request
+    from fastdiff.sides.environment import Environment
     from fastdiff.stages.ladder import Ladder, Stage
     from fastdiff.trial.faults import Fault
-
-ENVIRONMENTS = ".fastdiff/environments"
-"""Where made environments are kept."""
 
 
 @dataclass(frozen=True)

@@ -18,24 +18,22 @@ from fastdiff.compare.verdicts import FAST, SLOW, VOID, fails
 from fastdiff.experiments import ab
 from fastdiff.experiments.bisect import candidates, search, spec_of
 from fastdiff.experiments.calibrate import calibration
-from fastdiff.experiments.environments import (
-    Environment,
-    masked,
-    parse,
-    ready,
-    releases,
-    source_path,
-)
 from fastdiff.experiments.pairs import OLD
-from fastdiff.experiments.questions import ENVIRONMENTS, limits, policy_of, questions
+from fastdiff.experiments.questions import limits, policy_of, questions
 from fastdiff.host.environment import device_kind, device_slug
 from fastdiff.record import calibration as calibrations
 from fastdiff.record import pairs
 from fastdiff.record.bisection import MEASURED, UNUSABLE, Step
 from fastdiff.record.errors import UserError
 from fastdiff.record.pairs import FOLDER
+from fastdiff.record.project import OURS
 from fastdiff.record.writing import write_text
 from fastdiff.report.sentences import interval, reason_of, sentence
+from fastdiff.sides.environment import Environment, ready
+from fastdiff.sides.home import home
+from fastdiff.sides.installed import releases
+from fastdiff.sides.source import source_path
+from fastdiff.sides.spec import masked, parse
 from fastdiff.stages.published import LADDER
 
 if TYPE_CHECKING:
@@ -97,11 +95,11 @@ class PairSession:
 
     @property
     def source(self) -> Path:
-        return source_path(self.root / ENVIRONMENTS)
+        return source_path(self.root / OURS)
 
     def environment(self, words: Sequence[str]) -> Environment:
         """As the words describe it; made where there is none."""
-        return ready(parse(words, self.root), self.root / ENVIRONMENTS, self.say)
+        return ready(parse(words, self.root), home(), self.say)
 
     def compare(
         self, asked: AbOptions, old: Sequence[str], new: Sequence[str], *, minutes: float = 0.0, fresh: bool = False
@@ -109,7 +107,7 @@ class PairSession:
         """Stage after stage; what cannot be compared is refused before anything is made."""
         specs = [parse(words, self.root) for words in (old, new)]
         self._check(asked)
-        before, now = (ready(spec, self.root / ENVIRONMENTS, self.say) for spec in specs)
+        before, now = (ready(spec, home(), self.say) for spec in specs)
         until = time.monotonic() + 60 * minutes if minutes else float("inf")
         asking = questions(asked, before, now, self.root)
         done = Done(self.root, asking)

@@ -224,6 +224,6 @@ def masked(words: tuple[str, ...]) -> tuple[str, ...]:
     """The other side's words as they may be printed and kept: without passwords."""
     if not words:
         return ()
-    from fastdiff.experiments.environments import masked as mask
+    from fastdiff.sides.spec import masked as mask
 
     return tuple(map(mask, words))

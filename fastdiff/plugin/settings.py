@@ -305,7 +305,7 @@ def check(config: pytest.Config) -> None:
         configured_models(config)
         asked = settings(config)
         if asked.against:
-            from fastdiff.experiments.environments import parse as parse_environment
+            from fastdiff.sides.spec import parse as parse_environment
 
             parse_environment(asked.against, project_folder(config))
         whole(LADDERS[asked.ladder], asked.stage, configured_stages(config))

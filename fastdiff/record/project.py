@@ -14,7 +14,9 @@ KNOWN = ("models", "stages", "policy")
 FILE = "pyproject.toml"
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 """Where inductor keeps compiled code."""
-COMPILE_CACHE = ".fastdiff/compile-cache"
+OURS = ".fastdiff"
+"""The folder in the project that holds what fastdiff makes and can make again."""
+COMPILE_CACHE = f"{OURS}/compile-cache"
 """Inside the project, where neither an option nor the variable names another folder."""
 
 

@@ -1,0 +1,152 @@
+"""uv, which makes environments in a second: started with the places and credentials of today's pip."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import uv
+
+from fastdiff.record.errors import UserError
+from fastdiff.sides.installed import apart, last_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+FROM_PIP = {
+    "index-url": ("UV_DEFAULT_INDEX", " "),
+    "extra-index-url": ("UV_INDEX", " "),
+    "find-links": ("UV_FIND_LINKS", ","),
+    "trusted-host": ("UV_INSECURE_HOST", " "),
+    "cert": ("SSL_CERT_FILE", " "),
+    "client-cert": ("SSL_CLIENT_CERT", " "),
+    "keyring-provider": ("UV_KEYRING_PROVIDER", " "),
+}
+"""Settings of pip, the variable that means the same to uv, and what stands between several values."""
+SECTIONS = (":env:.", "install.", "global.")
+"""Of pip's settings, the one that wins first."""
+WORTH_SHOWING = ("Downloading ", "Building ", "Updating ", "Compiling ")
+PIP_PATIENCE_S = 30.0
+SAME_OPTION = {
+    "--pre": ("--prerelease", "allow"),
+    "--index-url": ("--default-index",),
+    "--extra-index-url": ("--index",),
+}
+"""Options that a person writes as pip spells them."""
+
+
+def make(folder: Path, python: str, trouble: str, say: Callable[[str], None]) -> None:
+    """An empty environment for `python`: an interpreter, or a version that uv finds or downloads."""
+    _run(["venv", "--no-config", "--python", python, str(folder)], trouble, say)
+
+
+def install(
+    python: Path,
+    what: Sequence[str],
+    trouble: str,
+    say: Callable[[str], None],
+    *,
+    options: Sequence[str] = (),
+    cwd: Path | None = None,
+) -> str:
+    """Installs into the environment of `python`. The answer is what uv wrote."""
+    asked = ["pip", "install", "--python", str(python), "--compile-bytecode", *translated(options), *what]
+    return _run(asked, trouble, say, cwd)
+
+
+def conflicts(python: Path) -> list[str]:
+    """What the installed packages say about each other, one sentence each."""
+    done = subprocess.run(
+        [uv.find_uv_bin(), "pip", "check", "--python", str(python)],
+        env=variables(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return [line.strip() for line in done.stderr.splitlines() if line.startswith("The package ")]
+
+
+def translated(options: Sequence[str]) -> list[str]:
+    """Options that are spelled as pip spells them."""
+    found: list[str] = []
+    for option in options:
+        name, _, value = option.partition("=")
+        found += [*SAME_OPTION.get(name, (name,)), *([value] if value else [])]
+    return found
+
+
+def variables() -> dict[str, str]:
+    """Those of uv. Its own settings win over what pip's say."""
+    found = {"UV_INDEX_STRATEGY": "unsafe-best-match"}  # as pip: the best version of all places
+    for name, (variable, between) in FROM_PIP.items():
+        values = _of_pip().get(name, "").split()
+        if values:
+            found[variable] = between.join(values)
+    for name, variable in (("no-index", "UV_NO_INDEX"), ("pre", "UV_PRERELEASE")):
+        if _of_pip().get(name, "").lower() in ("1", "true", "yes", "on"):
+            found[variable] = "allow" if name == "pre" else "1"
+    return found | apart()
+
+
+@lru_cache(maxsize=1)
+def _of_pip() -> Mapping[str, str]:
+    """pip's settings, from its files and variables; empty where there is no pip."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    try:
+        done = subprocess.run(
+            command,
+            env=apart(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PIP_PATIENCE_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    written = dict(re.findall(r"^([^=\s]+)=('.*'|\".*\")$", done.stdout, re.MULTILINE))
+    found: dict[str, str] = {}
+    for section in reversed(SECTIONS):
+        for name, value in written.items():
+            if name.startswith(section):
+                found[name.removeprefix(section)] = ast.literal_eval(value)
+    return found
+
+
+def _run(arguments: Sequence[str], trouble: str, say: Callable[[str], None], cwd: Path | None = None) -> str:
+    """Its output. What takes long is shown while it happens; an error ends with the last lines of the output."""
+    lines = []
+    with subprocess.Popen(
+        [uv.find_uv_bin(), *arguments, "--color=never"],
+        cwd=cwd,
+        env=variables() | {"UV_NO_PROGRESS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                if line.strip().startswith(WORTH_SHOWING):
+                    say(f"  {line.strip()}")
+            process.wait()
+        except BaseException:
+            process.kill()  # at Ctrl-C too: what it writes is removed next
+            process.wait()
+            raise
+    output = "".join(lines)
+    if process.returncode:
+        raise UserError(
+            "environment", f"{trouble}. It ended with: {last_words(output) or f'exit status {process.returncode}'}"
+        )
+    return output
