@@ -20,7 +20,7 @@ BELOW = {
     "trial": {"record", "host", "stages", "models", "optimize", "quality", "instruments"},
     "compare": {"record"},
     "report": {"record", "compare"},
-    "sides": {"record", "compare"},
+    "sides": {"record", "host", "compare"},
     "experiments": {
         *("record", "host", "stages", "models", "quality", "instruments", "trial"),
         *("compare", "report", "sides"),

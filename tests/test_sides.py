@@ -597,7 +597,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (here / "sitecustomize.py").write_text("import thing\n")
     (here / "editable.pth").write_text("/somewhere/src\n")
     (here / "thing/link.so").symlink_to("library.so")
-    monkeypatch.setattr(environments, "_base_folders", lambda: [here, behind])
+    monkeypatch.setattr(environments, "base_folders", lambda: [here, behind])
     return here
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff import __version__
 from fastdiff.host.environment import device_name, device_slug, environment
+from fastdiff.host.software import software
 from fastdiff.plugin.settings import project_folder
 from fastdiff.record import files
 from fastdiff.record.errors import UserError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from fastdiff.compare.gate import Judgement
     from fastdiff.record.run import Sample, State
+    from fastdiff.record.software import Software
     from fastdiff.trial.live import LiveStage
 
 
@@ -53,6 +55,7 @@ class SessionState:
         self._file: Path | None = None
         self._written = True
         self._environment: dict[str, Any] = {}
+        self._software: Software | None = None
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
@@ -135,10 +138,12 @@ class SessionState:
         if "torch" in sys.modules and not self._environment:
             # Only now, because torch itself says from which commit it was built.
             self._environment = environment(self.device, project_folder(self.config))
+            self._software = software(project_folder(self.config))
         return Run(
             device=Device(device_slug(self.device), self.device.partition(":")[0], device_name(self.device)),
             started=self.started.isoformat(timespec="seconds"),
             environment=self._environment,
+            software=self._software,
             expected=self.expected,
             stages=tuple(self.trials.values()),
             complete=self.complete,

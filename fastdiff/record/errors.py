@@ -23,6 +23,13 @@ Code = Literal[
     "recipe",  # an impossible combination of options
     "run",  # `fastdiff run` measured nothing
     "schema",  # a file of another version of fastdiff
+    "side-not-recorded",  # the accepted run does not say which software it ran
+    "side-changed-files",  # its code is in no commit
+    "side-no-commit",  # its code is in a commit that is not here
+    "side-local-package",  # one of its packages is nowhere but on its machine
+    "side-no-package",  # one of its packages is on no index that can be reached
+    "side-no-python",  # its Python cannot be had
+    "side-no-room",  # the disk is full
     "spec",  # a SPEC that cannot be read
     "switch",  # a global switch that this torch does not have
     "weights",  # the weights are not available

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from fastdiff.record.bounds import Count, Deviation, Duration, Fact, Finite, Name, Seconds  # noqa: TC001  (msgspec reads them)
+from fastdiff.record.software import Software  # noqa: TC001
 
 SCHEMA = 3
 """Raised when an older fastdiff would misread a file; a new field with a default is no such change. Schema 1: its
@@ -184,6 +185,8 @@ class Run:
     """ISO 8601, UTC."""
     environment: dict[str, Any] = field(default_factory=dict)
     """Versions, variables and commit: what may change from one night to the next on the same device."""
+    software: Software | None = None
+    """What can be made again; None in files of before 2026-11-30."""
     expected: tuple[str, ...] = ()
     """Ids of the stages that the session was to measure."""
     stages: tuple[Trial, ...] = ()

@@ -42,11 +42,14 @@ class Environment:
 
     name: str
     python: Path
-    variables: Mapping[str, str]
+    variables: Mapping[str, str | None]
+    """None: taken away from what this process has."""
     key: str
     """Short, of its content and its variables: names its compile cache's folder."""
     words: tuple[str, ...] = ()
     """As written, to be written again; masked."""
+    source: Path | None = None
+    """The folder of a fastdiff of its own, which its workers run; None where they run this one."""
 
     @property
     def is_this_one(self) -> bool:
@@ -143,7 +146,7 @@ def copy_this_one(folder: Path) -> None:
     files and writes new ones, and never writes into one that both environments have. Where a user's own or a system's
     packages stand behind the environment's, they stand behind the copy's, too.
     """
-    first, *behind = _base_folders()
+    first, *behind = base_folders()
     _link_tree(first, site_packages(folder))
     # `addsitedir` and not the bare path: it follows .pth files, which is how editable installs are seen.
     lines = [f"import site; site.addsitedir({str(path)!a})\n" for path in behind]
@@ -151,7 +154,7 @@ def copy_this_one(folder: Path) -> None:
         (site_packages(folder) / BASE_LINK).write_text("".join(lines), encoding="ascii")
 
 
-def _base_folders() -> list[Path]:
+def base_folders() -> list[Path]:
     """Where this environment's packages lie, in their order; a user's own and Debian's are among them."""
     return [path for path in map(Path, sys.path) if path.name in ("site-packages", "dist-packages") and path.is_dir()]
 

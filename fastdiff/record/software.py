@@ -1,0 +1,50 @@
+"""What software a run's processes ran, as far as it can be made again: kept with the run, and rebuilt from an accepted
+one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fastdiff.record.bounds import Name  # noqa: TC001  (msgspec reads it)
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One that is installed."""
+
+    name: Name
+    """Normalised."""
+    version: str
+    """With its local part: 2.13.0+cpu is another build than 2.13.0."""
+    source: str = ""
+    """Where it came from, if not from an index by its version: a requirement's place (`git+https://...@COMMIT`), without
+    credentials."""
+    editable: str = ""
+    """The folder in the project from which it is imported, `.` for the project itself."""
+    local: bool = False
+    """Whether it came from a place of this machine alone, or from outside of any installer."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """The code under test, as git knows it."""
+
+    commit: str
+    dirty: bool
+    """Whether files differed from the commit, or were not in it."""
+    entries: dict[str, str] = field(default_factory=dict)
+    """Git's hash of every file and folder at the top, as they were: changed files and those that are not in git, too.
+    A commit that has the same is the same code."""
+
+
+@dataclass(frozen=True)
+class Software:
+    python: str
+    """Version."""
+    distributions: tuple[Distribution, ...] = ()
+    project: Project | None = None
+    """None outside of a git repository."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return {one.name: f"{one.version} {one.source}".strip() for one in self.distributions}
