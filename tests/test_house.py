@@ -19,7 +19,7 @@ BELOW = {
     "instruments": {"record", "host", "stages", "models", "optimize"},
     "trial": {"record", "host", "stages", "models", "optimize", "quality", "instruments"},
     "compare": {"record"},
-    "report": {"record", "compare"},
+    "report": {"record", "compare", "sides"},
     "sides": {"record", "host", "compare"},
     "experiments": {
         *("record", "host", "stages", "models", "quality", "instruments", "trial"),

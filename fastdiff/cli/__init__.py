@@ -19,6 +19,7 @@ from fastdiff.cli.ladder import ladder
 from fastdiff.cli.models import models
 from fastdiff.cli.run import run
 from fastdiff.cli.runs import runs
+from fastdiff.cli.side import side
 
 app = typer.Typer(
     help="Is the diffusion pipeline still fast, and does it still draw the same picture?",
@@ -46,3 +47,4 @@ def main(
 
 for command in (models, ladder, environment, accept, baselines, runs, run, collate, ab, calibrate, bisect):
     app.command()(command)
+app.add_typer(side, name="side")

@@ -16,6 +16,7 @@ from fastdiff.compare.facts import package_differences
 from fastdiff.compare.pairs import Answer, differing
 from fastdiff.compare.verdicts import FAST, SLOW, VOID, fails
 from fastdiff.experiments import ab
+from fastdiff.experiments.accepted import accepted_side
 from fastdiff.experiments.bisect import candidates, search, spec_of
 from fastdiff.experiments.calibrate import calibration
 from fastdiff.experiments.pairs import OLD
@@ -97,17 +98,24 @@ class PairSession:
     def source(self) -> Path:
         return source_path(self.root / OURS)
 
-    def environment(self, words: Sequence[str]) -> Environment:
-        """As the words describe it; made where there is none."""
-        return ready(parse(words, self.root), home(), self.say)
+    def environment(self, words: Sequence[str], device: str = "auto") -> Environment:
+        """As the words describe it; made where there is none. `device`: of the accepted run that they may name."""
+        spec = parse(words, self.root)
+        if not spec.accepted:
+            return ready(spec, home(), self.say)
+        side = accepted_side(self.root, device, self.say, spec.variables)
+        for remark in side.remarks:
+            self.say(f"{spec.name}: {remark}")
+        return replace(side.environment, name=spec.name, words=spec.words)
 
     def compare(
         self, asked: AbOptions, old: Sequence[str], new: Sequence[str], *, minutes: float = 0.0, fresh: bool = False
     ) -> list[Answer]:
         """Stage after stage; what cannot be compared is refused before anything is made."""
-        specs = [parse(words, self.root) for words in (old, new)]
+        for words in (old, new):
+            parse(words, self.root)
         self._check(asked)
-        before, now = (ready(spec, home(), self.say) for spec in specs)
+        before, now = (self.environment(words, asked.device) for words in (old, new))
         until = time.monotonic() + 60 * minutes if minutes else float("inf")
         asking = questions(asked, before, now, self.root)
         done = Done(self.root, asking)

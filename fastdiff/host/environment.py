@@ -90,7 +90,7 @@ def environment(device: str, folder: Path | None = None) -> dict[str, Any]:
         "threads": torch.get_num_threads() if torch else None,
         "capability": torch.backends.cpu.get_cpu_capability() if torch else None,
         "allocator": allocator.policy() if device == "cpu" else None,
-        "variables": _variables(),
+        "variables": variables(),
         "commit": _commit(folder or Path.cwd()),
     }
     return {name: value for name, value in found.items() if value is not None}
@@ -148,7 +148,7 @@ def _boot() -> str | None:
     return hashlib.sha256(BOOT.read_bytes()).hexdigest()[:12]
 
 
-def _variables() -> dict[str, str]:
+def variables() -> dict[str, str]:
     """Of a value that names a folder only that there is one; of libraries loaded beforehand their names."""
     found = {name: value for name, value in sorted(os.environ.items()) if VARIABLES.match(name)}
     if "LD_PRELOAD" in found:

@@ -184,7 +184,7 @@ class Session:
         pairs = sessions.PairSession(project_folder(self.config), say=self.progress.say, progress=self.progress)
         try:
             with self.progress.doing(f"{subject.id}: the environment {' '.join(masked(against))}"):
-                old, new = (pairs.environment(words) for words in (against, ["."]))
+                old, new = (pairs.environment(words, self.selection.device) for words in (against, ["."]))
             question = ab.Question(
                 old=questions.side_of(old, subject.model, subject.stage, asked, pairs.root),
                 new=questions.side_of(new, subject.model, subject.stage, asked, pairs.root, ladder),

@@ -17,7 +17,7 @@ class Distribution:
     version: str
     """With its local part: 2.13.0+cpu is another build than 2.13.0."""
     source: str = ""
-    """Where it came from, if not from an index by its version: a requirement's place (`git+https://...@COMMIT`), without
+    """Where it came from, if not from an index by its version: `git+https://...@COMMIT` or a URL, without
     credentials."""
     editable: str = ""
     """The folder in the project from which it is imported, `.` for the project itself."""

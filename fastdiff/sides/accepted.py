@@ -17,7 +17,7 @@ from fastdiff.host.software import entries_of, git
 from fastdiff.record.errors import UserError
 from fastdiff.sides import uv
 from fastdiff.sides.environment import Environment, base_folders
-from fastdiff.sides.home import Plan, digest, found_or_made, interpreter, others, site_packages
+from fastdiff.sides.home import CHECKOUTS, Plan, digest, found_or_made, interpreter, others, site_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TORCH_INDEX = "https://download.pytorch.org/whl/"
 """Where builds such as 2.13.0+cpu come from; its folders bear the names of the local versions."""
 FREE_BYTES = 2 * 1024**3
-"""What has to be left on the disk: a CUDA torch whose files cannot be shared has more, one that can has next to none."""
+"""What has to be free: a CUDA torch has more, unless its files can be shared with the cache of uv."""
 LISTED = 3
 PROTOCOL = "from fastdiff.trial.process import PROTOCOL; print(PROTOCOL)"
 
@@ -36,7 +36,7 @@ PROTOCOL = "from fastdiff.trial.process import PROTOCOL; print(PROTOCOL)"
 class Rebuilt:
     environment: Environment
     remarks: tuple[str, ...] = ()
-    """What of the accepted side could not be had, and is today's instead; in sentences."""
+    """What of the accepted side is today's instead; in sentences."""
 
 
 def rebuild(
@@ -64,15 +64,10 @@ def rebuild(
     plan = Plan(name, f"{name}-{_torch(software)}", (packages, software.python, *_platform()), _filling(software, name))
     python, seen = found_or_made(plan, kept, say)
     share_libraries(python)
-    source = None
-    if checkout and (ours := next((one for one in software.distributions if one.name == "fastdiff"), None)):
-        if ours.editable:
-            source = _speaking(python, checkout / ours.editable, protocol)
-            if source is None:
-                remarks.append(
-                    "the accepted fastdiff speaks another protocol, so both sides run today's, and a change of "
-                    "fastdiff itself was not measured"
-                )
+    ours = next((one for one in software.distributions if one.name == "fastdiff" and one.editable), None)
+    source = _speaking(python, checkout / ours.editable, protocol) if checkout and ours else None
+    if source is None:
+        remarks.append("both sides ran today's fastdiff, so a change of fastdiff itself was not measured")
     chosen = dict(variables or {})
     key = digest(python, others(seen), sorted(chosen.items()), str(source))
     return Rebuilt(Environment(name, python, chosen, key, (name,), source), tuple(remarks))
@@ -87,8 +82,8 @@ def _requirement(one: Distribution) -> str:
     if one.local:
         raise UserError(
             "side-local-package",
-            f"{one.name} {one.version} was installed from a folder of its own machine; name an environment that has it: "
-            "--fastdiff-accepted-python PATH.",
+            f"{one.name} {one.version} was installed from a folder of its machine, and is on no index; install it "
+            "from an index or a commit, and accept a run of that.",
         )
     return f"{one.name} @ {one.source}" if one.source else f"{one.name}=={one.version}"
 
@@ -126,11 +121,11 @@ def _install(python: Path, pins: Path, name: str, say: Callable[[str], None], in
     """First without torch's own index: it is another place that may not be reachable, and is seldom needed."""
     asked, trouble = ["--no-deps", "-r", str(pins)], f"{name} cannot be installed"
     try:
-        uv.install(python, asked, trouble, say)
+        uv.install(python, asked, trouble, say, compiled=True)
     except UserError as error:
         if indexes:
             with suppress(UserError):
-                uv.install(python, asked, trouble, say, options=indexes)
+                uv.install(python, asked, trouble, say, options=indexes, compiled=True)
                 return
         raise UserError("side-no-package", str(error)) from None
 
@@ -181,8 +176,10 @@ def _checkout(
     if project is None:
         raise UserError("side-no-commit", "the accepted run was made outside of a git repository, so its code is gone.")
     commit = _same_code(project, root, baseline)
-    folder = kept.parent / "checkouts" / digest(sorted(project.entries.items()))
-    if not folder.exists():
+    folder = kept.parent / CHECKOUTS / digest(sorted(project.entries.items()))
+    if folder.exists():
+        os.utime(folder)  # used now
+    else:
         say(f"the project's code of {commit[:10]}: {folder}")
         part = folder.with_name(f".{folder.name}.{os.getpid()}")
         part.mkdir(parents=True)
@@ -194,9 +191,7 @@ def _checkout(
             git(top, "checkout-index", "--all", f"--prefix={part}/", variables=own)
             part.replace(folder)
         except (OSError, subprocess.SubprocessError) as error:
-            raise UserError(
-                "side-no-room", f"{folder} cannot be written ({error}); make room there, and try again."
-            ) from None
+            raise UserError("side-no-room", f"{folder} cannot be written ({error}); make room there.") from None
         finally:
             shutil.rmtree(part, ignore_errors=True)
             index.unlink(missing_ok=True)

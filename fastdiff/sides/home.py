@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import stat
 import sysconfig
 import time
 from contextlib import contextmanager, suppress
@@ -26,6 +27,8 @@ VARIABLE = "FASTDIFF_CACHE"
 """Names another folder, for instance one that a CI runner keeps between nights."""
 MARKER = "fastdiff-environment.json"
 """Written last: an environment without it was never finished."""
+CHECKOUTS = "checkouts"
+"""Beside the environments: the project's code as it was."""
 DIGITS = 8
 """Of a hash, for the name of a folder: two of a handful are the same once in a billion."""
 
@@ -54,6 +57,8 @@ def found_or_made(plan: Plan, kept: Path, say: Callable[[str], None]) -> tuple[P
     marker = finished(folder)
     if marker:
         say(f"{plan.name}: as made on {marker['made']}; remove {folder} to have it made anew")
+        with suppress(OSError):
+            os.utime(folder / MARKER)  # used now
         return interpreter(folder), marker["packages"]
     try:
         ready_home(kept)
@@ -132,3 +137,49 @@ def interpreter(folder: Path) -> Path:
 
 def site_packages(folder: Path) -> Path:
     return Path(sysconfig.get_path("purelib", scheme="venv", vars={"base": str(folder)}))
+
+
+# -- what is kept -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A folder in the cache: an environment, or a checkout of the project."""
+
+    folder: Path
+    finished: bool
+    used: float
+    """When it was used last, as `time.time()`."""
+
+    @property
+    def unused_days(self) -> float:
+        return (time.time() - self.used) / 86400
+
+    @property
+    def own_bytes(self) -> int:
+        """Of the files that only this folder has: those with more links are elsewhere, too."""
+        found = (path.lstat() for path in self.folder.rglob("*"))
+        return sum(one.st_size for one in found if stat.S_ISREG(one.st_mode) and one.st_nlink == 1)
+
+
+def kept() -> list[Kept]:
+    """The one that was used last comes first."""
+    found = []
+    for folder in (home(), home().parent / CHECKOUTS):
+        for one in folder.iterdir() if folder.is_dir() else ():
+            if one.is_dir():
+                mark = one / MARKER if folder == home() else one
+                used = mark.stat().st_mtime if mark.exists() else 0.0
+                found.append(Kept(one, mark.exists() and not one.name.startswith("."), used))
+    return sorted(found, key=lambda one: -one.used)
+
+
+def remove(one: Kept) -> int:
+    """The bytes that became free; 0 where another process is making it."""
+    with locked(one.folder.with_name(f"{one.folder.name}.lock")) as held:
+        if not held:
+            return 0
+        freed = one.own_bytes
+        shutil.rmtree(one.folder)
+    one.folder.with_name(f"{one.folder.name}.lock").unlink(missing_ok=True)
+    return freed

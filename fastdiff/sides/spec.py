@@ -23,15 +23,17 @@ from fastdiff.record.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-Kind = Literal["interpreter", "requirement", "file", "option", "variable"]
+Kind = Literal["accepted", "interpreter", "requirement", "file", "option", "variable"]
 
 EXPECTED = (
-    "A SPEC is '.' (this environment), an interpreter or a virtual environment's folder, a requirement "
-    "(torch==2.12.1) or a wheel, a requirements file (.txt, .lock, .in), an option of the installer (--index-url=URL, "
-    "--extra-index-url=URL, --find-links=PLACE, --no-index, --pre) or a variable (NAME=VALUE)."
+    "A SPEC is '.' (this environment), 'accepted' (the accepted run's software, made again), an interpreter or a "
+    "virtual environment's folder, a requirement (torch==2.12.1) or a wheel, a requirements file (.txt, .lock, .in), "
+    "an option of the installer (--index-url=URL, --extra-index-url=URL, --find-links=PLACE, --no-index, --pre) or a "
+    "variable (NAME=VALUE)."
 )
 VARIABLE = re.compile(r"([A-Z_][A-Z0-9_]*)=(?!=)(.*)", re.DOTALL)
 """A value may hold more of them: `GLIBC_TUNABLES=glibc.malloc.tcache_count=0`."""
+ACCEPTED = "accepted"
 TAKEN = ("PYTHONPATH", "PYTHONHOME")
 """Variables by which the workers find fastdiff and their libraries: another value would be another environment."""
 SWITCHES = ("--pre", "--no-index")
@@ -59,6 +61,8 @@ class Spec:
     """Instead of this environment."""
     options: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    accepted: bool = False
+    """The software of the accepted run."""
 
     @property
     def name(self) -> str:
@@ -82,10 +86,11 @@ def parse(words: Sequence[str], folder: Path) -> Spec:
         return {word: value for word, its_kind, value in read if its_kind == kind}
 
     interpreters, requirements, paths, options = of("interpreter"), of("requirement"), of("file"), of("option")
+    interpreters |= of("accepted")
     _refuse_combinations(list(interpreters), list(requirements), list(paths), list(options))
     _refuse_twice(read)
     python: Path | None = None
-    if not requirements and not paths:
+    if not requirements and not paths and not of("accepted"):
         python = Path(next(iter(interpreters.values()), sys.executable))
     return Spec(
         words=tuple(words),
@@ -94,6 +99,7 @@ def parse(words: Sequence[str], folder: Path) -> Spec:
         files=tuple(map(Path, paths.values())),
         options=tuple(options.values()),
         variables=dict(value.split("=", 1) for value in of("variable").values()),
+        accepted=bool(of("accepted")),
     )
 
 
@@ -109,6 +115,8 @@ def _read(word: str, folder: Path) -> tuple[Kind, str]:
         return "option", _option(word, folder)
     if word == ".":
         return "interpreter", sys.executable
+    if word == ACCEPTED:
+        return "accepted", word
     requirement = _requirement(word)
     if requirement and _says_which(requirement):
         if requirement.marker and not requirement.marker.evaluate():

@@ -53,10 +53,12 @@ def install(
     *,
     options: Sequence[str] = (),
     cwd: Path | None = None,
-) -> str:
-    """Installs into the environment of `python`. The answer is what uv wrote."""
-    asked = ["pip", "install", "--python", str(python), "--compile-bytecode", *translated(options), *what]
-    return _run(asked, trouble, say, cwd)
+    compiled: bool = False,
+) -> None:
+    """Installs into the environment of `python`. `compiled`: all of its modules to bytecode, which saves every start of
+    a process some seconds and takes 20 once."""
+    compiling = ["--compile-bytecode"] if compiled else []
+    _run(["pip", "install", "--python", str(python), *compiling, *translated(options), *what], trouble, say, cwd)
 
 
 def conflicts(python: Path) -> list[str]:
@@ -120,8 +122,8 @@ def _of_pip() -> Mapping[str, str]:
     return found
 
 
-def _run(arguments: Sequence[str], trouble: str, say: Callable[[str], None], cwd: Path | None = None) -> str:
-    """Its output. What takes long is shown while it happens; an error ends with the last lines of the output."""
+def _run(arguments: Sequence[str], trouble: str, say: Callable[[str], None], cwd: Path | None = None) -> None:
+    """What takes long is shown while it happens; an error ends with the last lines of the output."""
     lines = []
     with subprocess.Popen(
         [uv.find_uv_bin(), *arguments, "--color=never"],
@@ -149,4 +151,3 @@ def _run(arguments: Sequence[str], trouble: str, say: Callable[[str], None], cwd
         raise UserError(
             "environment", f"{trouble}. It ended with: {last_words(output) or f'exit status {process.returncode}'}"
         )
-    return output

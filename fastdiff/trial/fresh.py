@@ -30,7 +30,7 @@ class Fresh:
     name: str
     """How errors call the process."""
     python: Path = Path(sys.executable)
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str | None] = field(default_factory=dict)
 
     @contextmanager
     def __call__(self, work: Work, progress: Progress = SILENT) -> Iterator[FreshTrial]:

@@ -1,0 +1,51 @@
+"""`fastdiff side`: the environments that fastdiff has made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from fastdiff.cli.common import aside, one_sentence
+from fastdiff.cli.options import DEVICE, ROOT
+
+DAYS = typer.Option(30, "--days", min=0, help="Remove what was not used for so many days.")
+
+side = typer.Typer(
+    help="The software of accepted runs and of other sides, made again: list it, build it, remove what is not used.",
+    no_args_is_help=True,
+)
+
+
+@side.command("list")
+def list_sides() -> None:
+    """List the environments that were made, with their sizes and when they were used last."""
+    with one_sentence():
+        from fastdiff.report.sides import sides_text
+        from fastdiff.sides.home import home, kept
+
+        for line in sides_text(home(), kept()):
+            typer.echo(line)
+
+
+@side.command()
+def build(device: str = DEVICE, root: Path = ROOT) -> None:
+    """Make the software of the newest accepted run again, or say why that is not possible."""
+    with one_sentence():
+        from fastdiff.experiments.accepted import accepted_side
+
+        found = accepted_side(root.resolve(), device, aside)
+        for remark in found.remarks:
+            typer.echo(remark)
+        typer.echo(found.environment.python)
+
+
+@side.command()
+def prune(days: int = DAYS) -> None:
+    """Remove environments that were not used for a while, and what was never finished."""
+    with one_sentence():
+        from fastdiff.report.sides import size
+        from fastdiff.sides.home import kept, remove
+
+        freed = sum(remove(one) for one in kept() if not one.finished or one.unused_days >= days)
+        typer.echo(f"{size(freed)} freed")

@@ -1,0 +1,60 @@
+"""The accepted run's side, made again, so that it can be measured beside today's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.host.environment import device_kind, device_name, device_slug, variables
+from fastdiff.record import baselines
+from fastdiff.record.errors import UserError
+from fastdiff.record.project import CACHE_VARIABLE
+from fastdiff.sides.accepted import rebuild
+from fastdiff.sides.home import home
+from fastdiff.trial.process import PROTOCOL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from fastdiff.record.run import Baseline
+    from fastdiff.sides.accepted import Rebuilt
+
+A_PATH = "(a path)"
+"""What a run keeps of a variable that names a folder of its machine."""
+
+
+def accepted_side(
+    root: Path, device: str, say: Callable[[str], None], changed: Mapping[str, str] | None = None
+) -> Rebuilt:
+    """Of the newest accepted run of this device, or else of any: the side is software, and runs here. `changed`:
+    variables that this side is to have besides."""
+    path, baseline = newest(root, device)
+    wanted = variables_of(baseline.run.environment) | dict(changed or {})
+    return rebuild(baseline.run.software, root, home(), say, protocol=PROTOCOL, baseline=path, variables=wanted)
+
+
+def newest(root: Path, device: str) -> tuple[Path, Baseline]:
+    kind = device_kind() if device == "auto" else device
+    folder = baselines.folder_of(root, device_slug(kind))
+    found = baselines.newest(folder)
+    if found is None:
+        every = [(one, folder) for folder in baselines.devices(root) if (one := baselines.newest(folder))]
+        if not every:
+            raise UserError(
+                "file",
+                f"nothing was accepted in {root / baselines.FOLDER}, for {device_name(kind)} or another device; "
+                'measure, then: fastdiff accept RUN --reason "..."',
+            )
+        found, folder = max(every, key=lambda one: one[0].run.started)
+    return folder / found.name, found
+
+
+def variables_of(environment: Mapping[str, Any]) -> dict[str, str | None]:
+    """What has to change in today's variables; None takes one away. Names of folders stay today's."""
+    then, now = environment.get("variables") or {}, variables()
+    changed = {name: then.get(name) for name in then.keys() | now.keys() if then.get(name) != now.get(name)}
+    return {
+        name: value
+        for name, value in changed.items()
+        if A_PATH not in (value, now.get(name)) and name not in (CACHE_VARIABLE, "LD_PRELOAD")
+    }
