@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,12 +16,15 @@ from fastdiff.compare.verdicts import FAST, SAME, SLOW, UNSURE, decide
 from fastdiff.record.pairs import Pair
 from fastdiff.record.run import Sample, Trial
 
+if TYPE_CHECKING:
+    from fastdiff.record.pairs import Way
+
 POLICY = default("cpu")
 
 
-def pair(old: list[float], new: list[float], starts: str) -> Pair:
+def pair(old: list[float], new: list[float], starts: str, way: Way = "turns") -> Pair:
     sides = [Trial("m", "s", None, samples=tuple(map(Sample, times))) for times in (old, new)]
-    return Pair(*sides, starts=starts, seconds=1.0)
+    return Pair(*sides, way=way, starts=starts, seconds=1.0)
 
 
 # -- the plan ---------------------------------------------------------------------------------------------------------
@@ -67,7 +71,7 @@ def test_a_few_disturbed_blocks_do_not_move_a_pair() -> None:
 
 
 def test_processes_that_were_alone_are_compared_by_their_medians() -> None:
-    assert math.exp(judge.ratio_of(pair([1.0, 1.0, 9.0], [2.0, 2.0, 0.1], ""))) == pytest.approx(2)
+    assert math.exp(judge.ratio_of(pair([1.0, 1.0, 9.0], [2.0, 2.0, 0.1], "", "apart"))) == pytest.approx(2)
 
 
 @given(st.lists(st.floats(0.1, 10), min_size=8, max_size=8), st.text("on", min_size=4, max_size=4))
@@ -76,6 +80,17 @@ def test_swapping_the_sides_turns_the_ratio_round(times: list[float], starts: st
     turned = starts.translate(str.maketrans("on", "no"))
     there, back = judge.ratio_of(pair(times, other, starts)), judge.ratio_of(pair(other, times, turned))
     assert there == pytest.approx(-back, abs=1e-9)
+
+
+def test_a_slower_half_and_a_common_disturbance_favour_neither_side() -> None:
+    """The first half of the cores is 10 % slower; in the second block a neighbour doubles one call of both sides, and
+    in the third a single one of the new side."""
+    old = [1.1, 1.1, 1.0, 1.0, 1.0, 2.0, 1.1, 1.1] + [1.1, 1.1, 1.0, 1.0] * 3
+    new = [1.05, 1.05, 1.155, 1.155, 1.155, 2.31, 1.05, 1.05] + [1.05, 1.05, 1.155, 1.155] * 3
+    new[8] *= 3
+    found = pair(old, new, "onooo", "halves")
+    assert math.exp(judge.ratio_of(found)) == pytest.approx(1.05)
+    assert judge.order_effect([found]) is None, "nothing took turns"
 
 
 def test_the_order_effect_is_seen_and_tilts_nothing() -> None:

@@ -16,7 +16,7 @@ def a_pair(random: np.random.Generator, change: float) -> Pair:
     """Pairs scatter by 1 %."""
     ratio = (1 + change) * float(np.exp(random.normal(0, 0.01)))
     old, new = (Trial("m", "s", None, samples=(Sample(value),) * 2) for value in (1.0, ratio))
-    return Pair(old, new, "o", 1.0)
+    return Pair(old, new, "turns", "o", 1.0)
 
 
 def test_the_table_of_pairs_counts_alarms_and_detections() -> None:

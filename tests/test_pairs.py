@@ -21,6 +21,7 @@ from here import HERE
 from fastdiff.compare import pairs as judge_pairs
 from fastdiff.compare.policy import default
 from fastdiff.compare.verdicts import CHANGED, MORE, SAME, SLOW, UNSURE, VOID, Verdict
+from fastdiff.experiments import ab
 from fastdiff.experiments.ab import MOST_FAILURES, Answer, Question, ask
 from fastdiff.experiments.pairs import Side
 from fastdiff.experiments.sessions import failing
@@ -77,7 +78,7 @@ for line in sys.stdin:
     elif trouble == "refuse":
         answer = {"error": "UserError: not here"}
     elif do == "hello":
-        answer = {"protocol": said.get("protocol", 1)}
+        answer = {"protocol": said.get("protocol", 2), "folders": said.get("folders", [])}
     elif do == "build":
         answer = {"trial": record, "environment": said.get("environment", {}), "packages": said.get("packages", {}),
                   "unapplied": said.get("unapplied", [])}
@@ -172,7 +173,9 @@ def is_running(pid: str) -> bool:
 
 
 @pytest.fixture
-def world(tmp_path: Path, source: Path, lines: list[str]) -> World:
+def world(tmp_path: Path, source: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> World:
+    """On any machine the sides take turns here, because the workers' times are made up."""
+    monkeypatch.setattr(ab, "halves_for", lambda _: None)
     return World(tmp_path, source, lines)
 
 
@@ -256,10 +259,10 @@ def test_first_calls_that_took_turns_are_judged_by_a_band_of_their_own(world: Wo
 def test_turns_are_taken_in_whole_blocks_and_begun_by_chance(world: World) -> None:
     pairs = world.ask({}, {"slow": 1.5}, calls=40, most_pairs=3).experiment.pairs
     assert all(len(pair.old.samples) == len(pair.new.samples) == 40 for pair in pairs)
-    assert {len(pair.starts) for pair in pairs} == {20}
+    assert {(pair.way, len(pair.starts)) for pair in pairs} == {("turns", 20)}
     assert set("".join(pair.starts for pair in pairs)) == {"o", "n"}
-    with pytest.raises(UserError, match="7 calls a side do not make whole turns"):
-        world.question({}, {}, calls=7)
+    with pytest.raises(UserError, match="6 calls a side do not make whole blocks; give a multiple of 4"):
+        world.question({}, {}, calls=6)
 
 
 def test_what_was_kept_reads_back(world: World) -> None:
@@ -279,7 +282,7 @@ def test_what_was_kept_reads_back(world: World) -> None:
         ({"examine": "refuse"}, r"new \(\.\): examine failed: UserError: not here"),
         ({"seconds": -1.0}, r"new \(\.\): invalid sample: sample\.wall_s is -1\.0; expected float > 0"),
         ({"seconds": "fast"}, r'new \(\.\): invalid sample: sample\.wall_s is "fast"; expected float'),
-        ({"protocol": 0}, r"new \(\.\) speaks protocol 0 of fastdiff's worker and this process 1; install the same"),
+        ({"protocol": 0}, r"new \(\.\) speaks protocol 0 of fastdiff's worker and this process 2; install the same"),
         ({"stage": 7}, r"new \(\.\): invalid trial: trial\.stage is 7"),
     ],
 )
@@ -348,7 +351,7 @@ def test_where_two_copies_do_not_fit_whole_processes_take_turns(world: World, mo
     monkeypatch.setattr(Process, "__exit__", left)
     answer = world.ask({"build": "memory"}, {"build": "memory", "slow": 1.2}, most_pairs=4)
     assert any("two copies do not fit on the device" in line for line in world.lines)
-    assert {pair.starts for pair in answer.experiment.pairs} == {""}
+    assert {(pair.way, pair.starts) for pair in answer.experiment.pairs} == {("apart", "")}
     assert words(answer)["latency"] == SLOW
     assert not world.survivors
 
@@ -516,6 +519,16 @@ World(Path({str(world.root)!r}), Path({str(world.source)!r}), []).ask({{"sleep":
     [
         (lambda ours: ours.update(schema=99), "schema 99, and this fastdiff reads schema"),
         (lambda ours: ours["pairs"][0].update(starts="ox"), "other samples than its 2 blocks need"),
+        (lambda ours: ours["pairs"][0].update(way="halves"), "way is halves, and the experiment's turns"),
+        (lambda ours: ours["pairs"][0].update(way="guessed"), r"way is .guessed."),
+        (
+            lambda ours: (ours.update(way="halves"), [one.update(way="halves") for one in ours["pairs"]]),
+            "other samples than its 4 blocks need",
+        ),
+        (
+            lambda ours: (ours.update(way="apart"), [one.update(way="apart") for one in ours["pairs"]]),
+            "other samples than its 4 blocks need",
+        ),
         (lambda ours: ours["pairs"][0]["old"]["samples"][0].update(wall_s=0.0), r"wall_s is 0.0"),
         (lambda ours: ours.update(looks="often"), "looks is .often."),
         (lambda ours: ours.pop("old"), "old is missing"),

@@ -123,7 +123,7 @@ def test_a_comparison_that_measured_nothing_fails(session: PairSession, tmp_path
         (AbOptions(size=100), "--size is 100; give a multiple of 64"),
         (AbOptions(device="gpu"), "gpu"),
         (AbOptions(stages=("sdpa-cudnn",), device="cpu"), "cudnn"),
-        (AbOptions(calls=3), "3 calls a side do not make whole turns"),
+        (AbOptions(calls=6), "6 calls a side do not make whole blocks"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(session: PairSession, asked: AbOptions, sentence: str) -> None:

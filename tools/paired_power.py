@@ -1,10 +1,10 @@
 """How often are pairs right? `python -m tools.paired_power`, one table of false alarms and detections.
 
-In each pair of fresh processes the same environment takes turns with itself: clean, and then with known amounts of
-slowness put into the new side. Whole experiments of `fastdiff ab`, with their planned looks, are then drawn again and
-again from the measured pairs, without putting any back: an experiment never has the same pair twice. The pairs are
-measured, and how many there are limits what the table knows. Two rules that compare one run with an earlier one are
-given the same samples: the old side of one pair, and the new side of another.
+In each pair of fresh processes the same environment is measured against itself, as `fastdiff ab` does it here: clean,
+and then with known amounts of slowness put into the new side. Whole experiments of `fastdiff ab`, with their planned
+looks, are then drawn again and again from the measured pairs, without putting any back: an experiment never has the
+same pair twice. The pairs are measured, and how many there are limits what the table knows. Two rules that compare one
+run with an earlier one are given the same samples: the old side of one pair, and the new side of another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import math
 import random
 import sys
 import time
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, median, stdev
@@ -26,20 +25,22 @@ from scipy.stats import mannwhitneyu
 from fastdiff.compare import pairs as judge
 from fastdiff.compare.policy import Policy, default
 from fastdiff.compare.verdicts import FAST, SAME, SLOW, UNSURE, decide
-from fastdiff.experiments.ab import CALLS, MOST_FAILURES, MOST_PAIRS, Question
-from fastdiff.experiments.pairs import NEW, OLD, blank, take_turns
+from fastdiff.experiments.ab import CALLS, MOST_FAILURES, MOST_PAIRS, Question, halves_for
+from fastdiff.experiments.pairs import NEW, OLD, PairRunner, blank, processes
 from fastdiff.experiments.questions import AbOptions, questions
 from fastdiff.host.environment import device_kind, device_name
 from fastdiff.record.errors import UserError
-from fastdiff.record.pairs import Pair
+from fastdiff.record.pairs import HALVES, TURNS, Pair
 from fastdiff.record.reading import convert
 from fastdiff.record.run import Sample
 from fastdiff.sides.environment import Environment
 from fastdiff.sides.source import source_path
-from fastdiff.trial.fresh import FreshTrial
+from fastdiff.trial.runner import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fastdiff.record.pairs import Way
 
 CLEAN = 0
 AMOUNTS = (1, 2, 3, 5, 10)
@@ -74,12 +75,22 @@ def collect(asked: AbOptions, count: int, folder: Path, keep: Path | None) -> li
     """What was measured is kept after each pair, and gone on from."""
     here = Environment("here", Path(sys.executable), {}, key="here")
     (question,) = questions(asked, here, here, folder)
-    source = source_path(folder / ".fastdiff")
-    found, failed = _kept(keep, question), 0
+    halves = halves_for(question)
+    runner = PairRunner(
+        {OLD: question.old, NEW: question.new},
+        question.calls,
+        processes(source_path(folder / ".fastdiff")),
+        halves,
+        folder,
+        SILENT,
+        random.Random(),
+    )
+    way: Way = HALVES if halves else TURNS
+    found, failed = _kept(keep, question, way), 0
     while len(found) < count:
         began = time.monotonic()
         try:
-            amounts = _pair(question, source)
+            amounts = _pair(runner, way)
         except UserError as error:
             failed += 1
             print(f"pair {len(found) + 1} ended early: {error}", flush=True)
@@ -89,39 +100,40 @@ def collect(asked: AbOptions, count: int, folder: Path, keep: Path | None) -> li
         failed = 0
         found.append(Measured(amounts, time.monotonic() - began))
         if keep:
-            kept = asdict(found[-1]) | {"question": _words(question)}
+            kept = asdict(found[-1]) | {"question": _words(question, way)}
             with keep.open("a") as file:
                 file.write(json.dumps(kept) + "\n")
         print(f"pair {len(found)} of {count}: {found[-1].seconds:.0f} s", flush=True)
     return found[:count]
 
 
-def _pair(question: Question, source: Path) -> dict[int, Pair]:
-    """One pair of processes that took turns once for each amount."""
-    asked, pairs = {OLD: question.old, NEW: question.new}, {}
-    with ExitStack() as alive:
-        processes = {name: alive.enter_context(side.runner(name, source).start()) for name, side in asked.items()}
-        sides = {name: FreshTrial.of(processes[name], asked[name].work) for name in random.sample((OLD, NEW), 2)}
-        for side in sides.values():
-            side.settle()
+def _pair(runner: PairRunner, way: Way) -> dict[int, Pair]:
+    """One pair of processes that is measured once for each amount."""
+    pairs = {}
+    with runner.together(1, way) as opened:
         for amount in (CLEAN, *random.sample(AMOUNTS, len(AMOUNTS))):
             if amount:
-                sides[NEW].inject(f"slow:{amount}%")
-            starts, samples = take_turns(sides, question.calls, random.Random())
+                opened[NEW].inject(f"slow:{amount}%")()
+            starts, samples = runner.measured(opened, way)
             old, new = (
-                replace(blank(sides[name].trial()), samples=tuple(Sample(one.wall_s) for one in samples[name]))
+                replace(blank(opened[name].trial()), samples=tuple(Sample(one.wall_s) for one in samples[name]))
                 for name in (OLD, NEW)
             )
-            pairs[amount] = Pair(old, new, starts, 0.0)
+            pairs[amount] = Pair(old, new, way, starts, 0.0)
     return pairs
 
 
-def _words(question: Question) -> dict[str, str]:
+def _words(question: Question, way: Way) -> dict[str, str]:
     """What tells the pairs of one question from those of another."""
-    return {"work": question.digest, "request": str(asdict(question.new.work.request)), "calls": str(question.calls)}
+    return {
+        "work": question.digest,
+        "request": str(asdict(question.new.work.request)),
+        "calls": str(question.calls),
+        "way": way,
+    }
 
 
-def _kept(keep: Path | None, question: Question) -> list[Measured]:
+def _kept(keep: Path | None, question: Question, way: Way) -> list[Measured]:
     if keep is None or not keep.exists():
         return []
     found = []
@@ -131,7 +143,7 @@ def _kept(keep: Path | None, question: Question) -> list[Measured]:
             pairs = {int(amount): convert(pair, Pair, str(keep)) for amount, pair in whole["amounts"].items()}
         except (ValueError, KeyError, UserError):
             raise SystemExit(f"{keep} is no file of whole pairs; remove it (rm {keep}), or name another one.") from None
-        if whole.get("question") != _words(question):
+        if whole.get("question") != _words(question, way):
             raise SystemExit(f"{keep} holds pairs of another question; name another file.")
         found.append(Measured(pairs, whole["seconds"]))
     return found

@@ -24,7 +24,7 @@ from fastdiff.compare.gate import Judgement
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Bisect, MorePairs
 from fastdiff.compare.verdicts import CHANGED, SAME, SLOW, UNSURE, VOID, Verdict, decide
-from fastdiff.record.pairs import CALLS_OF_BLOCK
+from fastdiff.record.pairs import APART, BLOCK, TURNS
 from fastdiff.record.run import Acceptance, Baseline, Run
 
 if TYPE_CHECKING:
@@ -106,29 +106,29 @@ def share(looks: Sequence[int], pairs: int) -> float:
 def ratio_of(pair: Pair) -> float:
     """Logarithm of new to old.
 
-    Of each block's logarithms, and then the median of all means of two (Hodges and Lehmann): as sharp as the mean where
+    Of each block the mean of its logarithms: in halves each new call beside the old one of the same instant, and as
+    many of them on either half. Then the median of all means of two (Hodges and Lehmann): as sharp as the mean where
     nothing disturbs, and deaf to the few blocks in which a neighbour woke up.
     """
     old, new = ([logarithm(one.wall_s, "a call") for one in side.samples] for side in (pair.old, pair.new))
-    if not pair.starts:
+    if pair.way == APART:
         return median(new) - median(old)
-    ratios = [
-        fmean(new[place : place + CALLS_OF_BLOCK]) - fmean(old[place : place + CALLS_OF_BLOCK])
-        for place in range(0, len(old), CALLS_OF_BLOCK)
-    ]
+    size = BLOCK[pair.way]
+    ratios = [fmean(new[place : place + size]) - fmean(old[place : place + size]) for place in range(0, len(old), size)]
     return median([(one + other) / 2 for one, other in combinations_with_replacement(ratios, 2)])
 
 
 def order_effect(pairs: Sequence[Pair]) -> float | None:
-    """How much longer a call takes that follows the other side's than one that follows its own; as a logarithm.
+    """How much longer a call takes that follows the other side's than one that follows its own; as a logarithm. None
+    where no turns were taken.
 
     Of old, new, new, old the two in the middle tell. Both sides have as many of either kind, so it tilts no ratio; a
     large one says that the two processes disturb each other.
     """
     found = []
     for pair in pairs:
-        for block, start in enumerate(pair.starts):
-            middle = (pair.new if start == "o" else pair.old).samples[block * CALLS_OF_BLOCK :][:CALLS_OF_BLOCK]
+        for block, start in enumerate(pair.starts if pair.way == TURNS else ""):
+            middle = (pair.new if start == "o" else pair.old).samples[block * BLOCK[TURNS] :][: BLOCK[TURNS]]
             found.append(math.log(middle[0].wall_s) - math.log(middle[1].wall_s))
     return median(found) if found else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import random
 import time
 from contextlib import ExitStack, contextmanager
@@ -17,12 +18,13 @@ from fastdiff.compare import pairs as judge
 from fastdiff.compare.facts import differences, listed
 from fastdiff.compare.pairs import Answer
 from fastdiff.compare.verdicts import UNSURE, VOID
-from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Side
+from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Side, processes
+from fastdiff.host import cores
 from fastdiff.host.environment import device_name, device_slug
 from fastdiff.record import pairs as record
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import stamp
-from fastdiff.record.pairs import Experiment, Pictures
+from fastdiff.record.pairs import APART, HALVES, TURNS, Experiment, Pictures
 from fastdiff.record.run import Device
 from fastdiff.record.writing import locked
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastdiff.compare.policy import Policy
+    from fastdiff.experiments.pairs import Start
+    from fastdiff.host.cores import Halves
     from fastdiff.trial.runner import Progress
 
 CALLS = 24
@@ -58,8 +62,9 @@ class Question:
     """Without an early look: a scatter is wanted, not a decision."""
 
     def __post_init__(self) -> None:
-        if self.calls < record.CALLS_OF_BLOCK or self.calls % record.CALLS_OF_BLOCK:
-            raise UserError("recipe", f"{self.calls} calls a side do not make whole turns; give an even number.")
+        size = max(record.BLOCK.values())
+        if self.calls < size or self.calls % size:
+            raise UserError("recipe", f"{self.calls} calls a side do not make whole blocks; give a multiple of {size}.")
 
     @property
     def id(self) -> str:
@@ -88,11 +93,27 @@ def ask(
     say: Callable[[str], None],
     until: float = float("inf"),
     fresh: bool = False,
+    start: Start | None = None,
 ) -> Answer:
     """Goes on with a stopped experiment of the same question, unless it is to be a `fresh` one. `until` is a reading
-    of `time.monotonic` after which no pair is begun."""
-    with _held(question, root, fresh=fresh) as (path, experiment):
-        return _ask(question, experiment, path, policy, source, progress, say, until)
+    of `time.monotonic` after which no pair is begun. `start` starts the sides' processes in another way than usual."""
+    halves = halves_for(question)
+    with _held(question, halves, root, fresh=fresh) as (path, experiment):
+        sides = {OLD: question.old, NEW: question.new}
+        folder = path.with_suffix("")
+        runner = PairRunner(
+            sides, question.calls, start or processes(source), halves, folder, progress, random.Random()
+        )
+        return _ask(question, experiment, path, policy, runner, say, until)
+
+
+def halves_for(question: Question) -> Halves | None:
+    """None where the sides take turns: on a GPU, where the processor has no halves, and where the user decides about
+    threads, for instance on one side only."""
+    sides = (question.old, question.new)
+    on_cpu = all(side.work.device == "cpu" for side in sides)
+    own = [name for side in sides for name in side.environment.variables]
+    return cores.halves() if on_cpu and not cores.decided(os.environ, own) else None
 
 
 def _ask(
@@ -100,8 +121,7 @@ def _ask(
     experiment: Experiment,
     path: Path,
     policy: Policy,
-    source: Path,
-    progress: Progress,
+    runner: PairRunner,
     say: Callable[[str], None],
     until: float,
 ) -> Answer:
@@ -111,15 +131,11 @@ def _ask(
         # With another band it may be decided already.
         word = judge.latency(experiment, policy, errors).word
         experiment = replace(experiment, complete=word not in (UNSURE, VOID))
-    folder = path.with_suffix("")
-    sides = {OLD: question.old, NEW: question.new}
-    runner = PairRunner(sides, question.calls, source, folder, progress, random.Random())
-
     failed = 0
     while not experiment.complete and time.monotonic() < until and failed < MOST_FAILURES:
         number = len(experiment.pairs) + 1
         try:
-            pair = runner.pair(number, whole=number == 1, apart=experiment.apart)
+            pair = runner.pair(number, experiment.way, whole=number == 1)
             pictures = _compare(runner, question) if number == 1 else experiment.pictures
         except UserError as error:
             if error.code == "not-applied":
@@ -128,9 +144,9 @@ def _ask(
             if error.code not in ("process", "memory"):
                 raise
             # Where a pair fitted already it was a passing guest, and pairs of two kinds do not mix.
-            if error.code == "memory" and not experiment.apart and not experiment.pairs:
-                say(f"{experiment.stage}: two copies do not fit on the device, so whole processes take turns.")
-                experiment = replace(experiment, apart=True)
+            if error.code == "memory" and experiment.way != APART and not experiment.pairs:
+                say(f"{experiment.stage}: two copies do not fit on the device, so one process runs after the other.")
+                experiment = replace(experiment, way=APART)
                 continue
             failed += 1
             experiment = replace(experiment, failures=(*experiment.failures, str(error)))
@@ -150,7 +166,7 @@ def _ask(
 
 
 @contextmanager
-def _held(question: Question, root: Path, *, fresh: bool) -> Iterator[tuple[Path, Experiment]]:
+def _held(question: Question, halves: Halves | None, root: Path, *, fresh: bool) -> Iterator[tuple[Path, Experiment]]:
     """An experiment that no other process is working on: a stopped one of the same question, or a new one."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     asked = question.new.work
@@ -167,6 +183,7 @@ def _held(question: Question, root: Path, *, fresh: bool) -> Iterator[tuple[Path
         options=question.options,
         comparisons=question.comparisons,
         calls=question.calls,
+        way=HALVES if halves else TURNS,
         looks=question.looks,
         injected=asked.faults,
         made_by=f"fastdiff {__version__}",
@@ -202,7 +219,8 @@ def _stopped(path: Path, new: Experiment) -> Experiment | None:
         known = record.read(path)
     except UserError:
         return None  # it cannot be resumed; it stays for the user to look at
-    return known if not known.complete and known.question == new.question else None
+    questions = (new.question, replace(new, way=APART).question)  # what did not fit then does not now
+    return known if not known.complete and known.question in questions else None
 
 
 def _lock(folder: Path, held: ExitStack, *, made: bool = False) -> bool:

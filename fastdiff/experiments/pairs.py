@@ -1,30 +1,42 @@
-"""One pair: two fresh processes, one of each side, that build the same stage and take turns call by call."""
+"""One pair: two fresh processes, one of each side, that build the same stage and are measured together.
+
+Side by side, where the processor has two equal halves: every two calls begin at one instant, and the sides change
+halves after each block. Elsewhere they take turns call by call, each with the whole device.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from fastdiff.record.pairs import CALLS_OF_BLOCK, Pair, SideFacts
+from fastdiff.host import pagecache
+from fastdiff.record.pairs import APART, BLOCK, HALVES, TURNS, Pair, SideFacts
 from fastdiff.record.project import CACHE_VARIABLE
 from fastdiff.record.run import MEASURED, Sample, Trial
-from fastdiff.trial.fresh import Fresh, FreshTrial
+from fastdiff.trial.fresh import Fresh
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
+    from fastdiff.host.cores import Halves
+    from fastdiff.record.pairs import Way
     from fastdiff.sides.environment import Environment
-    from fastdiff.trial.process import Process
-    from fastdiff.trial.runner import OpenTrial, Progress
+    from fastdiff.trial.runner import Progress, SideTrial, Wait
     from fastdiff.trial.work import Work
 
+T = TypeVar("T")
 OLD, NEW = "old", "new"
+LEAD_S = 0.003
+"""From the question to the instant at which both calls begin; both workers have read it after a third of this."""
+SWAP_AFTER = 2
+"""Calls of a side on one half. A half of its own for all of them would make the halves' difference the sides'."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class Side:
     """Where its compiled code is kept."""
     work: Work
 
-    def runner(self, name: str, source: Path) -> Fresh:
+    def runner(self, name: str, source: Path, seat: Seat | None = None) -> Fresh:
         """Both sides run this very fastdiff, whatever is installed beside it.
 
         This environment keeps the PYTHONPATH that it was started with: its libraries may lie there.
@@ -45,9 +57,11 @@ class Side:
         variables: Mapping[str, str] = {
             "PYTHONPATH": os.pathsep.join(filter(None, [str(source), own])),
             CACHE_VARIABLE: str(self.cache),
+            **(seat.variables if seat else {}),
             **self.environment.variables,
         }
-        return Fresh(f"{name} ({self.environment.name})", self.environment.python, variables)
+        cores = seat.cores if seat else ()
+        return Fresh(f"{name} ({self.environment.name})", self.environment.python, variables, cores)
 
     def facts(self, seen: Mapping[str, Any]) -> SideFacts:
         """`seen`: what a process of this side reported about itself; empty before the first one."""
@@ -60,49 +74,102 @@ class Side:
         )
 
 
+@dataclass(frozen=True)
+class Seat:
+    """Where a process starts: the cores of one half, and the variables that give it as many threads."""
+
+    cores: tuple[int, ...]
+    variables: Mapping[str, str]
+
+
+class Start(Protocol):
+    def __call__(self, name: str, side: Side, seat: Seat | None) -> AbstractContextManager[SideTrial]:
+        """Starts the process of one side, which builds nothing yet. Without a seat it has the whole machine."""
+
+
+def processes(source: Path) -> Start:
+    """Real ones; `source` is the folder of this fastdiff."""
+
+    def start(name: str, side: Side, seat: Seat | None) -> AbstractContextManager[SideTrial]:
+        return side.runner(name, source, seat).side(side.work)
+
+    return start
+
+
 @dataclass
 class PairRunner:
     """Measures pairs of the two sides of one experiment."""
 
     sides: Mapping[str, Side]
     calls: int
-    source: Path
+    start: Start
+    halves: Halves | None
+    """None where the sides take turns."""
     folder: Path
     """For the pictures."""
     progress: Progress
     random: random.Random
     seen: dict[str, SideFacts] = field(default_factory=dict)
     """What the two environments reported about themselves."""
+    _unshared: list[Path] | None = None
+    """Shared libraries that only one side reads; known after the first processes have started."""
 
-    def pair(self, number: int, *, whole: bool, apart: bool) -> Pair:
-        """`whole`: with the passes that look inside of a call. `apart`: one process at a time."""
+    def pair(self, number: int, way: Way, *, whole: bool) -> Pair:
+        """`whole`: with the passes that look inside of a call."""
         began = time.monotonic()
-        starts, trials = (self._apart if apart else self._together)(number, whole)
-        return Pair(trials[OLD], trials[NEW], starts, time.monotonic() - began)
+        starts, trials = self._apart(number, whole) if way == APART else self._together(number, way, whole)
+        return Pair(trials[OLD], trials[NEW], way, starts, time.monotonic() - began)
 
-    def _together(self, number: int, whole: bool) -> tuple[str, dict[str, Trial]]:
+    def _together(self, number: int, way: Way, whole: bool) -> tuple[str, dict[str, Trial]]:
+        with self.together(number, way) as opened:
+            what = "side by side" if way == HALVES else "taking turns"
+            with self.progress.doing(f"{self._id}: pair {number}, {what}"):
+                starts, samples = self.measured(opened, way)
+            return starts, {name: self._end(name, opened[name], samples[name], whole) for name in opened}
+
+    @contextmanager
+    def together(self, number: int, way: Way) -> Iterator[dict[str, SideTrial]]:
+        """Both sides, built and warm. They do each step at the same time: in turns the side that was built first, and
+        warm before the other one began, was slower by a tenth in every pair."""
+        order = shuffled(self.random)
         with ExitStack() as alive:
-            # Importing side by side is quicker; building and first calls are timed, and so one after the other.
-            order = shuffled(self.random)
-            processes = {name: alive.enter_context(self._start(name)) for name in order}
-            for process in processes.values():  # until both have imported
-                process.greet()
-            opened = {name: self._build(number, name, processes[name]) for name in order}
-            for name in order:
-                self._settle(number, name, opened[name])
-            with self.progress.doing(f"{self._id}: pair {number}, taking turns"):
-                starts, samples = take_turns(opened, self.calls, self.random)
-            return starts, {name: self._end(name, opened[name], samples[name], whole) for name in order}
+            opened = {
+                name: alive.enter_context(self.start(name, self.sides[name], seat))
+                for name, seat in zip(order, self._seats(way), strict=True)
+            }
+            self._forget_libraries(opened)
+            at_once(one.load() for one in opened.values())
+            with self.progress.doing(f"{self._id}: pair {number}: building and first calls{self._compiles(*order)}"):
+                if self._on_cpu:
+                    at_once(one.build() for one in opened.values())
+                else:  # tuning kernels on a GPU that computes for the other side would choose others
+                    for one in opened.values():
+                        one.build()()
+            for name, one in opened.items():
+                self.seen[name] = self.sides[name].facts(one.facts)
+            with self.progress.doing(f"{self._id}: pair {number}: warming up"):
+                at_once(one.settle() for one in opened.values())
+            yield opened
+
+    def measured(self, opened: Mapping[str, SideTrial], way: Way) -> tuple[str, dict[str, list[Sample]]]:
+        """Each side's samples, and the side that began each block, which chance decides."""
+        if way == HALVES and self.halves:
+            return side_by_side(opened, self.calls, self.halves, self.random)
+        return take_turns(opened, self.calls, self.random)
 
     def _apart(self, number: int, whole: bool) -> tuple[str, dict[str, Trial]]:
-        """Who is first changes by chance, so that over the pairs a drift favours neither."""
+        """One process at a time. Which is first changes by chance, so that over the pairs a drift favours neither."""
         trials = {}
         for name in shuffled(self.random):
-            with self._start(name) as process:
-                opened = self._build(number, name, process)
-                self._settle(number, name, opened)
+            with self.start(name, self.sides[name], None) as opened:
+                with self.progress.doing(
+                    f"{self._id}: pair {number}, {name}: building and first call{self._compiles(name)}"
+                ):
+                    opened.build()()
+                self.seen[name] = self.sides[name].facts(opened.facts)
                 with self.progress.doing(f"{self._id}: pair {number}, {name} alone"):
-                    samples = [opened.sample() for _ in range(self.calls)]
+                    opened.settle()()
+                    samples = [opened.sample()() for _ in range(self.calls)]
                 trials[name] = self._end(name, opened, samples, whole)
         return "", trials
 
@@ -110,25 +177,30 @@ class PairRunner:
     def _id(self) -> str:
         return self.sides[NEW].work.id
 
-    def _start(self, name: str) -> Process:
-        return self.sides[name].runner(name, self.source).start()
+    @property
+    def _on_cpu(self) -> bool:
+        return self.sides[NEW].work.device == "cpu"
 
-    def _build(self, number: int, name: str, process: Process) -> FreshTrial:
-        compiles = " (compiling)" if self.sides[name].work.stage.recipe.compile else ""
-        with self.progress.doing(f"{self._id}: pair {number}, {name}: building and first call{compiles}"):
-            opened = FreshTrial.of(process, self.sides[name].work)
-        self.seen[name] = self.sides[name].facts(opened.facts)
-        return opened
+    def _compiles(self, *names: str) -> str:
+        return " (compiling)" if any(self.sides[name].work.stage.recipe.compile for name in names) else ""
 
-    def _settle(self, number: int, name: str, opened: OpenTrial) -> None:
-        with self.progress.doing(f"{self._id}: pair {number}, {name}: warming up"):
-            opened.settle()
+    def _seats(self, way: Way) -> list[Seat | None]:
+        if way != HALVES or self.halves is None:
+            return [None, None]
+        return [Seat(cores, self.halves.variables) for cores in (self.halves.first, self.halves.second)]
 
-    def _end(self, name: str, opened: OpenTrial, samples: list[Sample], whole: bool) -> Trial:
+    def _forget_libraries(self, opened: Mapping[str, SideTrial]) -> None:
+        """Before either side has loaded them."""
+        folders = [opened[name].folders for name in (OLD, NEW)]
+        if self._unshared is None:
+            self._unshared = pagecache.unshared(*folders)
+        pagecache.drop(self._unshared)
+
+    def _end(self, name: str, opened: SideTrial, samples: list[Sample], whole: bool) -> Trial:
         """Of the first pair everything is kept, of the others what differs from pair to pair."""
         if whole:
             with self.progress.doing(f"{self._id}: {name}: taking apart"):
-                opened.examine(self.pictures(name))
+                opened.examine(self.pictures(name))()
         trial = opened.trial()
         kept = (
             trial
@@ -153,17 +225,47 @@ def blank(trial: Trial) -> Trial:
     return Trial(trial.model, trial.stage, trial.follows)
 
 
+def at_once(begun: Iterable[Wait[T]]) -> list[T]:
+    """Begins all, and then waits for all."""
+    return [wait() for wait in list(begun)]
+
+
+def side_by_side(
+    sides: Mapping[str, SideTrial],
+    calls: int,
+    halves: Halves,
+    chance: random.Random,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[str, dict[str, list[Sample]]]:
+    """Two calls at a time, of each block two on these halves and two with the halves swapped. The letter of a block
+    names the side that began it on the first half."""
+    starts = ""
+    samples: dict[str, list[Sample]] = {OLD: [], NEW: []}
+    for _ in range(calls // BLOCK[HALVES]):
+        block = shuffled(chance)
+        starts += block[0][0]
+        for seated in (block, block[::-1]):
+            seats = zip(seated, (halves.first, halves.second), strict=True)
+            at_once(sides[name].move(cores) for name, cores in seats)
+            for _ in range(SWAP_AFTER):
+                at = clock() + LEAD_S
+                both = at_once(sides[name].sample(at) for name in seated)
+                for name, sample in zip(seated, both, strict=True):
+                    samples[name].append(sample)
+    return starts, samples
+
+
 def take_turns(
-    sides: Mapping[str, OpenTrial], calls: int, chance: random.Random
+    sides: Mapping[str, SideTrial], calls: int, chance: random.Random
 ) -> tuple[str, dict[str, list[Sample]]]:
     """Each side's samples, and who began each block of four, which chance decides."""
     starts = ""
     samples: dict[str, list[Sample]] = {OLD: [], NEW: []}
-    for _ in range(calls // CALLS_OF_BLOCK):
+    for _ in range(calls // BLOCK[TURNS]):
         first, second = shuffled(chance)
         starts += first[0]
         for name in (first, second, second, first):
-            samples[name].append(sides[name].sample())
+            samples[name].append(sides[name].sample()())
     return starts, samples
 
 

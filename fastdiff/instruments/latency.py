@@ -36,6 +36,11 @@ def synchronised_clock() -> float:
     return time.perf_counter()
 
 
+def wait_until(at: float) -> None:
+    """Sleeps until a reading of `time.monotonic`, which is one clock for all processes of a machine."""
+    time.sleep(max(0.0, at - time.monotonic()))
+
+
 def settle(
     call: Callable[[], object],
     clock: Callable[[], float] = synchronised_clock,

@@ -1,9 +1,9 @@
-"""A paired experiment as data, and its file: two environments whose processes took turns, pair after pair."""
+"""A paired experiment as data, and its file: two environments whose processes were measured pair after pair."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fastdiff.record.bounds import Count, Fact, Finite, Name, Seconds  # noqa: TC001  (msgspec reads them)
 from fastdiff.record.errors import UserError
@@ -19,8 +19,16 @@ FOLDER = "runs/ab"
 KEY = "fastdiff-ab"
 """Of such a file: a run has another one, so that neither is taken for the other."""
 
-CALLS_OF_BLOCK = 2
-"""Of each side: a block is old, new, new, old or the other way round, so that a steady drift favours neither."""
+HALVES: Final = "halves"
+TURNS: Final = "turns"
+APART: Final = "apart"
+Way = Literal["halves", "turns", "apart"]
+"""How the two processes of a pair are measured: each on its half of the cores, at the same time; call by call in turns;
+or one process after the other, where both do not fit on the device."""
+
+BLOCK = {HALVES: 4, TURNS: 2}
+"""Calls of each side in a block. In halves two, and two more after the sides have changed halves; in turns old, new,
+new, old or the other way round, so that a steady drift favours neither."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,10 @@ class Pair:
 
     old: Trial
     new: Trial
+    way: Way
     starts: str
-    """Who began each block of four calls, a letter for each: o or n. Empty where both processes did not fit on the
-    device together, and each was alone with it."""
+    """The side that began each block, a letter for each: o or n. In halves it began on the first half; `apart` has no
+    blocks."""
     seconds: Seconds
 
 
@@ -73,6 +82,8 @@ class Experiment:
     request: dict[str, Fact]
     calls: Count
     """Of each side in a pair."""
+    way: Way
+    """Of all of its pairs: what is measured differs."""
     looks: tuple[Count, ...]
     """After how many pairs the numbers are looked at, planned beforehand; the last is the most that are measured."""
     work: str = ""
@@ -89,8 +100,6 @@ class Experiment:
     """Why a side was not timed: its stage is not what its name says."""
     failures: tuple[str, ...] = ()
     """Of pairs that ended before they had measured, with the last words of the process."""
-    apart: bool = False
-    """Whether two copies did not fit, so that whole processes take turns."""
     complete: bool = False
     judgements: tuple[dict[str, Any], ...] = ()
     """For readers, as in a run."""
@@ -100,7 +109,8 @@ class Experiment:
     @property
     def question(self) -> tuple[Any, ...]:
         """What makes two experiments one, so that the second goes on with the first."""
-        return (self.old.key, self.new.key, self.work, self.request, self.calls, self.looks, self.injected)
+        sides, asked = (self.old.key, self.new.key), (self.request, self.calls, self.looks, self.injected)
+        return (*sides, self.work, *asked, self.way)
 
 
 def write(path: Path, experiment: Experiment) -> None:
@@ -124,9 +134,10 @@ def read(path: Path) -> Experiment:
         require_schema(whole[KEY], KEY)
         found = convert(whole[KEY], Experiment, KEY)
         for place, pair in enumerate(found.pairs):
-            count, letters = CALLS_OF_BLOCK * len(pair.starts), set(pair.starts)
-            if letters - {"o", "n"} or (letters and {len(pair.old.samples), len(pair.new.samples)} != {count}):
-                raise UserError(
-                    "file", f"{KEY}.pairs[{place}] has other samples than its {len(pair.starts)} blocks need."
-                )
+            if pair.way != found.way:
+                raise UserError("file", f"{KEY}.pairs[{place}].way is {pair.way}, and the experiment's {found.way}.")
+            count, counts = len(pair.starts), {len(pair.old.samples), len(pair.new.samples)}
+            whole = not count if pair.way == APART else counts == {BLOCK[pair.way] * count}
+            if set(pair.starts) - {"o", "n"} or not whole:
+                raise UserError("file", f"{KEY}.pairs[{place}] has other samples than its {count} blocks need.")
         return found

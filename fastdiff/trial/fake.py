@@ -1,12 +1,12 @@
 """The runner that builds nothing: what each stage comes to, and the seconds of its samples, are given.
 
-With it the plugin and the gate are tested in half a second a session, without torch. A `conftest.py` puts it into
-`config.stash[fastdiff.plugin.stages.RUNNER]`.
+With it the plugin and the gate are tested in half a second a session, and pairs in milliseconds, without torch. A
+`conftest.py` puts it into `config.stash[fastdiff.plugin.stages.RUNNER]`.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import cycle
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from fastdiff.record.run import Memory, Quality, Sample, Trial
 from fastdiff.trial.runner import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fastdiff.models import Model
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastdiff.stages.ladder import Stage
     from fastdiff.stages.recipe import Recipe
     from fastdiff.trial.reference import Reference
-    from fastdiff.trial.runner import Progress
+    from fastdiff.trial.runner import Progress, Wait
     from fastdiff.trial.work import Work
 
 
@@ -52,6 +52,11 @@ class Fake:
             yield stage
         finally:
             stage.close()
+
+    @contextmanager
+    def side(self, work: Work) -> Iterator[FakeSide]:
+        with ExitStack() as alive:
+            yield FakeSide(self, work, alive)
 
 
 def plain(work: Work) -> Trial:
@@ -139,3 +144,46 @@ class FakeStage:
             self._closed = True
             self._log("close")
         return []
+
+
+class FakeSide:
+    """One side of a pair; a step happens when it is begun, so the log has the order in which they began."""
+
+    folders: tuple[Path, ...] = ()
+
+    def __init__(self, runner: Fake, work: Work, alive: ExitStack) -> None:
+        self.runner, self.work, self._alive = runner, work, alive
+        self.facts: Mapping[str, Any] = {}
+
+    def load(self) -> Wait[None]:
+        return self._did("load")
+
+    def build(self) -> Wait[None]:
+        self._stage = self._alive.enter_context(self.runner(self.work))
+        self.facts = {"environment": {}, "packages": {}}
+        return lambda: None
+
+    def settle(self) -> Wait[None]:
+        self._stage.settle()
+        return lambda: None
+
+    def move(self, cores: Collection[int]) -> Wait[None]:
+        return self._did(f"move to {cores}")
+
+    def sample(self, at: float = 0.0) -> Wait[Sample]:  # noqa: ARG002  (it takes no time)
+        sample = self._stage.sample()
+        return lambda: sample
+
+    def inject(self, faults: str) -> Wait[None]:
+        return self._did(f"inject {faults}")
+
+    def examine(self, pictures: Path | None = None) -> Wait[None]:
+        self._stage.examine(pictures)
+        return lambda: None
+
+    def trial(self) -> Trial:
+        return self._stage.trial()
+
+    def _did(self, what: str) -> Wait[None]:
+        self.runner.log.append(f"{what} {self.work.id}")
+        return lambda: None

@@ -1,4 +1,4 @@
-"""The runner whose every trial is a fresh process."""
+"""The runner whose every trial is a fresh process, and one side of a pair, which is such a process, too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastdiff.record.errors import UserError
 from fastdiff.record.reading import convert
@@ -15,9 +15,9 @@ from fastdiff.trial.process import Process
 from fastdiff.trial.runner import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from fastdiff.trial.runner import Progress
+    from fastdiff.trial.runner import Progress, Wait
     from fastdiff.trial.work import Work
 
 T = TypeVar("T")
@@ -31,56 +31,98 @@ class Fresh:
     """How errors call the process."""
     python: Path = Path(sys.executable)
     variables: Mapping[str, str | None] = field(default_factory=dict)
+    cores: tuple[int, ...] = ()
+    """Where it starts; empty: wherever this process may be."""
 
     @contextmanager
     def __call__(self, work: Work, progress: Progress = SILENT) -> Iterator[FreshTrial]:
-        with self.start() as process:
+        with self.side(work) as side:
             with progress.doing(
                 f"{work.id}: building and first call{' (compiling)' if work.stage.recipe.compile else ''}"
             ):
-                trial = FreshTrial.of(process, work)
-            yield trial
+                side.build()()
+            yield FreshTrial(side)
 
-    def start(self) -> Process:
-        return Process(self.name, self.python, self.variables)
+    @contextmanager
+    def side(self, work: Work) -> Iterator[FreshSide]:
+        with Process(self.name, self.python, self.variables, self.cores) as process:
+            yield FreshSide(process, work)
 
 
-class FreshTrial:
-    """A stage in another process."""
+class FreshSide:
+    """A stage in another process, step by step; `fastdiff.trial.runner.SideTrial` says what the steps mean."""
 
-    def __init__(self, process: Process, trial: Trial, facts: Mapping[str, Any]) -> None:
-        self.process = process
-        self.facts = facts
-        """What the process says of itself: `environment` and `packages`."""
-        self._trial = trial
+    def __init__(self, process: Process, work: Work) -> None:
+        self._process, self._work = process, work
+        self.facts: Mapping[str, Any] = {}
+        self._trial = Trial(work.model.name, work.stage.name, work.stage.follows)
         self._samples: list[Sample] = []
 
-    @classmethod
-    def of(cls, process: Process, work: Work) -> Self:
-        """Builds `work` in a process that was started already."""
-        process.greet()
-        answer = process.ask("build", **asdict(work))
-        if answer.get("unapplied"):
-            raise UserError("not-applied", f"{process.name}: {work.id} was not applied: {answer['unapplied'][0]}")
-        return cls(process, _read(answer, "trial", Trial, process.name), answer)
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return self._process.greet()
 
-    def settle(self) -> None:
-        self.process.ask("settle")
+    def load(self) -> Wait[None]:
+        return self._begun("load")
 
-    def sample(self) -> Sample:
-        self._samples.append(_read(self.process.ask("sample"), "sample", Sample, self.process.name))
-        return self._samples[-1]
+    def build(self) -> Wait[None]:
+        return self._begun("build", self._built, **asdict(self._work))
 
-    def examine(self, pictures: Path | None = None) -> None:
-        answer = self.process.ask("examine", pictures=str(pictures) if pictures else "")
-        self._trial = _read(answer, "trial", Trial, self.process.name)
+    def settle(self) -> Wait[None]:
+        return self._begun("settle")
 
-    def inject(self, faults: str) -> None:
-        """Another amount of a fault that was put in when the stage was built."""
-        self.process.ask("inject", faults=faults)
+    def move(self, cores: Collection[int]) -> Wait[None]:
+        return self._begun("move", cores=list(cores))
+
+    def sample(self, at: float = 0.0) -> Wait[Sample]:
+        return self._begun("sample", self._sampled, at=at)
+
+    def examine(self, pictures: Path | None = None) -> Wait[None]:
+        return self._begun("examine", self._examined, pictures=str(pictures) if pictures else "")
+
+    def inject(self, faults: str) -> Wait[None]:
+        return self._begun("inject", faults=faults)
 
     def trial(self) -> Trial:
         return replace(self._trial, samples=tuple(self._samples))
+
+    def _begun(self, action: str, read: Callable[[dict[str, Any]], Any] = lambda _: None, **details: Any) -> Wait[Any]:
+        self._process.greet()
+        self._process.begin(action, **details)
+        return lambda: read(self._process.answer(action))
+
+    def _built(self, answer: dict[str, Any]) -> None:
+        if answer.get("unapplied"):
+            name, why = self._process.name, answer["unapplied"][0]
+            raise UserError("not-applied", f"{name}: {self._work.id} was not applied: {why}")
+        self.facts = answer
+        self._examined(answer)
+
+    def _sampled(self, answer: dict[str, Any]) -> Sample:
+        self._samples.append(_read(answer, "sample", Sample, self._process.name))
+        return self._samples[-1]
+
+    def _examined(self, answer: dict[str, Any]) -> None:
+        self._trial = _read(answer, "trial", Trial, self._process.name)
+
+
+class FreshTrial:
+    """A stage in another process, each of whose steps is waited for."""
+
+    def __init__(self, side: FreshSide) -> None:
+        self._side = side
+
+    def settle(self) -> None:
+        self._side.settle()()
+
+    def sample(self) -> Sample:
+        return self._side.sample()()
+
+    def examine(self, pictures: Path | None = None) -> None:
+        self._side.examine(pictures)()
+
+    def trial(self) -> Trial:
+        return self._side.trial()
 
 
 def _read(answer: Mapping[str, Any], what: str, kind: type[T], name: str) -> T:

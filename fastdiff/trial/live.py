@@ -13,7 +13,7 @@ import numpy as np
 from fastdiff.instruments import components, counts, fingerprint, memory, proof
 from fastdiff.instruments.boundaries import boundaries
 from fastdiff.instruments.fingerprint import Fingerprint
-from fastdiff.instruments.latency import DeviceTimer, settle, synchronised_clock
+from fastdiff.instruments.latency import DeviceTimer, settle, synchronised_clock, wait_until
 from fastdiff.instruments.telemetry import Watch
 from fastdiff.models.libraries import torch
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
@@ -197,9 +197,11 @@ class LiveStage:
         pedantic: Any = benchmark.pedantic
         pedantic(self._timed, setup=self.watch.before, teardown=self._keep, rounds=self.rounds)
 
-    def sample(self) -> Sample:
-        """One timed call. Around it only counters are read: computing would take cores or caches from the next one."""
+    def sample(self, at: float = 0.0) -> Sample:
+        """One timed call, not before `at`. Around it only counters are read: computing would take cores or caches from
+        the next one. Of the processor only the cores of this process count, so a partner on others is no neighbour."""
         self.watch.before()
+        wait_until(at)
         self._timed()
         return self._keep()
 

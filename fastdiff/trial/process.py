@@ -10,26 +10,28 @@ import subprocess
 import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Collection, Mapping
 
     from fastdiff.record.errors import Code
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Of the lines between this process and its worker; raised when what is timed changes, because then the samples of two
 versions do not compare."""
 PATIENCE_S = {
     "hello": 600.0,
+    "load": 600.0,
     "build": 3600.0,
     "settle": 1800.0,
     "examine": 1800.0,
     "sample": 600.0,
     "inject": 60.0,
+    "move": 60.0,
 }
 """For each answer. Building compiles: max-autotune of a full-size model took minutes; a call never takes ten."""
 LAST_WORDS = 500
@@ -41,14 +43,14 @@ LONGEST_LINE = 16 * 1024**2
 class Process:
     """A worker, asked line by line. Nothing of it is left when the block ends."""
 
-    def __init__(self, name: str, python: Path, variables: Mapping[str, str]) -> None:
-        """It starts where this process is, so that relative names mean the same."""
+    def __init__(self, name: str, python: Path, variables: Mapping[str, str], cores: Collection[int] = ()) -> None:
+        """It starts where this process is, so that relative names mean the same. Without `cores` it may use all."""
         self.name = name
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__; what it says has no end known now)
         self._rest = b""
-        self._greeted = False
+        self._folders: tuple[Path, ...] | None = None
         # -P: a project may have a folder whose name is a package's, and the present folder would come first.
-        command = [str(python), "-P", "-m", "fastdiff.trial.worker", str(os.getpid())]
+        command = [str(python), "-P", "-m", "fastdiff.trial.worker", str(os.getpid()), *map(str, cores)]
         try:
             self._process = subprocess.Popen(
                 command,
@@ -62,7 +64,7 @@ class Process:
             self._said.close()
             raise UserError("process", f"{name}: {python} cannot be started ({error.strerror}).") from None
         with suppress(UserError):  # a process that died at once says so when its answer is read
-            self.begin("hello")  # it imports its libraries while this process goes on
+            self.begin("hello")  # its interpreter starts while this process goes on
 
     def __enter__(self) -> Self:
         return self
@@ -108,18 +110,21 @@ class Process:
             raise UserError(code, f"{self.name}: {action} failed: {found['error']}")
         return found
 
-    def greet(self) -> None:
-        """The answer to the greeting: the other fastdiff must speak the same protocol."""
-        if self._greeted:
-            return
-        found = self.answer("hello").get("protocol")
+    def greet(self) -> tuple[Path, ...]:
+        """The answer to the greeting: the other fastdiff must speak the same protocol. From these folders it imports
+        its libraries, and has not begun to."""
+        if self._folders is not None:
+            return self._folders
+        answer = self.answer("hello")
+        found = answer.get("protocol")
         if found != PROTOCOL:
             raise UserError(
                 "process",
                 f"{self.name} speaks protocol {found!r} of fastdiff's worker and this process {PROTOCOL}; "
                 "install the same fastdiff there.",
             )
-        self._greeted = True
+        self._folders = tuple(Path(str(one)) for one in answer.get("folders", ()))
+        return self._folders
 
     def _line(self, action: str, until: float) -> bytes:
         assert self._process.stdout is not None

@@ -14,11 +14,13 @@ import os
 import re
 import signal
 import sys
+import sysconfig
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastdiff.host import cores as host
 from fastdiff.trial.process import PROTOCOL
 
 if TYPE_CHECKING:
@@ -44,10 +46,20 @@ class Worker:
         return self._stage
 
     def hello(self) -> dict[str, Any]:
+        """Says where libraries come from, before any of them is loaded."""
+        python = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
+        folders = [path for path in sys.path if path not in python and os.path.isdir(path)]  # noqa: PTH112  (texts)
+        return {"protocol": PROTOCOL, "folders": folders}
+
+    def load(self) -> dict[str, Any]:
         """Imports what takes seconds to import, so that two workers do that side by side."""
         import fastdiff.trial.live  # noqa: F401
 
-        return {"protocol": PROTOCOL}
+        return {}
+
+    def move(self, cores: list[int]) -> dict[str, Any]:
+        host.move(cores)
+        return {}
 
     def build(self, **asked: Any) -> dict[str, Any]:
         from fastdiff.host.environment import environment
@@ -68,8 +80,8 @@ class Worker:
         self.stage.settle()
         return {}
 
-    def sample(self) -> dict[str, Any]:
-        return {"sample": asdict(self.stage.sample())}
+    def sample(self, at: float = 0.0) -> dict[str, Any]:
+        return {"sample": asdict(self.stage.sample(at))}
 
     def inject(self, faults: str) -> dict[str, Any]:
         from fastdiff.trial.faults import parse, put_in
@@ -120,6 +132,8 @@ def _die_with_parent(parent: int) -> None:
 def main() -> None:
     if len(sys.argv) > 1:
         _die_with_parent(int(sys.argv[1]))
+    if len(sys.argv) > 2:  # before torch is imported, which counts the cores that it may use
+        host.move([int(core) for core in sys.argv[2:]])
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     worker = Worker()

@@ -122,7 +122,7 @@ def pairs() -> Iterator[tuple[str, Json]]:
         ("no pair", lambda one: one.update(pairs=[], failures=["old was killed by SIGKILL"])),
         (
             "whole processes in turn",
-            lambda one: (_each(one, lambda pair: pair.update(starts="")), one.update(apart=True)),
+            lambda one: (_each(one, lambda pair: pair.update(starts="", way="apart")), one.update(way="apart")),
         ),
         ("complete", lambda one: one.update(complete=True)),
         ("of a suite of six", lambda one: one.update(comparisons=6)),

@@ -1,0 +1,347 @@
+"""Pairs on the fake runner: which steps the two sides take, in which order, and what comes of their times."""
+
+from __future__ import annotations
+
+import random
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fastdiff.compare.policy import default
+from fastdiff.compare.verdicts import SAME, SLOW
+from fastdiff.experiments import ab
+from fastdiff.experiments.ab import Question, ask, halves_for
+from fastdiff.experiments.environments import Environment
+from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Seat, Side, side_by_side
+from fastdiff.host import cores, pagecache
+from fastdiff.host.cores import Halves
+from fastdiff.models import CATALOGUE
+from fastdiff.record import pairs as record
+from fastdiff.record.errors import UserError
+from fastdiff.stages.published import LADDER
+from fastdiff.trial.fake import Fake
+from fastdiff.trial.runner import SILENT
+from fastdiff.trial.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from fastdiff.compare.pairs import Answer
+    from fastdiff.trial.fake import FakeSide
+    from fastdiff.trial.runner import Wait
+
+TWO_CORES = Halves((0,), (1,), 1)
+
+
+def side(name: str, stage: str = "sdpa", device: str = "cpu", **variables: str) -> Side:
+    model, asked = CATALOGUE[0], LADDER[stage]
+    environment = Environment(name, Path(sys.executable), variables, name, words=(name,))
+    return Side(environment, Path("cache"), Work(model, asked, asked, device, model.request))
+
+
+class World:
+    """Two sides whose calls take the seconds that a test gives them, on a machine of its choice."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.log = root, list[str]()
+        self.halves: Halves | None = TWO_CORES
+        self.seconds: dict[str, Sequence[float]] = {OLD: (1.0,), NEW: (1.0,)}
+        self.errors: dict[str, BaseException] = {}
+        self.said: list[str] = []
+        self.seats: dict[str, Seat | None] = {}
+
+    def start(self, name: str, side: Side, seat: Seat | None) -> AbstractContextManager[FakeSide]:
+        self.seats[name] = seat
+        log = Log(name, self.log)
+        errors = {side.work.id: self.errors[name]} if name in self.errors else {}
+        return Fake({side.work.id: self.seconds[name]}, errors=errors, log=log).side(side.work)
+
+    def runner(self, **changes: Any) -> PairRunner:
+        sides = {OLD: side("1"), NEW: side("2")}
+        whole = {"calls": 4, "halves": self.halves, "random": random.Random(3)} | changes
+        return PairRunner(sides, start=self.start, folder=self.root, progress=SILENT, **whole)
+
+    def ask(self, **changes: Any) -> Answer:
+        question = Question(side("1"), side("2"), **{"calls": 8, "most_pairs": 4} | changes)
+        return ask(
+            question, default("cpu"), self.root, self.root, progress=SILENT, say=self.said.append, start=self.start
+        )
+
+
+class Log(list[str]):
+    """One for both sides, in which each line begins with the side's name."""
+
+    def __init__(self, name: str, of_both: list[str]) -> None:
+        super().__init__()
+        self.name, self.of_both = name, of_both
+
+    def append(self, line: str) -> None:
+        self.of_both.append(f"{self.name} {line.removesuffix(' shapes-sdpa')}")
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World(tmp_path)
+    monkeypatch.setattr(ab, "halves_for", lambda _: made.halves)
+    return made
+
+
+def twos(all_: list[Any]) -> list[list[Any]]:
+    return [all_[place : place + 2] for place in range(0, len(all_), 2)]
+
+
+def steps(log: list[str]) -> list[str]:
+    """What both sides did next to each other, without the sides' names."""
+    both = [[line.partition(" ") for line in two] for two in twos(log)]
+    assert all({name for name, _, _ in two} == {OLD, NEW} for two in both), log
+    return [" and ".join(dict.fromkeys(what for _, _, what in two)) for two in both]
+
+
+# -- side by side -----------------------------------------------------------------------------------------------------
+
+
+def test_both_sides_take_every_step_at_the_same_time_and_swap_halves_after_two_calls(world: World) -> None:
+    pair = world.runner().pair(1, record.HALVES, whole=False)
+    assert (pair.way, len(pair.starts), len(pair.old.samples), len(pair.new.samples)) == ("halves", 1, 4, 4)
+    began = steps(world.log)[:-1]
+    assert began[:3] == ["load", "build", "settle"]
+    assert began[4:6] == began[7:9] == ["sample", "sample"]
+    first, second = began[3], began[6]
+    assert {first, second} == {"move to (0,) and move to (1,)"}
+    moves = [line for line in world.log if " move to " in line]
+    assert len(set(moves)) == 4, "each side was on each half"
+
+
+def test_a_block_names_the_side_that_began_on_the_first_half(world: World) -> None:
+    pair = world.runner(calls=80).pair(1, record.HALVES, whole=False)
+    moves = [line for line in world.log if line.endswith("move to (0,)")]
+    assert pair.starts == "".join(line[0] for line in moves[::2])
+    assert set(pair.starts) == {"o", "n"}, "chance decides"
+
+
+def test_each_side_starts_on_its_half_with_its_threads(world: World) -> None:
+    world.halves = Halves((0, 4, 1, 5), (2, 6, 3, 7), 2)
+    world.runner().pair(1, record.HALVES, whole=False)
+    seats = [seat for seat in world.seats.values() if seat]
+    assert sorted(seat.cores for seat in seats) == [(0, 4, 1, 5), (2, 6, 3, 7)]
+    assert all(seat.variables["OMP_NUM_THREADS"] == "2" for seat in seats)
+    fresh = side("x").runner(NEW, Path("source"), seats[0])
+    assert fresh.cores == seats[0].cores
+    assert fresh.variables["MKL_NUM_THREADS"] == "2"
+    assert side("x").runner(NEW, Path("source")).cores == ()
+
+
+def test_both_calls_begin_at_one_instant_that_lies_ahead() -> None:
+    begun: list[tuple[str, float]] = []
+
+    class Watched:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def move(self, _: Sequence[int]) -> Callable[[], None]:
+            return lambda: None
+
+        def sample(self, at: float) -> Callable[[], Any]:
+            begun.append((self.name, at))
+            return lambda: record.Pictures(0, 0)  # anything
+
+    clock = iter(float(tick) for tick in range(100))
+    sides: Any = {OLD: Watched(OLD), NEW: Watched(NEW)}
+    side_by_side(sides, 8, TWO_CORES, random.Random(), lambda: next(clock))
+    assert len(begun) == 16
+    for number, two in enumerate(twos(begun)):
+        assert {name for name, _ in two} == {OLD, NEW}
+        assert len({at for _, at in two}) == 1
+        assert number < two[0][1] < number + 1
+
+
+def test_a_slower_side_is_found_side_by_side(world: World) -> None:
+    world.seconds = {OLD: (1.0, 1.01, 0.99), NEW: (1.05, 1.06, 1.04)}
+    answer = world.ask()
+    assert answer.latency.verdict.word == SLOW
+    assert {pair.way for pair in answer.experiment.pairs} == {answer.experiment.way} == {"halves"}
+    assert record.read(answer.path) == answer.experiment
+
+
+# -- in turns ---------------------------------------------------------------------------------------------------------
+
+
+def test_where_there_are_no_halves_the_sides_take_turns_with_the_whole_machine(world: World) -> None:
+    world.halves = None
+    answer = world.ask()
+    assert answer.latency.verdict.word == SAME
+    assert {pair.way for pair in answer.experiment.pairs} == {answer.experiment.way} == {"turns"}
+    assert not any("move" in line for line in world.log)
+    assert set(world.seats.values()) == {None}
+
+
+def test_turns_are_old_new_new_old_or_the_other_way_round(world: World) -> None:
+    pair = world.runner(halves=None, calls=40).pair(1, record.TURNS, whole=False)
+    assert [line.partition(" ")[0] for line in world.log[:2]] in ([OLD, NEW], [NEW, OLD])
+    assert steps(world.log[:6]) == ["load", "build", "settle"]
+    calls = "".join(line[0] for line in world.log if line.endswith("sample"))
+    assert calls == "".join({"o": "onno", "n": "noon"}[letter] for letter in pair.starts)
+
+
+def test_on_a_gpu_one_side_is_built_after_the_other(world: World) -> None:
+    """Kernels are chosen by their times. Only steps that the sides wait for one by one tell."""
+    waited: list[str] = []
+
+    def start(name: str, side: Side, seat: Seat | None) -> AbstractContextManager[FakeSide]:
+        opening = world.start(name, side, seat)
+
+        @contextmanager
+        def opened() -> Iterator[FakeSide]:
+            with opening as one:
+                begin = one.build
+
+                def build() -> Wait[None]:
+                    waited.append("begun")
+                    begin()
+                    return lambda: waited.append("over")
+
+                one.build = build  # type: ignore[method-assign]
+                yield one
+
+        return opened()
+
+    for device, order in (("cuda", ["begun", "over"] * 2), ("cpu", ["begun"] * 2 + ["over"] * 2)):
+        waited.clear()
+        runner = world.runner(halves=None)
+        runner.start, runner.sides = start, {name: side(name, device=device) for name in (OLD, NEW)}
+        runner.pair(1, record.TURNS, whole=False)
+        assert waited == order
+
+
+def test_what_does_not_fit_twice_runs_one_after_the_other(world: World) -> None:
+    world.errors = {NEW: UserError("memory", "new: it is full")}
+    trouble = world.start
+
+    def start(name: str, side: Side, seat: Seat | None) -> AbstractContextManager[FakeSide]:
+        if seat is None:
+            world.errors = {}
+        return trouble(name, side, seat)
+
+    world.start = start  # type: ignore[method-assign]
+    answer = world.ask()
+    assert any("two copies do not fit on the device" in line for line in world.said)
+    assert {(pair.way, pair.starts) for pair in answer.experiment.pairs} == {("apart", "")}
+    assert answer.latency.verdict.word == SAME
+
+
+# -- which of them ----------------------------------------------------------------------------------------------------
+
+
+def test_the_two_ways_never_mix_in_one_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = record.write
+
+    def interrupted(path: Path, experiment: record.Experiment) -> None:
+        write(path, experiment)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            world.ask()
+    (stopped,) = (world.root / record.FOLDER).glob("*.json")
+    world.halves = None
+    other = world.ask()
+    assert other.path != stopped
+    assert len(record.read(stopped).pairs) == 1
+    world.halves = TWO_CORES
+    assert world.ask().path == stopped
+    assert {pair.way for pair in record.read(stopped).pairs} == {"halves"}
+
+
+def test_what_did_not_fit_before_a_stop_is_gone_on_with(world: World) -> None:
+    """Though the plan was another one."""
+    first = world.ask()
+    half = replace(first.experiment, way="apart", complete=False, pairs=(), judgements=())
+    record.write(first.path, half)
+    assert world.ask().path == first.path
+    assert {pair.way for pair in record.read(first.path).pairs} == {"apart"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "variable", "found"),
+    [
+        ({}, {}, "", TWO_CORES),
+        ({"device": "cuda"}, {"device": "cuda"}, "", None),
+        ({}, {"OMP_NUM_THREADS": "1"}, "", None),
+        ({"ONEDNN_MAX_CPU_ISA": "AVX2"}, {}, "", TWO_CORES),
+        ({}, {}, "OMP_NUM_THREADS", None),
+    ],
+)
+def test_sides_on_a_gpu_and_questions_about_threads_take_turns(
+    old: dict[str, str],
+    new: dict[str, str],
+    variable: str,
+    found: Halves | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in cores.PLACING:
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "2")
+    monkeypatch.setattr(cores, "halves", lambda: TWO_CORES)
+    assert halves_for(Question(side("1", **old), side("2", **new))) == found
+
+
+# -- shared libraries -------------------------------------------------------------------------------------------------
+
+
+def test_libraries_of_one_side_alone_are_dropped_before_every_pair(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = {name: tmp_path / name for name in (OLD, NEW)}
+    for folder in folders.values():
+        (folder / "torch").mkdir(parents=True)
+        (folder / "torch" / "own.so.1").write_text("x")
+        (folder / "torch" / "python.py").touch()
+    (folders[OLD] / "shared.so").write_text("x")
+    (folders[NEW] / "shared.so").hardlink_to(folders[OLD] / "shared.so")
+    (folders[NEW] / "new.so").write_text("x")
+    start = world.start
+
+    def started(name: str, side: Side, seat: Seat | None) -> AbstractContextManager[FakeSide]:
+        found = start(name, side, seat)
+        monkeypatch.setattr("fastdiff.trial.fake.FakeSide.folders", property(lambda one: (folders[one.work.faults],)))
+        return found
+
+    dropped: list[list[str]] = []
+    monkeypatch.setattr(
+        pagecache, "drop", lambda files: dropped.append(sorted(str(one.relative_to(tmp_path)) for one in files))
+    )
+    monkeypatch.setattr(world, "start", started)
+    runner = world.runner()
+    runner.sides = {name: replace(one, work=replace(one.work, faults=name)) for name, one in runner.sides.items()}
+    for number in (1, 2):
+        runner.pair(number, record.HALVES, whole=False)
+    assert dropped == [["new/new.so", "new/torch/own.so.1", "old/torch/own.so.1"]] * 2
+
+
+def test_two_times_the_same_environment_has_nothing_to_drop(tmp_path: Path) -> None:
+    (tmp_path / "one.so").touch()
+    assert pagecache.unshared([tmp_path], [tmp_path]) == []
+
+
+def test_a_library_that_another_one_hides_is_not_loaded(tmp_path: Path) -> None:
+    """An overlay comes before the environment that it changes."""
+    overlay, base = tmp_path / "overlay", tmp_path / "base"
+    for folder in (overlay, base):
+        folder.mkdir()
+        (folder / "torch.so").touch()
+    (base / "numpy.so").touch()
+    assert pagecache.unshared([base], [overlay, base]) == [base / "torch.so", overlay / "torch.so"]
+
+
+def test_dropping_reads_nothing_and_bears_missing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there.so").write_bytes(b"x" * 10000)
+    pagecache.drop([tmp_path / "there.so", tmp_path / "gone.so"])
+    monkeypatch.delattr("os.posix_fadvise", raising=False)
+    pagecache.drop([tmp_path / "there.so"])
