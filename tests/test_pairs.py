@@ -6,6 +6,7 @@ import fcntl
 import json
 import math
 import os
+import random
 import re
 import signal
 import subprocess
@@ -23,8 +24,10 @@ from fastdiff.compare.policy import default
 from fastdiff.compare.verdicts import CHANGED, MORE, SAME, SLOW, UNSURE, VOID, Verdict
 from fastdiff.experiments import ab
 from fastdiff.experiments.ab import MOST_FAILURES, Answer, Question, ask
-from fastdiff.experiments.pairs import Side
+from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Side, processes
 from fastdiff.experiments.sessions import failing
+from fastdiff.host import cores
+from fastdiff.host.cores import PLACING
 from fastdiff.models import CATALOGUE
 from fastdiff.record import pairs as record
 from fastdiff.record.errors import UserError
@@ -35,6 +38,7 @@ from fastdiff.report.steps import Shell
 from fastdiff.sides.environment import Environment
 from fastdiff.stages.published import LADDER
 from fastdiff.trial import process as sides
+from fastdiff.trial.fresh import FreshSide
 from fastdiff.trial.process import Process
 from fastdiff.trial.work import Work
 
@@ -587,6 +591,41 @@ def test_the_real_worker_builds_draws_and_ends(tmp_path: Path, lines: list[str])
     assert "recipe: attention: sdpa -> eager" in details or "attention" in details
     assert answer.experiment.pairs[0].new.fingerprint
     assert answer.experiment.new.packages["torch"]
+
+
+@pytest.mark.compile
+def test_real_workers_are_measured_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one step and 64 px, and wherever this machine has two halves."""
+    for name in PLACING:
+        monkeypatch.delenv(name, raising=False)
+    halves = cores.halves()
+    if halves is None:
+        pytest.skip("this machine has no two halves")
+    import fastdiff
+
+    model = CATALOGUE[0]
+    work = Work(model, HERE["sdpa"], HERE["sdpa"], "cpu", model.request.changed(steps=1, size=64))
+    here = Environment("here", Path(sys.executable), {}, key="here")
+    both = {name: Side(here, tmp_path / "cache", work) for name in (OLD, NEW)}
+    start = processes(Path(fastdiff.__file__).parent.parent)
+    runner = PairRunner(both, 4, start, halves, tmp_path, Progress(), random.Random())
+    with runner.together(1, record.HALVES) as opened:
+        starts, samples = runner.measured(opened, record.HALVES)
+        assert [len(one) for one in samples.values()] == [4, 4]
+        sides = [one for one in opened.values() if isinstance(one, FreshSide)]
+        places = [
+            {frozenset(os.sched_getaffinity(int(thread.name))) for thread in Path(f"/proc/{one.pid}/task").iterdir()}
+            for one in sides
+        ]
+    assert [len(one) for one in places] == [1, 1], "all threads of a process were moved"
+    assert set.union(*places) == {frozenset(halves.first), frozenset(halves.second)}
+    assert len(starts) == 1
+    facts = [runner.seen[name].environment for name in (OLD, NEW)]
+    assert [one["threads"] for one in facts] == [halves.threads] * 2
+    assert facts[0]["allocator"] == facts[1]["allocator"]
+    assert not any(sample.void.startswith("other processes") for one in samples.values() for sample in one), (
+        "the other side is no neighbour"
+    )
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["this interpreter", "another one"])

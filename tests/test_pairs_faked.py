@@ -15,7 +15,7 @@ from fastdiff.compare.policy import default
 from fastdiff.compare.verdicts import SAME, SLOW
 from fastdiff.experiments import ab
 from fastdiff.experiments.ab import Question, ask, halves_for
-from fastdiff.experiments.environments import Environment
+from fastdiff.sides.environment import Environment
 from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Seat, Side, side_by_side
 from fastdiff.host import cores, pagecache
 from fastdiff.host.cores import Halves

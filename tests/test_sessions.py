@@ -75,7 +75,7 @@ def test_a_report_has_a_table_sentences_and_the_machines_limit(session: PairSess
 
 
 def test_every_stage_of_the_ladder_is_asked_where_none_is_named(session: PairSession, tmp_path: Path) -> None:
-    answers = session.compare(AbOptions(calls=2, most_pairs=3), side(tmp_path), side(tmp_path))
+    answers = session.compare(AbOptions(calls=4, most_pairs=3), side(tmp_path), side(tmp_path))
     assert [answer.experiment.stage.removeprefix("shapes-") for answer in answers] == [
         "fp32", "bf16", "sdpa", "compile", "fused-qkv", "int8",
     ]  # fmt: skip
@@ -86,7 +86,7 @@ def test_what_is_emulated_is_left_out_and_refused_where_it_is_named(
     session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(questions, "emulated", lambda _: ("bfloat16", "int8"))
-    few, heard = AbOptions(calls=2, most_pairs=3), []
+    few, heard = AbOptions(calls=4, most_pairs=3), []
     monkeypatch.setattr(session, "say", heard.append)
     answers = session.compare(few, side(tmp_path), side(tmp_path))
     told = "stages stay in float32, and bf16 and int8 are skipped (--emulate measures as written)"
@@ -134,7 +134,7 @@ def test_what_cannot_be_asked_is_one_sentence(session: PairSession, asked: AbOpt
 def test_the_same_command_goes_on_where_it_stopped_and_throws_no_dice_again(
     session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = AbOptions(stages=("bf16", "sdpa"), calls=2, most_pairs=3)
+    asked = AbOptions(stages=("bf16", "sdpa"), calls=4, most_pairs=3)
     answer = PairSession.answer
 
     def interrupted(self: PairSession, question: Any, *arguments: Any, **options: Any) -> Any:
@@ -178,7 +178,7 @@ def test_what_cannot_be_asked_makes_no_environment(
 
 def test_a_command_is_over_when_all_of_it_is_answered(session: PairSession, tmp_path: Path) -> None:
     """Not when its time is over: what was answered is given again, until the rest is."""
-    asked = AbOptions(stages=("bf16", "sdpa"), calls=2, most_pairs=3)
+    asked = AbOptions(stages=("bf16", "sdpa"), calls=4, most_pairs=3)
     sides = side(tmp_path), side(tmp_path)
     first = session.compare(asked, *sides, minutes=1e-9)
     assert [one.experiment.complete for one in first] == [False, False]
@@ -362,7 +362,7 @@ def test_the_suite_is_judged_by_pairs(
     variables = os.environ | {"SAID": json.dumps(said), "PIDS": str(tmp_path / "pids"), "COLUMNS": "300"}
     done = warm.pytest(*asked, cwd=tmp_path, env=variables, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
-    assert "whose processes took turns with this environment's" in done.stdout
+    assert "measured in pairs with this environment" in done.stdout
     assert "smallest slowdown that this machine finds: not measured" in done.stdout
     (file,) = (tmp_path / "runs").glob("*.json")
     judged = {one["metric"]: one["word"] for one in json.loads(file.read_text())["fastdiff"]["judgements"]}

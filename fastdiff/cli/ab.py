@@ -66,7 +66,7 @@ def ab(
     markdown: Path | None = MARKDOWN,
     root: Path = ROOT,
 ) -> None:
-    """Compare two environments: processes of both measure the same stages and take turns call by call."""
+    """Compare two environments: processes of both measure the same stages, side by side or in turns."""
     with one_sentence(kept="every finished pair is kept, and the same command goes on."):
         from fastdiff.experiments.questions import AbOptions, named_stages
         from fastdiff.experiments.sessions import failing

@@ -16,7 +16,7 @@ SIZE = typer.Option(
     None, min=1, metavar="PIXELS", help="Side of the picture, a multiple of 64 (default: the model's own)."
 )
 DEVICE = typer.Option("auto", help="Device to measure on: auto, cpu, cuda or cuda:N.")
-CALLS = typer.Option(24, min=2, help="Calls of each side in a pair, an even number.")
+CALLS = typer.Option(24, min=4, help="Calls of each side in a pair, a multiple of 4.")
 A_BATCH = typer.Option(None, "--batch", min=1, help="Pictures of a call (default: 1).")
 MOST_PAIRS = typer.Option(12, "--max-pairs", min=3, help="The most pairs of processes for each stage.")
 BAND = typer.Option(

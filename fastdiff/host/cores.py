@@ -68,7 +68,7 @@ def halves(root: Path = ROOT, allowed: Collection[int] | None = None) -> Halves 
         core = _core(root, cpu)
         if core and set(core) <= set(allowed):
             alike[_kind(root, cpu, core)].add(core)
-    cores = sorted(max(alike.values(), key=len, default=set()))
+    cores = max((sorted(one) for one in alike.values()), key=len, default=[])
     count = int(min(len(cores), quota(root))) // 2
     if count == 0:
         return None

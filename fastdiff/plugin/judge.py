@@ -194,7 +194,7 @@ class Judge:
     def compared_with(self) -> str:
         """The line above the verdicts."""
         if self.against:
-            return f"against {' '.join(self.against)}, whose processes took turns with this environment's"
+            return f"against {' '.join(self.against)}, measured in pairs with this environment"
         return verdicts.against(self.baseline, device_name(self.selection.device))
 
     def sentences(self, judgements: list[Judgement]) -> str:

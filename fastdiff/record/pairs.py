@@ -137,7 +137,7 @@ def read(path: Path) -> Experiment:
             if pair.way != found.way:
                 raise UserError("file", f"{KEY}.pairs[{place}].way is {pair.way}, and the experiment's {found.way}.")
             count, counts = len(pair.starts), {len(pair.old.samples), len(pair.new.samples)}
-            whole = not count if pair.way == APART else counts == {BLOCK[pair.way] * count}
-            if set(pair.starts) - {"o", "n"} or not whole:
+            fits = not count if pair.way == APART else counts == {BLOCK[pair.way] * count}
+            if set(pair.starts) - {"o", "n"} or not fits:
                 raise UserError("file", f"{KEY}.pairs[{place}] has other samples than its {count} blocks need.")
         return found

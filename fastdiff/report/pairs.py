@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from fastdiff.record.pairs import Experiment
     from fastdiff.report.steps import Shell
 
+WAYS = {
+    "halves": "side by side on halves of the cores",
+    "turns": "in turns",
+    "apart": "one process after the other",
+}
 HEADINGS = ("stage", "latency", "old", "new", "change", "pairs", "memory", "fingerprint", "picture")
 
 
@@ -52,7 +57,7 @@ def _asked(experiment: Experiment) -> list[str]:
         f"old: {one.old.name}" + (f", stage {one.old_stage}" if one.old_stage != one.stage else ""),
         f"new: {one.new.name}" + (f", with {one.injected} put in on purpose" if one.injected else ""),
         f"{one.device.name}: {request.get('size')} px, {request.get('steps')} steps, "
-        f"{one.calls} calls a side in a pair; begun {one.started[:16].replace('T', ' ')} UTC",
+        f"{one.calls} calls a side in a pair, {WAYS[one.way]}; begun {one.started[:16].replace('T', ' ')} UTC",
     ]
 
 

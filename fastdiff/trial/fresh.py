@@ -59,6 +59,10 @@ class FreshSide:
         self._samples: list[Sample] = []
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         return self._process.greet()
 
