@@ -523,7 +523,7 @@ World(Path({str(world.root)!r}), Path({str(world.source)!r}), []).ask({{"sleep":
     [
         (lambda ours: ours.update(schema=99), "schema 99, and this fastdiff reads schema"),
         (lambda ours: ours["pairs"][0].update(starts="ox"), "other samples than its 2 blocks need"),
-        (lambda ours: ours["pairs"][0].update(way="halves"), "way is halves, and the experiment's turns"),
+        (lambda ours: ours["pairs"][0].update(way="halves"), "way is halves; expected turns"),
         (lambda ours: ours["pairs"][0].update(way="guessed"), r"way is .guessed."),
         (
             lambda ours: (ours.update(way="halves"), [one.update(way="halves") for one in ours["pairs"]]),

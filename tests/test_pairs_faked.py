@@ -17,11 +17,14 @@ from fastdiff.experiments import ab
 from fastdiff.experiments.ab import Question, ask, halves_for
 from fastdiff.sides.environment import Environment
 from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Seat, Side, side_by_side
+from fastdiff.experiments.sessions import failing
 from fastdiff.host import cores, pagecache
 from fastdiff.host.cores import Halves
 from fastdiff.models import CATALOGUE
 from fastdiff.record import pairs as record
 from fastdiff.record.errors import UserError
+from fastdiff.report import pairs as report
+from fastdiff.report.steps import Shell
 from fastdiff.stages.published import LADDER
 from fastdiff.trial.fake import Fake
 from fastdiff.trial.runner import SILENT
@@ -54,12 +57,15 @@ class World:
         self.errors: dict[str, BaseException] = {}
         self.said: list[str] = []
         self.seats: dict[str, Seat | None] = {}
+        self.slow_with_all_cores = 1.0
 
     def start(self, name: str, side: Side, seat: Seat | None) -> AbstractContextManager[FakeSide]:
         self.seats[name] = seat
         log = Log(name, self.log)
         errors = {side.work.id: self.errors[name]} if name in self.errors else {}
-        return Fake({side.work.id: self.seconds[name]}, errors=errors, log=log).side(side.work)
+        slower = self.slow_with_all_cores if seat is None and name == NEW else 1.0
+        seconds = [slower * one for one in self.seconds[name]]
+        return Fake({side.work.id: seconds}, errors=errors, log=log).side(side.work)
 
     def runner(self, **changes: Any) -> PairRunner:
         sides = {OLD: side("1"), NEW: side("2")}
@@ -166,6 +172,51 @@ def test_a_slower_side_is_found_side_by_side(world: World) -> None:
     assert answer.latency.verdict.word == SLOW
     assert {pair.way for pair in answer.experiment.pairs} == {answer.experiment.way} == {"halves"}
     assert record.read(answer.path) == answer.experiment
+
+
+# -- beside it: all cores ---------------------------------------------------------------------------------------------
+
+
+def test_five_pairs_in_turns_with_all_cores_stand_beside_those_in_halves(world: World) -> None:
+    """Their verdict has a band of its own, and fails by itself."""
+    world.slow_with_all_cores = 1.4
+    answer = world.ask()
+    found = {one.metric: one.verdict for one in answer.judgements}
+    assert (found["latency"].word, found["latency_all_cores"].word) == (SAME, SLOW)
+    assert failing([answer], strict=False)
+    assert [pair.way for pair in answer.experiment.all_cores] == ["turns"] * 5
+    assert answer.experiment.complete
+    assert record.read(answer.path) == answer.experiment
+    lines = "\n".join(report.text([answer], None, ["file"], Shell()))
+    assert "shapes-sdpa: latency all cores is SLOW: +40.0 %" in lines
+    assert "side by side on halves of the cores" in lines
+    assert world.said[-1].startswith("shapes-sdpa: pair 5 of 5 in turns with all cores: new is +40.00 % (")
+
+
+def test_a_few_per_cent_with_all_cores_are_within_their_band(world: World) -> None:
+    world.slow_with_all_cores = 1.03
+    found = {one.metric: one.verdict for one in world.ask().judgements}
+    assert (found["latency"].word, found["latency_all_cores"].word) == (SAME, SAME)
+
+
+def test_a_scatter_of_halves_and_turns_have_nothing_beside_them(world: World) -> None:
+    assert not world.ask(to_the_end=True).experiment.all_cores
+    world.halves = None
+    answer = world.ask()
+    assert not answer.experiment.all_cores
+    assert "latency_all_cores" not in {one.metric for one in answer.judgements}
+
+
+def test_a_stop_among_the_pairs_with_all_cores_is_gone_on_with(world: World) -> None:
+    whole = world.ask()
+    half = replace(whole.experiment, all_cores=whole.experiment.all_cores[:2], complete=False)
+    record.write(whole.path, half)
+    world.log.clear()
+    answer = world.ask()
+    assert answer.path == whole.path
+    assert len(answer.experiment.pairs) == len(whole.experiment.pairs)
+    assert len(answer.experiment.all_cores) == 5
+    assert world.log.count("old build") == 3
 
 
 # -- in turns ---------------------------------------------------------------------------------------------------------

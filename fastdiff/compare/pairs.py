@@ -24,7 +24,7 @@ from fastdiff.compare.gate import Judgement
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Bisect, MorePairs
 from fastdiff.compare.verdicts import CHANGED, SAME, SLOW, UNSURE, VOID, Verdict, decide
-from fastdiff.record.pairs import APART, BLOCK, TURNS
+from fastdiff.record.pairs import APART, BLOCK, HALVES, TURNS
 from fastdiff.record.run import Acceptance, Baseline, Run
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ FEWEST_PAIRS = 3
 """Two pairs give a standard deviation that is off by a factor of two as often as not."""
 MOST_PAIRS = 100
 """A question that needs more pairs than this cannot be answered on this machine."""
+ALL_CORES = 5
+"""Pairs in turns with the whole processor, beside those in halves: enough to see that a kernel lost its threads."""
+ALL_CORES_BAND = 0.05
+"""Of these: turns scatter by some per cent, and what only shows with several threads is mostly large."""
 POWER = 0.95
 """With what probability the smallest slowdown of a calibration is found."""
 
@@ -207,6 +211,7 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
         found["first_call"] = first_call(experiment, policy, comparisons)
         found["memory"] = metrics.memory(case)
         found["fingerprint"] = found.get("fingerprint") or fingerprint(case)
+        found["latency_all_cores"] = all_cores(experiment, policy, comparisons)
     if experiment.pictures is not None:
         found["picture"] = picture(experiment.pictures)
     return [
@@ -230,6 +235,15 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
     verdict = _decided(ratios, experiment, policy, comparisons, policy.paired)
     details = tuple(differing(experiment)) if verdict.word == SLOW else ()
     return replace(verdict, notes=(because("pairs", count=len(pairs), sd=stdev(ratios)),), details=details)
+
+
+def all_cores(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
+    """Halves are blind to what only shows with several threads. None before all of these pairs were measured."""
+    if experiment.way != HALVES or len(experiment.all_cores) < ALL_CORES:
+        return None
+    alone = replace(experiment, pairs=experiment.all_cores, way=TURNS, looks=(ALL_CORES,), complete=True)
+    verdict = latency(alone, replace(policy, paired=max(policy.paired, ALL_CORES_BAND)), comparisons)
+    return replace(verdict, next=None)  # their number is fixed
 
 
 def _decided(ratios: Sequence[float], experiment: Experiment, policy: Policy, comparisons: int, band: float) -> Verdict:

@@ -129,14 +129,22 @@ def _ask(
     if experiment.pairs:
         say(f"{experiment.stage}: goes on with {path.name}, which has {_pairs(len(experiment.pairs))}")
         # With another band it may be decided already.
-        word = judge.latency(experiment, policy, errors).word
-        experiment = replace(experiment, complete=word not in (UNSURE, VOID))
+        experiment = replace(experiment, complete=_is_over(experiment, policy, errors, question))
+    in_turns = replace(runner, halves=None, seen={})  # its processes have other numbers of threads
+
     failed = 0
     while not experiment.complete and time.monotonic() < until and failed < MOST_FAILURES:
-        number = len(experiment.pairs) + 1
+        beside = _is_decided(experiment, policy, errors)
+        number = len(experiment.all_cores if beside else experiment.pairs) + 1
         try:
-            pair = runner.pair(number, experiment.way, whole=number == 1)
-            pictures = _compare(runner, question) if number == 1 else experiment.pictures
+            if beside:
+                pair = in_turns.pair(number, TURNS, whole=False)
+                experiment = replace(experiment, all_cores=(*experiment.all_cores, pair))
+            else:
+                pair = runner.pair(number, experiment.way, whole=number == 1)
+                pictures = _compare(runner, question) if number == 1 else experiment.pictures
+                experiment = _with_facts(experiment, runner, path)
+                experiment = replace(experiment, pairs=(*experiment.pairs, pair), pictures=pictures)
         except UserError as error:
             if error.code == "not-applied":
                 experiment = replace(experiment, unapplied=str(error), complete=True)
@@ -154,11 +162,9 @@ def _ask(
             say(f"{experiment.stage}: pair {number} ended early: {error}")
             continue
         failed = 0
-        experiment = _with_facts(experiment, runner, path)
-        experiment = replace(experiment, pairs=(*experiment.pairs, pair), pictures=pictures)
-        experiment = replace(experiment, complete=_is_over(experiment, policy, errors))
+        experiment = replace(experiment, complete=_is_over(experiment, policy, errors, question))
         record.write(path, experiment)
-        say(_seen(experiment, pair))
+        say(_seen(experiment, pair, beside=beside))
     judgements = judge.judge(experiment, policy, errors)
     experiment = replace(experiment, judgements=tuple(one.as_dict() for one in judgements))
     record.write(path, experiment)
@@ -273,22 +279,30 @@ def _compare(runner: PairRunner, question: Question) -> Pictures | None:
     return Pictures(found.ssim, found.worst_tile, shortfall(found, question.new.work.stage.budget) or "")
 
 
-def _is_over(experiment: Experiment, policy: Policy, comparisons: int) -> bool:
-    count = len(experiment.pairs)
-    if count >= experiment.looks[-1]:
+def _is_over(experiment: Experiment, policy: Policy, comparisons: int, question: Question) -> bool:
+    """A scatter of halves is asked of them alone."""
+    beside = experiment.way == HALVES and not question.to_the_end and len(experiment.all_cores) < judge.ALL_CORES
+    return not beside and _is_decided(experiment, policy, comparisons)
+
+
+def _is_decided(experiment: Experiment, policy: Policy, comparisons: int) -> bool:
+    """As far as pairs decide that look after look ends."""
+    if len(experiment.pairs) >= experiment.looks[-1]:
         return True
-    return count in experiment.looks and judge.latency(experiment, policy, comparisons).word != UNSURE
+    return judge.latency(experiment, policy, comparisons).word not in (UNSURE, VOID)
 
 
-def _seen(experiment: Experiment, pair: record.Pair) -> str:
+def _seen(experiment: Experiment, pair: record.Pair, *, beside: bool) -> str:
     """A line of progress: the number is of this pair alone and decides nothing."""
+    count, most = len(experiment.pairs), experiment.looks[-1]
+    next_look = next((one for one in experiment.looks if one >= count), most)
+    what, which = "", f"pair {count} of at most {most}"
+    if beside:
+        which = f"pair {len(experiment.all_cores)} of {judge.ALL_CORES} in turns with all cores"
+    elif not experiment.complete and next_look > count:
+        what = f", next look after {next_look}"
     change = 100 * math.expm1(judge.ratio_of(pair))
-    next_look = next((one for one in experiment.looks if one >= len(experiment.pairs)), experiment.looks[-1])
-    what = "" if experiment.complete else f", next look after {next_look}" if next_look > len(experiment.pairs) else ""
-    return (
-        f"{experiment.stage}: pair {len(experiment.pairs)} of at most {experiment.looks[-1]}: "
-        f"new is {change:+.2f} % ({pair.seconds:.0f} s{what})"
-    )
+    return f"{experiment.stage}: {which}: new is {change:+.2f} % ({pair.seconds:.0f} s{what})"
 
 
 def _pairs(count: int) -> str:

@@ -95,6 +95,8 @@ class Experiment:
     injected: str = ""
     """The faults that were put into the new side on purpose."""
     pairs: tuple[Pair, ...] = ()
+    all_cores: tuple[Pair, ...] = ()
+    """Of an experiment in halves: pairs in turns with the whole processor beside them, never mixed with them."""
     pictures: Pictures | None = None
     unapplied: str = ""
     """Why a side was not timed: its stage is not what its name says."""
@@ -133,11 +135,16 @@ def read(path: Path) -> Experiment:
     with named(path):
         require_schema(whole[KEY], KEY)
         found = convert(whole[KEY], Experiment, KEY)
-        for place, pair in enumerate(found.pairs):
-            if pair.way != found.way:
-                raise UserError("file", f"{KEY}.pairs[{place}].way is {pair.way}, and the experiment's {found.way}.")
-            count, counts = len(pair.starts), {len(pair.old.samples), len(pair.new.samples)}
-            fits = not count if pair.way == APART else counts == {BLOCK[pair.way] * count}
-            if set(pair.starts) - {"o", "n"} or not fits:
-                raise UserError("file", f"{KEY}.pairs[{place}] has other samples than its {count} blocks need.")
+        for name, pairs, way in (("pairs", found.pairs, found.way), ("all_cores", found.all_cores, TURNS)):
+            for place, pair in enumerate(pairs):
+                _require_blocks(pair, way, f"{KEY}.{name}[{place}]")
         return found
+
+
+def _require_blocks(pair: Pair, way: Way, where: str) -> None:
+    if pair.way != way:
+        raise UserError("file", f"{where}.way is {pair.way}; expected {way}, as its experiment was measured.")
+    count, counts = len(pair.starts), {len(pair.old.samples), len(pair.new.samples)}
+    fits = not count if way == APART else counts == {BLOCK[way] * count}
+    if set(pair.starts) - {"o", "n"} or not fits:
+        raise UserError("file", f"{where} has other samples than its {count} blocks need.")

@@ -103,7 +103,7 @@ def _seconds(value: float) -> str:
 
 def _sentence(judgement: Judgement, shell: Shell) -> list[str]:
     verdict = judgement.verdict
-    if verdict.word == "SAME" and judgement.metric not in ("latency", "picture"):
+    if verdict.word == "SAME" and judgement.metric not in ("latency", "latency_all_cores", "picture"):
         return []
     what = sentences.headline(judgement)
     command = [f"next: {steps.command(verdict.next, shell)}"] if verdict.next else []

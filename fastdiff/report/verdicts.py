@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Baseline
     from fastdiff.report.steps import Shell
 
-METRICS = ("latency", "first_call", "ladder", "memory", "fingerprint", "picture")
+METRICS = ("latency", "latency_all_cores", "first_call", "ladder", "memory", "fingerprint", "picture")
 NOT_JUDGED = "-"
 MANY = 3
 """Up to this many UNSURE verdicts get a sentence each; with more of them the table is easier to read."""
