@@ -617,9 +617,9 @@ def test_real_workers_are_measured_side_by_side(tmp_path: Path, monkeypatch: pyt
             {frozenset(os.sched_getaffinity(int(thread.name))) for thread in Path(f"/proc/{one.pid}/task").iterdir()}
             for one in sides
         ]
+        assert all(any((folder / "torch").is_dir() for folder in one.folders) for one in sides)
     assert [len(one) for one in places] == [1, 1], "all threads of a process were moved"
     assert set.union(*places) == {frozenset(halves.first), frozenset(halves.second)}
-        assert all(any((folder / "torch").is_dir() for folder in one.folders) for one in sides)
     assert len(starts) == 1
     facts = [runner.seen[name].environment for name in (OLD, NEW)]
     assert [one["threads"] for one in facts] == [halves.threads] * 2
