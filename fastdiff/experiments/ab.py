@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 CALLS = 24
 """Of each side in a pair: what scatters inside a pair is small then beside what scatters between pairs."""
+CALLS_ALL_CORES = 12
+"""The same in the pairs with all cores: their band is wide, and each takes long to start."""
 MOST_PAIRS = 12
 MOST_FAILURES = 3
 """In a row: after that more attempts do not help."""
@@ -130,7 +132,8 @@ def _ask(
         say(f"{experiment.stage}: goes on with {path.name}, which has {_pairs(len(experiment.pairs))}")
         # With another band it may be decided already.
         experiment = replace(experiment, complete=_is_over(experiment, policy, errors, question))
-    in_turns = replace(runner, halves=None, seen={})  # its processes have other numbers of threads
+    # Its processes have other numbers of threads, so they are not compared with what was seen of the others.
+    in_turns = replace(runner, halves=None, calls=min(runner.calls, CALLS_ALL_CORES), seen={})
 
     failed = 0
     while not experiment.complete and time.monotonic() < until and failed < MOST_FAILURES:
