@@ -15,7 +15,6 @@ from fastdiff.compare.policy import default
 from fastdiff.compare.verdicts import SAME, SLOW
 from fastdiff.experiments import ab
 from fastdiff.experiments.ab import Question, ask, halves_for
-from fastdiff.sides.environment import Environment
 from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Seat, Side, side_by_side
 from fastdiff.experiments.sessions import failing
 from fastdiff.host import cores, pagecache
@@ -25,6 +24,7 @@ from fastdiff.record import pairs as record
 from fastdiff.record.errors import UserError
 from fastdiff.report import pairs as report
 from fastdiff.report.steps import Shell
+from fastdiff.sides.environment import Environment
 from fastdiff.stages.published import LADDER
 from fastdiff.trial.fake import Fake
 from fastdiff.trial.runner import SILENT

@@ -49,13 +49,13 @@ class Side:
     work: Work
 
     def runner(self, name: str, source: Path, seat: Seat | None = None) -> Fresh:
-        """Both sides run this very fastdiff, whatever is installed beside it.
+        """Both sides run this very fastdiff, whatever is installed beside it, unless a side has one of its own.
 
         This environment keeps the PYTHONPATH that it was started with: its libraries may lie there.
         """
         own = os.environ.get("PYTHONPATH", "") if self.environment.python == Path(sys.executable) else ""
-        variables: Mapping[str, str] = {
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(source), own])),
+        variables: Mapping[str, str | None] = {
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(self.environment.source or source), own])),
             CACHE_VARIABLE: str(self.cache),
             **(seat.variables if seat else {}),
             **self.environment.variables,

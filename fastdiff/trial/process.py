@@ -43,8 +43,10 @@ LONGEST_LINE = 16 * 1024**2
 class Process:
     """A worker, asked line by line. Nothing of it is left when the block ends."""
 
-    def __init__(self, name: str, python: Path, variables: Mapping[str, str], cores: Collection[int] = ()) -> None:
-        """It starts where this process is, so that relative names mean the same. Without `cores` it may use all."""
+    def __init__(
+        self, name: str, python: Path, variables: Mapping[str, str | None], cores: Collection[int] = ()
+    ) -> None:
+        """`variables`: changes of this process's own; None takes one away. It starts where this process is, so that relative names mean the same. Without `cores` it may use all."""
         self.name = name
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__; what it says has no end known now)
         self._rest = b""
@@ -54,7 +56,7 @@ class Process:
         try:
             self._process = subprocess.Popen(
                 command,
-                env={**os.environ, **variables},
+                env={name: value for name, value in {**os.environ, **variables}.items() if value is not None},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
