@@ -163,7 +163,7 @@ def test_no_stage_leaves_the_baseline_because_a_session_was_asked_for_less(root:
     assert "shapes-fp32: leaves the baseline, because this run has no such stage" in said
 
 
-def test_a_run_without_pictures_is_accepted_and_that_is_said(root: Path, said: list[str]) -> None:
+def test_a_run_without_pictures_is_accepted_with_a_remark(root: Path, said: list[str]) -> None:
     path = kept(root, a_run())
     shutil.rmtree(path.with_suffix(""))
     accept(path, "one", root=root, say=said.append)
@@ -260,7 +260,7 @@ def test_half_of_the_rounds_may_be_void(root: Path, said: list[str]) -> None:
     accept(kept(root, a_run(a_stage(samples=rounds))), "why", root=root, say=said.append)
 
 
-def test_everything_that_speaks_against_it_is_told_at_once(root: Path, said: list[str]) -> None:
+def test_all_objections_are_listed_at_once(root: Path, said: list[str]) -> None:
     run = a_run(a_stage(quality=None, leaks=("TF32 is on",)), complete=False)
     with pytest.raises(UserError) as error:
         accept(kept(root, run), "why", root=root, say=said.append)
@@ -478,7 +478,9 @@ def test_pictures_of_a_killed_acceptance_stay_alone(root: Path, said: list[str])
     assert accept(kept(root, a_run()), "one", root=root, say=said.append).name == "0002_shapes.json"
 
 
-def test_who_waits_too_long_is_told_for_what(root: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_long_wait_the_error_names_the_lock(
+    root: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import fcntl
 
     monkeypatch.setattr(accepting, "PATIENCE_S", 0.1)

@@ -129,7 +129,7 @@ def test_without_a_bad_end_there_is_nothing_to_find(ratio: float, word: str) -> 
     assert lines[-1].startswith(f"nothing to find: diffusers==0.3 is {word}: ")
 
 
-def test_a_bad_end_that_tells_nothing_ends_the_search(tmp_path: Path) -> None:
+def test_a_bad_end_that_shows_nothing_ends_the_search(tmp_path: Path) -> None:
     keep = tmp_path / "bisect.json"
     with pytest.raises(UserError, match=r"0\.2 is unusable: no wheel, and without .* another --bad, or remove"):
         found_by(Machine([1.0, None]), keep)
@@ -155,7 +155,7 @@ def test_an_unsure_step_goes_to_the_nearer_end(ratio: float, bad: float, side: b
     assert slower(step, a_step("diffusers==0.2", bad)) is side
 
 
-def test_how_an_unsure_step_was_decided_is_told() -> None:
+def test_how_an_unsure_step_was_decided_is_shown() -> None:
     lines: list[str] = []
     found = found_by(Machine([1.0, 1.049, 1.051, 1.12]), say=lines.append)
     assert any(line.startswith("  diffusers==0.3 is UNSURE: +5.1 %; taken for good") for line in lines)

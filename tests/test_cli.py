@@ -37,7 +37,7 @@ def shown(*args: str) -> str:
     return done.stdout
 
 
-def test_help_tells_what_this_is_and_lists_every_command() -> None:
+def test_help_states_the_purpose_and_lists_every_command() -> None:
     text = shown("--help")
     assert "Is the diffusion pipeline still fast, and does it still draw the same picture?" in text
     assert "--version" in text

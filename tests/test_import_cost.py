@@ -1,4 +1,4 @@
-"""Whoever only asks for help, or only collects, does not wait for torch, and hardly for fastdiff."""
+"""Asking for help, or collecting alone, does not wait for torch, and hardly for fastdiff."""
 
 import os
 import re

@@ -53,7 +53,7 @@ from pathlib import Path
 
 said = json.loads(os.environ["SAID"])
 chance = random.Random(os.getpid())
-mood = chance.gauss(0, 0.002)
+drift = chance.gauss(0, 0.002)
 record = {"model": "shapes", "stage": said.get("stage", "sdpa"), "follows": "bf16", "load_s": 0.1}
 record["first_call_s"] = said.get("first_call_s", 1.0)
 record["recipe"] = said.get("recipe", {})
@@ -88,7 +88,7 @@ for line in sys.stdin:
                   "unapplied": said.get("unapplied", [])}
     elif do == "sample":
         time.sleep(said.get("sleep", 0))
-        noisy = said.get("slow", 1.0) * 2.718281828 ** (mood + chance.gauss(0, 0.004))
+        noisy = said.get("slow", 1.0) * 2.718281828 ** (drift + chance.gauss(0, 0.004))
         answer = {"sample": {"wall_s": said.get("seconds", noisy)}}
     elif do == "examine":
         import numpy as np
@@ -218,7 +218,7 @@ def test_the_same_environment_twice_is_the_same(world: World) -> None:
     assert len(answer.experiment.pairs) in answer.experiment.looks
 
 
-def test_what_else_differs_is_said(world: World) -> None:
+def test_every_other_difference_is_shown(world: World) -> None:
     answer = world.ask({}, {"bytes": 1300, "fingerprint": {"graphs": 2}, "bright": 0.2})
     found = words(answer)
     assert (found["memory"], found["fingerprint"], found["picture"]) == (MORE, CHANGED, CHANGED)
@@ -249,7 +249,7 @@ def test_two_recipes_differ_because_they_were_asked_for(world: World) -> None:
     assert not failing([answer], strict=False)
 
 
-def test_first_calls_are_told_though_too_few_are_cold_for_a_verdict(world: World) -> None:
+def test_first_calls_are_shown_even_if_too_few_are_cold_for_a_verdict(world: World) -> None:
     answer = world.ask({}, {}, most_pairs=3)
     assert first_calls(answer.experiment) == ["first calls of the first pairs: 1 s -> 1 s, 1 s -> 1 s, 1 s -> 1 s"]
 
@@ -475,7 +475,7 @@ def test_a_stop_between_two_looks_is_no_look(world: World) -> None:
     assert "the first planned look is after 10" in said(judge_pairs.latency(between, default("cpu"), 1))
 
 
-def test_an_old_picture_that_is_broken_is_said_and_nothing_is_lost(world: World) -> None:
+def test_a_broken_old_picture_is_reported_and_nothing_is_lost(world: World) -> None:
     answer = world.ask({"bright": 0.0}, {}, most_pairs=3)
     assert words(answer)["picture"] == CHANGED
     assert "old: " in next(said(one.verdict) for one in answer.judgements if one.metric == "picture")
@@ -547,7 +547,7 @@ def test_a_strange_file_is_one_sentence(world: World, change: Any, sentence: str
         record.read(path)
 
 
-def test_half_a_file_and_a_run_are_told_apart(tmp_path: Path) -> None:
+def test_half_a_file_and_a_run_are_distinguished(tmp_path: Path) -> None:
     path = tmp_path / "half.json"
     path.write_text('{"fastdiff-ab": {"dev')
     with pytest.raises(UserError, match="not whole JSON"):

@@ -121,7 +121,7 @@ def test_a_name_that_is_no_file_name_is_refused(faked: Faked) -> None:
     result.stderr.fnmatch_lines(["*'a/b' is no name for a model or a stage*"])
 
 
-def test_a_table_that_cannot_be_written_is_told_after_everything_else(faked: Faked) -> None:
+def test_a_table_that_cannot_be_written_is_named_after_everything_else(faked: Faked) -> None:
     (faked.root / "file").write_text("no folder")
     result = faked.session("--fastdiff-markdown=file/table.md", "-k", "applied")
     result.assert_outcomes(passed=2, deselected=8)

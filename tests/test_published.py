@@ -235,7 +235,7 @@ def test_a_compiled_setting_proves_it(tiny: Model, tmp_path: Path) -> None:
     )
 
 
-def test_what_is_only_emulated_is_said_before_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulation_is_announced_before_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = published.setting(published.model("shapes"), published.recipe(dtype="bf16"), device="cpu", rounds=1)
     sentence = "this CPU has no instructions for bfloat16 and takes many times as long for it as for float32"
     for missing, said in ((("bfloat16", "int8"), [sentence]), (("int8",), []), ((), [])):
@@ -264,7 +264,7 @@ def test_what_is_only_emulated_is_said_before_it_is_measured(monkeypatch: pytest
         ("--model sdlx", "did you mean 'sdxl'"),
         ("--weights nowhere", "no folder in diffusers' layout"),
         ("--ckpt ./nowhere", "no folder in diffusers' layout"),
-        ("--ckpt somebody/model --weights dummy", "leave one out"),
+        ("--ckpt someone/model --weights dummy", "leave one out"),
     ],
 )
 def test_what_cannot_be_measured_is_one_sentence(arguments: str, sentence: str, tmp_path: Path) -> None:
@@ -477,7 +477,7 @@ def test_settings_that_differ_have_different_names(setting: published.Setting) -
         replace(setting, request=replace(setting.request, batch=2)),
         replace(setting, recipe=published.recipe(sdpa=False)),
         replace(setting, recipe=published.recipe(dtype="fp32")),
-        replace(setting, model=published.model("shapes", "somebody/shapes")[0]),
+        replace(setting, model=published.model("shapes", "someone/shapes")[0]),
         replace(setting, tag="tag"),
     ]
     assert len({setting.name, *(other.name for other in others)}) == 1 + len(others)
@@ -499,8 +499,8 @@ def test_checkpoints(tiny: Model) -> None:
     by_name, by_source = published.model("sdxl"), published.model("shapes", SDXL)
     assert by_name == by_source
     assert by_name[1] == SDXL
-    own, called = published.model("sdxl", "somebody/sdxl-fine")
-    assert (own.name, own.source, own.revision, called) == ("sdxl-fine", "somebody/sdxl-fine", None, called)
+    own, called = published.model("sdxl", "someone/sdxl-fine")
+    assert (own.name, own.source, own.revision, called) == ("sdxl-fine", "someone/sdxl-fine", None, called)
     assert own.vae == by_name[0].vae
     folder, called = published.model("shapes", tiny.source)
     assert (folder.source, called) == (str(Path(tiny.source).resolve()), tiny.source)
@@ -627,7 +627,7 @@ def test_quartiles_become_whiskers_and_runs_share_a_bar(measured: Path, ladder: 
     assert mine["device name"] not in axes.get_title(), "who knows on what the original ran"
 
 
-def test_one_setting_alone_is_told_whole(ladder: Path) -> None:
+def test_one_setting_alone_is_described_in_full(ladder: Path) -> None:
     assert bars(results.read(ladder, ladder / "none")[:1])[0] == ["fp32, no SDPA"]
 
 

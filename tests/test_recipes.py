@@ -303,7 +303,7 @@ def test_weights_alone_in_int8_need_no_products_in_int8() -> None:
     assert recipe.on("cpu", emulated=("bfloat16", "int8")) == recipe
 
 
-def test_what_a_cpu_lacks_is_told_in_one_sentence() -> None:
+def test_missing_instructions_of_a_cpu_are_one_sentence() -> None:
     def told(*emulated: str, of: Ladder = LADDER) -> str:
         return without_instructions(emulated, of.native(emulated).refused(emulated))
 
@@ -348,7 +348,7 @@ def test_a_name_near_to_none_is_answered_with_all() -> None:
     assert "did you mean" not in one_sentence(error, "'zzzz'", ", ".join(NAMES))
 
 
-def test_a_ladder_is_told_as_differences() -> None:
+def test_a_ladder_is_shown_as_differences() -> None:
     own = ladder(stage("plain", "nothing"), stage("half", "half the bits", dtype="float16"), stage("same", "nothing"))
     assert own.names == ("plain", "half", "same")
     assert own["same"] == Stage("same", Recipe(dtype="float16"), "nothing", "half")

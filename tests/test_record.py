@@ -393,7 +393,7 @@ def test_a_missing_file_is_answered_with_the_nearest(path: Path) -> None:
 
 def test_unknown_keys_are_a_newer_fastdiffs(path: Path) -> None:
     whole = json.loads(path.read_text())
-    whole["fastdiff"]["mood"] = whole["fastdiff"]["stages"][0]["mood"] = "good"
+    whole["fastdiff"]["colour"] = whole["fastdiff"]["stages"][0]["colour"] = "good"
     path.write_text(json.dumps(whole))
     assert read(path) == a_run()
 

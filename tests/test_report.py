@@ -83,7 +83,7 @@ def test_what_the_machine_disturbed_is_compared_with_nothing() -> None:
     assert column(rungs, "remark") == ["", "", "disturbed", ""]
 
 
-def test_slower_than_the_stage_it_follows_is_said() -> None:
+def test_a_stage_slower_than_the_one_it_follows_is_named() -> None:
     assert column(LADDER, "remark") == ["", "", "", "slower than compile here"]
 
 

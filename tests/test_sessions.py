@@ -156,7 +156,7 @@ def test_the_same_command_goes_on_where_it_stopped_and_throws_no_dice_again(
 
 
 @pytest.mark.parametrize(("band", "word"), [(None, SLOW), (0.15, SAME)])
-def test_what_is_the_same_may_be_said_for_one_question(
+def test_one_question_may_have_a_band_of_its_own(
     session: PairSession, tmp_path: Path, band: float | None, word: str
 ) -> None:
     asked = replace(SDPA, most_pairs=6, band=band)

@@ -155,7 +155,7 @@ def test_a_wheel_is_a_requirement(folder: Path) -> None:
     assert parse([path.name], folder).requirements == (str(path),)
 
 
-def test_a_name_tells_no_password() -> None:
+def test_a_name_shows_no_password() -> None:
     read = parse(["torch==2.12.1", "--index-url=https://me:secret@index/simple"], Path())
     assert read.name == "torch==2.12.1 --index-url=https://****@index/simple"
     assert read.options == ("--index-url=https://me:secret@index/simple",)
@@ -199,7 +199,7 @@ def test_a_name_tells_no_password() -> None:
         (["PYTHONPATH=x"], "PYTHONPATH is how fastdiff's workers find their code"),
     ],
 )
-def test_what_cannot_be_read_is_said_with_what_was_perhaps_meant(words, complaint: str, folder: Path) -> None:
+def test_what_cannot_be_read_is_answered_with_the_nearest_name(words, complaint: str, folder: Path) -> None:
     with pytest.raises(UserError) as caught:
         parse(words, folder)
     assert complaint in str(caught.value)
@@ -248,7 +248,7 @@ def test_an_interpreter_that_is_none_is_a_sentence(
 
 
 @pytest.mark.parametrize(("version", "refused"), [("3.9.1", True), ("3.11.0", False), ("3.20.0", False)])
-def test_an_old_python_is_refused_and_an_empty_one_is_told(
+def test_an_old_python_is_refused_and_an_empty_one_is_named(
     version: str, refused: bool, tmp_path: Path, said: list[str]
 ) -> None:
     text = json.dumps({"python": version, "packages": {"torch": "2.12.1"}})

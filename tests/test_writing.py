@@ -65,7 +65,7 @@ def test_what_must_not_be_replaced_stays(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_text() == "3"
 
 
-def test_one_holds_a_lock_and_the_other_is_told(tmp_path: Path) -> None:
+def test_a_lock_is_held_by_one_alone(tmp_path: Path) -> None:
     with locked(tmp_path / "lock") as first, locked(tmp_path / "lock", patience_s=0.1) as second:
         assert (first, second) == (True, False)
     with locked(tmp_path / "lock") as third:

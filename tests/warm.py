@@ -54,7 +54,7 @@ def _server(key: Key, env: dict[str, str]) -> subprocess.Popen[str]:
     if key not in _servers:
         _servers[key] = subprocess.Popen(
             [sys.executable, __file__],
-            # Whoever asks the driver whether there is a GPU, as an import may, leaves none to its forks.
+            # A process that asks the driver whether there is a GPU, as an import may, leaves none to its forks.
             env=env | {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

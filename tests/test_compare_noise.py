@@ -67,7 +67,7 @@ def test_first_calls_count_with_those_that_began_alike(fact: dict[str, Any]) -> 
     assert noise.measured(runs).first_call_sd == pytest.approx(math.sqrt(sum(apart) / (1 + 1 + 3)))
 
 
-def test_what_no_stage_tells_comes_from_the_declared_budget() -> None:
+def test_what_no_stage_shows_comes_from_the_declared_budget() -> None:
     runs = [run(n, stages=(stage("fp32", n, first_call_s=None),)) for n in range(3)]
     found, wide = noise.measured(runs), noise.declared("cpu")
     assert found.ladder_sd == wide.ladder_sd

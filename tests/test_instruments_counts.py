@@ -137,7 +137,7 @@ def test_only_caches_of_whole_graphs_tell_cold_from_warm(monkeypatch: pytest.Mon
     assert fingerprint.compilation().cache == "warm"
 
 
-def test_trouble_inside_inductor_is_told_by_its_cause() -> None:
+def test_trouble_inside_inductor_is_reported_by_its_cause() -> None:
     from torch._inductor.exc import InductorError
 
     full = InductorError(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), None)
@@ -180,7 +180,7 @@ def test_a_cpu_has_nothing_to_wait_for(live: LiveStage) -> None:
     assert not {"syncs_in_loop", "cuda_graphs"} & set(counts.count(live.built, live.generate, 2))
 
 
-def test_two_steps_tell_what_more_of_them_do(live: LiveStage) -> None:
+def test_two_steps_show_what_more_of_them_do(live: LiveStage) -> None:
     """The second step stands for the later ones; here all of them are counted."""
     told = counts.count(live.built, live.generate, 5)
     live.request = live.request.changed(steps=5)

@@ -94,7 +94,7 @@ def test_a_slower_half_and_a_common_disturbance_favour_neither_side() -> None:
 
 
 def test_the_order_effect_is_seen_and_tilts_nothing() -> None:
-    """Whoever follows the other side's call finds its caches empty and takes 10 % longer."""
+    """The side that is called after the other one finds its caches empty and takes 10 % longer."""
     old = [1.0, 1.1, 1.1, 1.0]  # old new new old: old's second follows new; then new old old new
     new = [1.1, 1.0, 1.0, 1.1]
     found = pair(old, new, "on")

@@ -138,7 +138,7 @@ def gpu_round(driver: Driver, index: int = 1) -> telemetry.Reading:
     return watch.after()
 
 
-def test_a_gpu_tells_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_of_a_gpu_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     driver = Driver()
     found = gpu_round(driver)
@@ -214,7 +214,7 @@ def test_in_a_container_strangers_are_not_recognised() -> None:
     assert found.telemetry["processes"] == 2
 
 
-def test_what_a_gpu_does_not_tell_is_left_out() -> None:
+def test_what_a_gpu_does_not_report_is_left_out() -> None:
     refused = pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
     found = gpu_round(Driver(nvmlDeviceGetPowerUsage=refused, nvmlDeviceGetCurrentClocksEventReasons=refused))
     assert found.void == ""

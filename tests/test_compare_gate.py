@@ -301,7 +301,7 @@ def test_who_opens_a_process_is_not_compared_with_who_comes_later() -> None:
 # -- the ladder -------------------------------------------------------------------------------------------------------
 
 
-def test_a_lost_gain_is_told_as_one() -> None:
+def test_a_lost_gain_is_reported_as_one() -> None:
     verdict = judge(tonight(samples=timed(1.37)))["sdpa ladder"]
     assert verdict.word == "SLOW"
     assert said(verdict).startswith("speedup of sdpa over bf16: 1.40x -> 1.02x: +37.")
