@@ -380,6 +380,31 @@ def test_a_huge_file_is_not_even_opened(path: Path) -> None:
     assert "67,108,865 bytes; expected at most 67,108,864" in refused(path)
 
 
+def half(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def test_half_a_run_is_measured_again(path: Path) -> None:
+    half(path)
+    assert refused(path).endswith("Remove this file, and measure again: pytest perf_tests --benchmark-compare")
+    assert refused(path, read_benchmarks).endswith("measure again: pytest perf_tests --benchmark-compare")
+
+
+def test_half_a_baseline_is_restored(tmp_path: Path) -> None:
+    keep(tmp_path, "0001_a b.json")
+    half(tmp_path / "0001_a b.json")
+    mend = f"Restore it (git checkout -- '{tmp_path}/0001_a b.json'), or remove it and accept a run."
+    assert refused(tmp_path / "0001_a b.json", read_baseline).endswith(mend)
+
+
+def test_what_pytest_benchmark_reads_of_a_baseline_is_checked_too(tmp_path: Path) -> None:
+    keep(tmp_path, "0001_a.json")
+    whole = json.loads((tmp_path / "0001_a.json").read_text())
+    (tmp_path / "0001_a.json").write_text(json.dumps(whole | {"benchmarks": [{"name": 5}]}))
+    assert "benchmarks[0].name is 5; expected str. Restore it" in refused(tmp_path / "0001_a.json", read_baseline)
+
+
 def test_folders_pipes_and_closed_files_are_named(path: Path) -> None:
     assert "is a folder or a device" in refused(path.parent)
     os.mkfifo(path.with_name("pipe"))

@@ -12,8 +12,9 @@ from test_record import a_run, benchmarks_of
 
 from fastdiff.record import baselines, pictures
 from fastdiff.record.errors import UserError
-from fastdiff.record.files import write
+from fastdiff.record.files import runs, write, write_baseline
 from fastdiff.record.reading import read_bytes
+from fastdiff.record.run import Acceptance, Baseline
 from fastdiff.record.writing import append_line, as_json, locked, require_inside, write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -107,6 +108,19 @@ def test_a_baseline_is_not_read_through_a_link_out_of_the_project(tmp_path: Path
     require_inside(project / "baselines", project)
 
 
+def test_a_baseline_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    """An older one would stand in for it silently."""
+    folder = tmp_path / "baselines" / "cpu"
+    write_baseline(folder / "0001_x.json", {}, Baseline(a_run(), Acceptance("a", "now", "why", "r.json")))
+    newer = folder / "0002_x.json"
+    for make in (newer.symlink_to, lambda _: newer.symlink_to(newer), lambda _: os.mkfifo(newer)):
+        make(tmp_path / "nowhere")
+        with pytest.raises(UserError, match=r"0002_x\.json"):
+            baselines.newest(folder)
+        newer.unlink()
+    assert baselines.newest(folder) is not None
+
+
 def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(13, os.strerror(13))
@@ -120,3 +134,6 @@ def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(tmp_path: Path, monk
         baselines.newest(folder)
     with pytest.raises(UserError, match="cannot be listed"):
         baselines.next_path(folder, "x")
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(UserError, match="runs cannot be listed"):
+        runs(tmp_path)

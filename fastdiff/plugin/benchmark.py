@@ -9,9 +9,10 @@ import pytest
 
 from fastdiff.host.environment import device_slug
 from fastdiff.plugin.settings import device_asked, project_folder, settings
-from fastdiff.record import baselines, files
+from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
 from fastdiff.record.run import Sample
+from fastdiff.report.clean import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,11 +42,11 @@ def accepted_run(config: pytest.Config, device: str) -> Baseline | None:
             return baselines.newest(folder)
         paths = [path for path in baselines.accepted(folder) if path.name.startswith(named)]
         if len(paths) != 1:
-            there = ", ".join(path.name for path in baselines.accepted(folder)) or "none"
+            there = clean(", ".join(path.name for path in baselines.accepted(folder))) or "none"
             raise pytest.UsageError(f"--benchmark-compare: {named!r} names no accepted run; there are: {there}.")
-        return files.read_baseline(paths[0])
+        return baselines.read(paths[0])
     except UserError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(clean(str(error))) from None
 
 
 def point_at_baselines(config: pytest.Config) -> None:

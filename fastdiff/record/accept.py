@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from fastdiff.record.eligibility import injected, objections
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import read, read_benchmarks, write_baseline
 from fastdiff.record.parts import chosen, merged, merged_benchmarks
-from fastdiff.record.reading import read_bytes
+from fastdiff.record.reading import entries_of, read_bytes
 from fastdiff.record.run import Acceptance, Baseline, Noise, Run
 from fastdiff.record.writing import locked, require_inside, write_bytes
 
@@ -102,8 +102,7 @@ def write(
     pictures = _pictures(run, proposal.path, folder / old.name if ids and old else None, ids)
     require_inside(folder, root)
     with _uninterrupted():
-        _write(target, benchmarks, new, pictures)
-        _log(folder, proposal.old_run, new)
+        _write(target, benchmarks, new, pictures, proposal.old_run)
     return target, len(pictures)
 
 
@@ -132,37 +131,33 @@ def _pictures(run: Run, path: Path, old: Path | None, ids: Sequence[str]) -> lis
         folder = (old if old and id_ not in ids else path).with_suffix("")
         pattern = re.compile(rf"{re.escape(id_)}(-[0-9]+)?\.png")
         # A link could bring in any file of this machine, and baselines are committed.
-        found += [p for p in folder.glob("*.png") if pattern.fullmatch(p.name) and p.is_file() and not p.is_symlink()]
+        require_inside(folder, folder.parent)
+        ours = [picture for picture in entries_of(folder) if pattern.fullmatch(picture.name)]
+        found += [picture for picture in ours if picture.is_file() and not picture.is_symlink()]
     return sorted(found)
 
 
-def _write(target: Path, benchmarks: dict[str, Any], new: Baseline, pictures: list[Path]) -> None:
-    """The pictures first: where the file is, the baseline is whole. What was there before is never touched."""
-    beside = target.with_suffix("")
-    made = False
-    try:
-        if pictures:
-            beside.mkdir(parents=True)
-            made = True
-        for picture in pictures:
-            write_bytes(beside / picture.name, read_bytes(picture))
-        write_baseline(target, benchmarks, new)
-    except BaseException as error:
-        if made:
-            shutil.rmtree(beside, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise UserError(
-                "file", f"{beside} cannot be written ({error.strerror}); no part of it was left behind."
-            ) from None
-        raise
+def _write(target: Path, benchmarks: dict[str, Any], new: Baseline, pictures: list[Path], old: Run | None) -> None:
+    """The pictures first: where the file is, the baseline is whole. What was there before is never touched.
 
-
-def _log(folder: Path, old: Run | None, new: Baseline) -> None:
+    Without its line in the log nothing is accepted.
+    """
+    beside, place = target.with_suffix(""), target.with_suffix("")
     try:
-        log.append(folder, old, new)
+        with ExitStack() as undo:
+            if pictures:
+                beside.mkdir(parents=True)
+                undo.callback(shutil.rmtree, beside, ignore_errors=True)
+            for picture in pictures:
+                write_bytes(beside / picture.name, read_bytes(picture))
+            write_baseline(target, benchmarks, new)
+            undo.callback(target.unlink)
+            place = target.parent / log.NAME
+            log.append(target.parent, old, new)
+            undo.pop_all()
     except OSError as error:
         raise UserError(
-            "file", f"{folder / new.name} is accepted, but {folder / log.NAME} cannot be written ({error.strerror})."
+            "file", f"{place} cannot be written ({error.strerror}); nothing was accepted, and no part left behind."
         ) from None
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fastdiff.record.errors import UserError
 from fastdiff.record.files import read_baseline
+from fastdiff.record.reading import entries_of
 from fastdiff.record.writing import require_inside
 
 if TYPE_CHECKING:
@@ -25,39 +25,42 @@ def folder_of(root: Path, slug: str) -> Path:
 
 def devices(root: Path) -> list[Path]:
     """The folders of all devices."""
-    return [entry for entry in _entries(root / FOLDER) if entry.is_dir()]
+    return [entry for entry in entries_of(root / FOLDER) if _is_folder(entry)]
 
 
 def accepted(folder: Path) -> list[Path]:
-    """Oldest first: the digits in front of the name count the acceptances, and may be more than four."""
-    found = [path for path in _entries(folder) if path.suffix == ".json" and NUMBERED.fullmatch(path.name)]
-    return sorted((path for path in found if path.is_file()), key=lambda path: (_number(path), path.name))
+    """Oldest first: the digits in front of the name count the acceptances, and may be more than four.
+
+    A link that leads nowhere and a pipe are among them: their reader refuses them, and no older baseline stands in.
+    """
+    found = [path for path in entries_of(folder) if path.suffix == ".json" and NUMBERED.fullmatch(path.name)]
+    return sorted((path for path in found if not _is_folder(path)), key=lambda path: (_number(path), path.name))
 
 
 def newest(folder: Path) -> Baseline | None:
     """What a run of this device is compared with. A broken file is an error; an older one would stand in silently."""
     paths = accepted(folder)
-    if not paths:
-        return None
-    require_inside(paths[-1], folder.parent.parent)
-    return read_baseline(paths[-1])
+    return read(paths[-1]) if paths else None
+
+
+def read(path: Path) -> Baseline:
+    """One of those that `accepted` names. Baselines come with a pull request, and links in it stay in the project."""
+    require_inside(path, path.parents[2])
+    return read_baseline(path)
 
 
 def next_path(folder: Path, name: str) -> Path:
     """Pictures without a run, left by a crash, count too: they never become those of another baseline."""
-    taken = [path for path in _entries(folder) if path.suffix == ".json" or path.is_dir()]
+    taken = [path for path in entries_of(folder) if path.suffix == ".json" or _is_folder(path)]
     numbers = [_number(path) for path in taken if NUMBERED.fullmatch(path.name)]
     return folder / f"{max(numbers, default=0) + 1:04}_{name}.json"
 
 
-def _entries(folder: Path) -> list[Path]:
-    """A folder that is not there is empty; one that cannot be listed is an error, and not an empty one."""
+def _is_folder(path: Path) -> bool:
     try:
-        return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise UserError("file", f"{folder} cannot be listed ({error.strerror}); give yourself the right to.") from None
+        return path.is_dir()
+    except OSError:  # its reader will say why
+        return False
 
 
 def _number(path: Path) -> int:

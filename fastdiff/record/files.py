@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.record.benchmarks import Benchmarks
 from fastdiff.record.errors import UserError
-from fastdiff.record.reading import convert, load, named, parsed, require_bounded
+from fastdiff.record.reading import convert, entries_of, load, named, parsed, require_bounded
 from fastdiff.record.run import Acceptance, Baseline, Noise, Run
 from fastdiff.record.schema import require_schema
 from fastdiff.record.writing import as_json, write_bytes
@@ -22,6 +23,7 @@ RUNS = "runs"
 APART = "FASTDIFF_RUNS_APART"
 """Variable that names a folder in `runs/` for sessions that are a part of a larger measurement."""
 KEY = "fastdiff"
+MEASURE_AGAIN = "Remove this file, and measure again: pytest perf_tests --benchmark-compare"
 
 
 def next_run_path(root: Path, started: str) -> Path:
@@ -55,7 +57,8 @@ def _taken(folder: Path) -> bool:
 
 def runs(root: Path) -> list[Path]:
     """Oldest first."""
-    return sorted((root / RUNS).glob("*.json"), key=lambda path: path.stem)
+    found = [path for path in entries_of(root / RUNS) if path.suffix == ".json"]
+    return sorted(found, key=lambda path: path.stem)
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -100,7 +103,7 @@ def _write(path: Path, pytest_benchmark: dict[str, Any], ours: dict[str, Any], *
 
 def read(path: Path) -> Run:
     """The run in a file, which may be a baseline's."""
-    return _read(path)[0]
+    return _read(path, MEASURE_AGAIN)[0]
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -109,30 +112,34 @@ def read_baseline(path: Path) -> Baseline:
         ours = whole[KEY]
         if "accepted" in ours:
             with named(path):
+                convert(whole, Benchmarks, "the file")  # pytest-benchmark reads it next, and with less care
                 acceptance = convert(ours["accepted"], Acceptance, f"{KEY}.accepted")
                 noise: Noise | None = convert(ours.get("noise"), Noise | None, f"{KEY}.noise")  # type: ignore[arg-type]
             return Baseline(run, acceptance, noise, path.name)
     except UserError as error:
         if error.code == "schema":
             raise
-        mend = f"Restore it (git checkout -- {path}), or remove it and accept a run."
-        raise UserError("file", f"{error} {mend}") from None
+        raise UserError("file", str(error), _restore(path)) from None
     raise UserError("file", f'{path} is a run that was not accepted; do: fastdiff accept {path} --reason "..."')
 
 
 def read_benchmarks(path: Path) -> dict[str, Any]:
     """pytest-benchmark's part of the file."""
-    theirs = {key: value for key, value in load(path).items() if key != KEY}
-    with named(path):
+    theirs = {key: value for key, value in load(path, mend=MEASURE_AGAIN).items() if key != KEY}
+    with named(path, MEASURE_AGAIN):
         convert(theirs, Benchmarks, "the file")
     return theirs
 
 
-def _read(path: Path) -> tuple[Run, dict[str, Any]]:
-    whole = load(path)
+def _restore(path: Path) -> str:
+    return f"Restore it (git checkout -- {shlex.quote(str(path))}), or remove it and accept a run."
+
+
+def _read(path: Path, mend: str = "") -> tuple[Run, dict[str, Any]]:
+    whole = load(path, mend=mend)
     if KEY not in whole:
         raise UserError("file", f"{path} is a pytest-benchmark file without fastdiff's key; give a file of {RUNS}/.")
-    with named(path):
+    with named(path, mend):
         return _run(whole[KEY]), whole
 
 

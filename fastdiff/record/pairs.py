@@ -19,6 +19,8 @@ FOLDER = "runs/ab"
 KEY = "fastdiff-ab"
 """Of such a file: a run has another one, so that neither is taken for the other."""
 
+MEASURE_AGAIN = "Remove this file, and measure its pairs again: fastdiff ab --old SPEC --new SPEC"
+
 HALVES: Final = "halves"
 TURNS: Final = "turns"
 APART: Final = "apart"
@@ -129,10 +131,10 @@ def write(path: Path, experiment: Experiment) -> None:
 
 
 def read(path: Path) -> Experiment:
-    whole = load(path)
+    whole = load(path, mend=MEASURE_AGAIN)
     if KEY not in whole:
         raise UserError("file", f"{path} is no paired experiment; `fastdiff ab` writes them into {FOLDER}/.")
-    with named(path):
+    with named(path, MEASURE_AGAIN):
         require_schema(whole[KEY], KEY)
         found = convert(whole[KEY], Experiment, KEY)
         for name, pairs, way in (("pairs", found.pairs, found.way), ("all_cores", found.all_cores, TURNS)):

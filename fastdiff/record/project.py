@@ -20,6 +20,14 @@ COMPILE_CACHE = f"{OURS}/compile-cache"
 """Inside the project, where neither an option nor the variable names another folder."""
 
 
+def require_folder(root: Path) -> None:
+    """A project without runs is no mistake; a mistyped folder is no project."""
+    if not root.is_dir():
+        raise UserError(
+            "file", f"there is no folder {root}; give the project's, or go there and leave it out: --root FOLDER"
+        )
+
+
 def tables(project: Path) -> dict[str, dict[str, Any]]:
     """Every known table; empty where the file or the table is missing."""
     found: dict[str, dict[str, Any]] = {name: {} for name in KNOWN}
@@ -42,7 +50,7 @@ def _ours(file: Path) -> dict[str, Any]:
         raise UserError("file", f"{FILE} cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
         raise UserError("file", f"{FILE} is not UTF-8 text, which TOML has to be; save it as UTF-8.") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also for a number of more digits than Python reads
         raise UserError("recipe", f"{FILE}: this is no TOML: {error}.") from None
     for name in ("tool", "fastdiff"):
         whole = whole.get(name, {})

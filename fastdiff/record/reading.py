@@ -51,10 +51,10 @@ def parsed(content: bytes) -> Any:
     return value
 
 
-def load(path: Path, largest: int = LARGEST_BYTES) -> dict[str, Any]:
-    """The object in a file of JSON."""
+def load(path: Path, largest: int = LARGEST_BYTES, *, mend: str = "") -> dict[str, Any]:
+    """The object in a file of JSON. `mend` says what to do where the file is broken."""
     content = read_bytes(path, largest)
-    with named(path):
+    with named(path, mend):
         value = parsed(content)
         if not isinstance(value, dict):
             raise UserError("file", f"the file is {_shown(value)}; expected an object.")
@@ -92,14 +92,24 @@ def require_bounded(value: object, where: str) -> None:
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Puts the file's name before what is wrong in it."""
+def named(path: Path, mend: str = "") -> Iterator[None]:
+    """Puts the file's name before what is wrong in it, and behind it what to do; another schema has its own remedy."""
     try:
         yield
     except UserError as error:
-        raise UserError(error.code, f"{path}: {error}") from None
+        raise UserError(error.code, f"{path}: {error}", mend if error.code == "file" else "") from None
     except RecursionError:
-        raise UserError("file", f"{path}: this is nested too deeply.") from None
+        raise UserError("file", f"{path}: this is nested too deeply.", mend) from None
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """In the order of their names. A folder that is not there is empty; one that cannot be listed is an error."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UserError("file", f"{folder} cannot be listed ({error.strerror}); give yourself the right to.") from None
 
 
 def _sentence(message: str, value: object, where: str) -> str:

@@ -7,8 +7,10 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from fastdiff.record.baselines import FOLDER, accepted, devices
+from fastdiff.record.baselines import read as read_accepted
 from fastdiff.record.errors import UserError
-from fastdiff.record.files import RUNS, read, read_baseline, runs
+from fastdiff.record.files import RUNS, read, runs
+from fastdiff.record.project import require_folder
 from fastdiff.record.run import SKIPPED
 from fastdiff.report.clean import clean
 from fastdiff.report.columns import aligned
@@ -23,16 +25,16 @@ WIDTH = 100
 
 def baselines_text(root: Path) -> list[str]:
     """A block for each device; what cannot be read is named with its sentence."""
-    _require_folder(root)
+    require_folder(root)
     lines = []
     for folder in devices(root):
         if paths := accepted(folder):
-            lines += [folder.name, *(line for path in paths for line in _baseline(path))]
+            lines += [clean(folder.name), *(line for path in paths for line in _baseline(path))]
     return lines or [f'{root / FOLDER} holds no accepted run; do: fastdiff accept RUN --reason "..."']
 
 
 def runs_text(root: Path) -> list[str]:
-    _require_folder(root)
+    require_folder(root)
     rows, unreadable = [], []
     for path in runs(root):
         try:
@@ -43,17 +45,9 @@ def runs_text(root: Path) -> list[str]:
     return [*lines, *unreadable] or [f"{root / RUNS} holds no run; do: pytest perf_tests --benchmark-compare"]
 
 
-def _require_folder(root: Path) -> None:
-    """In a project without runs: how to get one. A mistyped folder is no project."""
-    if not root.is_dir():
-        raise UserError(
-            "file", f"there is no folder {root}; give the project's, or go there and leave it out: --root FOLDER"
-        )
-
-
 def _baseline(path: Path) -> list[str]:
     try:
-        return _described(read_baseline(path))
+        return _described(read_accepted(path))
     except UserError as error:
         return _indented(f"unreadable: {error}")
 
@@ -71,7 +65,7 @@ def _described(baseline: Baseline) -> list[str]:
         *([("forced", "; ".join(how.forced))] if how.forced else ()),
         ("noise", measured),
     ]
-    return [f"  {baseline.name}", *(line for name, text in facts for line in _indented(f"{name:<10}{text}", 10))]
+    return [f"  {clean(baseline.name)}", *(line for name, text in facts for line in _indented(f"{name:<10}{text}", 10))]
 
 
 def _indented(text: str, hanging: int = 2) -> list[str]:

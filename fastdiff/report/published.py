@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.record.errors import UserError
-from fastdiff.record.reading import read_bytes
+from fastdiff.record.reading import entries_of, read_bytes
+from fastdiff.record.writing import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -83,7 +84,7 @@ def collate(folder: Path, out: Path, chart: Path, title: str = "") -> list[str]:
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
-    path.write_text(as_csv(rows), encoding="utf-8", newline="")
+    write_text(path, as_csv(rows))
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -104,7 +105,7 @@ def read(folder: Path, besides: Path) -> list[Row]:
     if not folder.is_dir():
         raise UserError("file", f"there is no folder {folder}; name the one that `fastdiff run --out` wrote to.")
     merged = os.path.realpath(besides)  # unlike resolve, it bears a link to itself
-    paths = sorted(path for path in folder.glob("*.csv") if os.path.realpath(path) != merged)
+    paths = [path for path in entries_of(folder) if path.suffix == ".csv" and os.path.realpath(path) != merged]
     if not paths:
         raise UserError(
             "file", f"{folder} holds no CSV to collate; measure something first: fastdiff run --out {folder}"

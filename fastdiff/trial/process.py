@@ -46,7 +46,8 @@ class Process:
     def __init__(
         self, name: str, python: Path, variables: Mapping[str, str | None], cores: Collection[int] = ()
     ) -> None:
-        """`variables`: changes of this process's own; None takes one away. It starts where this process is, so that relative names mean the same. Without `cores` it may use all."""
+        """`variables`: changes of this process's own; None takes one away. It starts where this process is, so that
+        relative names mean the same. Without `cores` it may use all."""
         self.name = name
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__; what it says has no end known now)
         self._rest = b""
