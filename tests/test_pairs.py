@@ -550,11 +550,19 @@ def test_a_strange_file_is_one_sentence(world: World, change: Any, sentence: str
 def test_half_a_file_and_a_run_are_distinguished(tmp_path: Path) -> None:
     path = tmp_path / "half.json"
     path.write_text('{"fastdiff-ab": {"dev')
-    with pytest.raises(UserError, match="not whole JSON"):
+    with pytest.raises(UserError, match=r"not whole JSON.* measure its pairs again: fastdiff ab --old SPEC --new"):
         record.read(path)
     path.write_text('{"fastdiff": {}}')
     with pytest.raises(UserError, match="is no paired experiment"):
         record.read(path)
+
+
+def test_a_link_in_the_folder_of_experiments_is_not_followed(world: World) -> None:
+    (world.root / "victim").write_text("precious")
+    (world.root / record.FOLDER).mkdir(parents=True)
+    (world.root / record.FOLDER / ".gitignore").symlink_to(world.root / "victim")
+    world.ask({}, {}, most_pairs=3)
+    assert (world.root / "victim").read_text() == "precious"
 
 
 def test_a_full_disk_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

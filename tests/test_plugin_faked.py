@@ -129,6 +129,14 @@ def test_a_table_that_cannot_be_written_is_named_after_everything_else(faked: Fa
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+def test_a_link_in_the_folder_of_runs_is_not_followed(faked: Faked) -> None:
+    (faked.root / "runs").mkdir()
+    (faked.root / "runs" / ".gitignore").symlink_to(faked.root / "victim")
+    faked.session("-k", "applied").assert_outcomes(passed=2, deselected=8)
+    assert not (faked.root / "victim").exists()
+    assert (faked.root / "runs" / ".gitignore").read_text() == "*\n"
+
+
 def test_a_cache_folder_that_cannot_be_made_is_one_sentence(faked: Faked) -> None:
     (faked.root / "file").write_text("no folder")
     result = faked.session("--fastdiff-cache=file/cache", "-k", "applied")

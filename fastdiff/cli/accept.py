@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fastdiff.cli.common import one_sentence
+from fastdiff.cli.common import aloud, one_sentence
 from fastdiff.cli.options import ROOT
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def accept(
         # What matches nothing stays as it is, so that reading it says what is wrong.
         trials = [Path(found) for pattern in noise_of for found in sorted(glob(pattern)) or [pattern]]  # noqa: PTH207
         ids = [id_ for part in only for id_ in part.split(",")]
-        accept_run(run, reason, root=root, only=ids, noise_of=trials, force=force, name=name, say=typer.echo)
+        accept_run(run, reason, root=root, only=ids, noise_of=trials, force=force, name=name, say=aloud)
 
 
 def accept_run(

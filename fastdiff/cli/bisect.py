@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from fastdiff.cli.common import one_sentence, session_in, share
+from fastdiff.cli.common import aloud, one_sentence, session_in, share
 from fastdiff.cli.options import A_BATCH, BAND, CALLS, DEVICE, EMULATE, MODEL, MOST_PAIRS, ROOT, SIZE, STEPS, WEIGHTS
 
 PIP = typer.Option([], metavar="OPTION", help="Option for pip, such as --index-url=URL or --pre. May be repeated.")
@@ -45,6 +45,6 @@ def bisect(
         end, found = session_in(root).bisect(asked, package, good, bad, pip=pip, also=also)
         options = [f"--{side} {shlex.quote(masked(word))}" for word in (*pip, *also) for side in ("old", "new")]
         for line in bisection.text(found, end, " ".join([*options, asked.options(stage), f"--max-pairs {max_pairs}"])):
-            typer.echo(line)
+            aloud(line)
         if found.culprit is None:
             raise typer.Exit(1)

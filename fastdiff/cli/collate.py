@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from fastdiff.cli.common import one_sentence
+from fastdiff.cli.common import aloud, one_sentence
 
 FOLDER = typer.Argument(help="Folder with the CSV files of `fastdiff run`, or of the published scripts.")
 MERGED = typer.Option(Path("results.csv"), "--out", metavar="FILE", help="The CSV into which they are merged.")
@@ -20,4 +20,4 @@ def collate(folder: Path = FOLDER, out: Path = MERGED, chart: Path = CHART, titl
         from fastdiff.report.published import collate
 
         for line in collate(folder, out, chart, title):
-            typer.echo(line)
+            aloud(line)

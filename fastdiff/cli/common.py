@@ -39,14 +39,23 @@ def one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
         text = f"{error.filename}: {error.strerror}" if error.filename else f"a file cannot be written ({error})."
     else:
         return
-    typer.echo(text, err=True)
+    typer.echo(plain(text), err=True)
     raise typer.Exit(TROUBLE)
+
+
+def plain(text: str) -> str:
+    """Each line without what is a command to a terminal or a log: names of files, and what is in files, come along."""
+    from fastdiff.report.clean import clean
+
+    return "\n".join(map(clean, text.split("\n")))
 
 
 def session_in(root: Path) -> PairSession:
     from fastdiff.experiments.sessions import PairSession
+    from fastdiff.record.project import require_folder
     from fastdiff.report.progress import Progress
 
+    require_folder(root)  # experiments would make it, and keep everything there
     return PairSession(root, say=aside, progress=Progress(sys.stderr if sys.stderr.isatty() else None))
 
 
@@ -59,6 +68,10 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
+def aloud(line: str) -> None:
+    typer.echo(plain(line))
+
+
 def aside(line: str) -> None:
     """Progress goes to standard error, the answer alone to standard output."""
-    typer.echo(line, err=True)
+    typer.echo(plain(line), err=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
-from fastdiff.cli.common import one_sentence
+from fastdiff.cli.common import aloud, one_sentence
 
 
 def ladder() -> None:
@@ -31,9 +29,9 @@ def ladder() -> None:
         ("beyond it, with --fastdiff-stage NAME", beyond),
         ("the techniques, with --fastdiff-ladder techniques", TECHNIQUES.native(lacking).stages),
     ):
-        typer.echo(f"{title}:")
+        aloud(f"{title}:")
         for stage in stages:
             follows = f" (follows {stage.follows})" if stage.follows else ""
-            typer.echo(f"  {stage.name:<{width}}  {stage.adds}{follows}")
+            aloud(f"  {stage.name:<{width}}  {stage.adds}{follows}")
     if here := without_instructions(lacking, ladder.refused(lacking)):
-        typer.echo(here)
+        aloud(here)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
-from fastdiff.cli.common import one_sentence
+from fastdiff.cli.common import aloud, one_sentence
 
 
 def models() -> None:
@@ -21,4 +19,4 @@ def models() -> None:
     for model in known:
         asked = model.request
         source = "embedded" if model.folder else model.source
-        typer.echo(f"{model.name:<{width}}  {asked.size:>4} px  {asked.steps:>2} steps  {source}")
+        aloud(f"{model.name:<{width}}  {asked.size:>4} px  {asked.steps:>2} steps  {source}")

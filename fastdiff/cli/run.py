@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fastdiff.cli.common import one_sentence
+from fastdiff.cli.common import aloud, aside, one_sentence
 from fastdiff.cli.options import DEVICE, MODEL, SIZE, STEPS, WEIGHTS
 
 if TYPE_CHECKING:
@@ -95,18 +95,15 @@ def run(
             tag=tag,
         )
 
-        def say(line: str) -> None:
-            typer.echo(line, err=True)
-
         for line in row.headline(asked):
-            say(line)
+            aside(line)
         with results.kept(out, asked.name) as place:
             path = place / f"{asked.name}.trace.json" if trace else None
             progress = Progress(sys.stderr if sys.stderr.isatty() else None)
-            outcome = published.measure(asked, trace=path, say=say, progress=progress)
+            outcome = published.measure(asked, trace=path, say=aside, progress=progress)
             kept = _keep(place, outcome)
         for line in results.summary(kept, out / outcome.name, trace=trace):
-            typer.echo(line)
+            aloud(line)
         if outcome.stopped:
             raise typer.Exit(130)
 

@@ -26,7 +26,7 @@ from fastdiff.record.errors import UserError
 from fastdiff.record.files import stamp
 from fastdiff.record.pairs import APART, HALVES, TURNS, Experiment, Pictures
 from fastdiff.record.run import Device
-from fastdiff.record.writing import locked
+from fastdiff.record.writing import locked, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -199,7 +199,7 @@ def _held(question: Question, halves: Halves | None, root: Path, *, fresh: bool)
     )
     folder = root / record.FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ".gitignore").write_text("*\n")
+    write_text(folder / ".gitignore", "*\n")  # which follows no link
     with ExitStack() as held:
         for path in sorted(folder.glob(f"*-{new.stage}.json"), reverse=True):
             known = _stopped(path, new)

@@ -15,6 +15,7 @@ from fastdiff.plugin.settings import project_folder
 from fastdiff.record import files
 from fastdiff.record.errors import UserError
 from fastdiff.record.run import INCOMPLETE, MEASURED, Device, Run, Trial
+from fastdiff.record.writing import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +124,7 @@ class SessionState:
             files.write(self.file, benchmarks(), self.run())
             ignored = self.file.parent / ".gitignore"
             if not ignored.exists():
-                ignored.write_text("*\n")  # runs are generated; what is accepted is copied
+                write_text(ignored, "*\n")  # runs are generated; what is accepted is copied
             self._written = True
         except UserError as error:
             self._written = False

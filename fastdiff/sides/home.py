@@ -119,7 +119,7 @@ def ready_home(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     ignored = folder / ".gitignore"
     if not ignored.exists():
-        ignored.write_text("*\n")  # everything here is made, and can be made again
+        write_text(ignored, "*\n")  # everything here is made, and can be made again
 
 
 def digest(*parts: Any) -> str:

@@ -226,7 +226,7 @@ def encode_pictures(folder: Path, vae: nn.Module, lesson: DenoiserLesson) -> tup
             captions, padding="max_length", max_length=architecture.TOKENS, return_tensors="pt"
         ).input_ids
         torch.save((torch.cat(latents), tokens), path)
-    return torch.load(path)
+    return torch.load(path, weights_only=True)  # unpickling would run what the file says
 
 
 def measure_scale(vae: nn.Module) -> None:
