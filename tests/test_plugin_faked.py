@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+from faked import accepted as accepted
 from faked import faked as faked
 
 from fastdiff.host import processor
@@ -11,7 +13,6 @@ from fastdiff.host import processor
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
     from faked import Faked
 
 
@@ -135,6 +136,16 @@ def test_a_link_in_the_folder_of_runs_is_not_followed(faked: Faked) -> None:
     faked.session("-k", "applied").assert_outcomes(passed=2, deselected=8)
     assert not (faked.root / "victim").exists()
     assert (faked.root / "runs" / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize("option", ["--benchmark-compare", "--benchmark-compare=0001"])
+def test_a_session_compares_with_nothing_behind_a_link(accepted: Faked, option: str) -> None:
+    folder = accepted.baseline.parent
+    folder.rename(accepted.root.parent / f"outside-{accepted.root.name}")
+    folder.symlink_to(accepted.root.parent / f"outside-{accepted.root.name}")
+    result = accepted.session(option)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*is a link that leads out of*"])
 
 
 def test_a_cache_folder_that_cannot_be_made_is_one_sentence(faked: Faked) -> None:
