@@ -119,7 +119,7 @@ def first(project: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def accepted(project: Path, first: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
     assert first.returncode == 0, first.stdout
-    done = fastdiff(project, "accept", run_files(project)[-1], "--reason", "the first run of this machine")
+    done = fastdiff(project, "accept", run_files(project)[-1], "--no-side", "--reason", "the first run of this machine")
     assert done.returncode == 0, done.stderr
     return done
 
@@ -204,7 +204,7 @@ def test_faults_end_with_exit_code_1_and_junit_failures(
 def test_a_run_with_faults_is_never_accepted(project: Path, faulty: subprocess.CompletedProcess[str]) -> None:
     run = run_files(project)[-1]
     for force in ((), ("--force",)):
-        done = fastdiff(project, "accept", run, "--reason", "it looks fine", *force)
+        done = fastdiff(project, "accept", run, "--no-side", "--reason", "it looks fine", *force)
         assert done.returncode == 2
         assert "injected" in done.stderr
         assert "Traceback" not in done.stderr

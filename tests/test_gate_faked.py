@@ -230,7 +230,7 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """How often an environment was to be made; it never is."""
     found: list[object] = []
 
-    def refuse(_: PairSession, words: object) -> None:
+    def refuse(_: PairSession, words: object, device: str) -> None:
         found.append(words)
         raise UserError("process", "torch==0 cannot be installed.")
 

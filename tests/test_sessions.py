@@ -259,7 +259,7 @@ class Index:
         monkeypatch.setattr(sessions, "releases", lambda *_: [f"1.{minor}" for minor in range(6)])
         monkeypatch.setattr(PairSession, "environment", self.environment)
 
-    def environment(self, words: Sequence[str]) -> Environment:
+    def environment(self, words: Sequence[str], device: str = "auto") -> Environment:
         (spec,) = words
         minor = int(spec.rpartition(".")[2])
         self.made.append(spec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import hashlib
 import importlib.metadata
@@ -13,12 +12,12 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from packaging.requirements import Requirement
+from tiny_wheels import wheel
 
 import fastdiff
 from fastdiff.compare.facts import package_differences
@@ -36,27 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(sys.executable)
-
-
-def wheel(folder: Path, name: str, version: str, *, needs: Sequence[str] = (), says: str | None = None) -> Path:
-    """A package of one line, as a builder would pack it."""
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    info = f"{name}-{version}.dist-info"
-    required = "".join(f"Requires-Dist: {need}\n" for need in needs)
-    contents = {
-        f"{name}.py": f"__version__ = {says or version!r}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{required}",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = [
-        f"{inner},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},{len(text)}"
-        for inner, text in contents.items()
-    ]
-    contents[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""])
-    with zipfile.ZipFile(path, "w") as packed:
-        for inner, text in contents.items():
-            packed.writestr(inner, text)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fastdiff.cli.common import aloud, one_sentence
+from fastdiff.cli.common import aloud, aside, one_sentence
 from fastdiff.cli.options import ROOT
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def accept(
     noise_of: list[str] = NOISE_OF,
     force: bool = typer.Option(False, "--force", help="Accept despite objections; they are recorded."),
     name: str = typer.Option("", help="Name in the baseline's file name (default: the models)."),
+    side: bool = typer.Option(
+        True, "--side/--no-side", help="Make the run's software again at once, to see that it is possible."
+    ),
     root: Path = ROOT,
 ) -> None:
     """Make a run the baseline of its device, after showing what changes."""
@@ -41,7 +44,10 @@ def accept(
         # What matches nothing stays as it is, so that reading it says what is wrong.
         trials = [Path(found) for pattern in noise_of for found in sorted(glob(pattern)) or [pattern]]  # noqa: PTH207
         ids = [id_ for part in only for id_ in part.split(",")]
-        accept_run(run, reason, root=root, only=ids, noise_of=trials, force=force, name=name, say=aloud)
+        target = accept_run(run, reason, root=root, only=ids, noise_of=trials, force=force, name=name, say=aloud)
+    if side:
+        with one_sentence(kept="the acceptance is."):
+            aloud(_side(target, root))
 
 
 def accept_run(
@@ -73,6 +79,18 @@ def accept_run(
         say("pictures: the run has none of its reference, so none are kept")
     say(f"accepted: {target}")
     return target
+
+
+def _side(target: Path, root: Path) -> str:
+    """A line: that the software can be made again, or why it cannot. The acceptance stands either way."""
+    from fastdiff.experiments.accepted import side_of
+    from fastdiff.record.errors import UserError
+
+    try:
+        found = side_of(target, root.resolve(), aside)
+    except UserError as error:
+        return f"side: cannot be made again, so stored seconds are all that a comparison has: {error}"
+    return "side: made again" + "".join(f"; {remark}" for remark in found.remarks)
 
 
 def _noise(proposal: Proposal, say: Callable[[str], None]) -> Noise | None:

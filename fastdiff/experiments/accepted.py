@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.host.environment import device_kind, device_name, device_slug, variables
 from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
+from fastdiff.record.files import read_baseline
 from fastdiff.record.project import CACHE_VARIABLE
 from fastdiff.sides.accepted import rebuild
 from fastdiff.sides.home import home
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from fastdiff.record.run import Baseline
     from fastdiff.sides.accepted import Rebuilt
 
 A_PATH = "(a path)"
@@ -28,12 +28,18 @@ def accepted_side(
 ) -> Rebuilt:
     """Of the newest accepted run of this device, or else of any: the side is software, and runs here. `changed`:
     variables that this side is to have besides."""
-    path, baseline = newest(root, device)
-    wanted = variables_of(baseline.run.environment) | dict(changed or {})
-    return rebuild(baseline.run.software, root, home(), say, protocol=PROTOCOL, baseline=path, variables=wanted)
+    return side_of(newest(root, device), root, say, changed)
 
 
-def newest(root: Path, device: str) -> tuple[Path, Baseline]:
+def side_of(path: Path, root: Path, say: Callable[[str], None], changed: Mapping[str, str] | None = None) -> Rebuilt:
+    """`path`: the file of the accepted run."""
+    run = read_baseline(path).run
+    wanted = variables_of(run.environment) | dict(changed or {})
+    return rebuild(run.software, root, home(), say, protocol=PROTOCOL, baseline=path, variables=wanted)
+
+
+def newest(root: Path, device: str) -> Path:
+    """The file of the newest accepted run of the device, or of any."""
     kind = device_kind() if device == "auto" else device
     folder = baselines.folder_of(root, device_slug(kind))
     found = baselines.newest(folder)
@@ -46,7 +52,7 @@ def newest(root: Path, device: str) -> tuple[Path, Baseline]:
                 'measure, then: fastdiff accept RUN --reason "..."',
             )
         found, folder = max(every, key=lambda one: one[0].run.started)
-    return folder / found.name, found
+    return folder / found.name
 
 
 def variables_of(environment: Mapping[str, Any]) -> dict[str, str | None]:

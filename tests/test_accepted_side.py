@@ -1,0 +1,311 @@
+"""The software of an accepted run, made again: toy repositories and tiny wheels, no index."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tiny_wheels import wheel
+from typer.testing import CliRunner
+
+from fastdiff.cli import app
+from fastdiff.experiments.accepted import variables_of
+from fastdiff.host import software as host
+from fastdiff.host.software import code, distributions
+from fastdiff.record.errors import UserError
+from fastdiff.record.reading import convert
+from fastdiff.record.software import Distribution, Project, Software
+from fastdiff.sides import accepted
+from fastdiff.sides import home as homes
+from fastdiff.sides.accepted import Rebuilt, rebuild, share_libraries
+from fastdiff.sides.home import VARIABLE, interpreter, kept, site_packages
+from fastdiff.sides.installed import packages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+THING = Distribution("tinything", "1.0")
+FASTDIFF = Distribution("fastdiff", "0.1", editable=".")
+SPEAKING = "PROTOCOL = {}\n"
+BASELINE = "baselines/cpu/0001_x.json"
+
+
+@pytest.fixture
+def kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Tiny wheels where uv looks, and a cache of its own."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    wheel(wheels, "tinything", "1.0")
+    wheel(wheels, "tinything", "2.0")
+    monkeypatch.setenv("UV_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache/environments"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A project that is a fastdiff of its own: one file for the protocol, and another one."""
+    folder = tmp_path / "project"
+    (folder / "fastdiff/trial").mkdir(parents=True)
+    for name in ("fastdiff/__init__.py", "fastdiff/trial/__init__.py"):
+        (folder / name).touch()
+    (folder / "fastdiff/trial/process.py").write_text(SPEAKING.format(7))
+    (folder / "README.md").write_text("first\n")
+    (folder / ".gitignore").write_text("ignored/\n")
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder, "first")
+    return folder
+
+
+def git(folder: Path, *words: str) -> str:
+    names = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "protocol.file.allow=always"]
+    return subprocess.check_output(["git", *names, *words], cwd=folder, text=True, stderr=subprocess.STDOUT).strip()
+
+
+def commit(folder: Path, message: str) -> str:
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", message)
+    return git(folder, "rev-parse", "HEAD")
+
+
+def bring_the_baseline(folder: Path) -> str:
+    (folder / BASELINE).parent.mkdir(parents=True)
+    (folder / BASELINE).write_text("{}")
+    return commit(folder, "accepted")
+
+
+def ran(*found: Distribution, project: Project | None = None) -> Software:
+    return Software(".".join(map(str, sys.version_info[:3])), found, project)
+
+
+def again(software: Software | None, root: Path, kept_in: Path, **asked: Any) -> Rebuilt:
+    return rebuild(software, root, kept_in, lambda _: None, protocol=7, **asked)
+
+
+# -- what is recorded -------------------------------------------------------------------------------------------------
+
+
+def test_of_every_distribution_its_version_and_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, outside = tmp_path / "project/sub", tmp_path / "elsewhere"
+    told = {
+        "plain": None,
+        "vcs": '{"url": "https://me:secret@host/r.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}',
+        "url": '{"url": "https://me:secret@host/x.whl", "archive_info": {}}',
+        "inside": f'{{"url": "{inside.as_uri()}", "dir_info": {{"editable": true}}}}',
+        "outside": f'{{"url": "{outside.as_uri()}", "dir_info": {{"editable": true}}}}',
+        "wheel": '{"url": "file:///wheels/wheel-1.0-py3-none-any.whl", "archive_info": {}}',
+        "broken": "{",
+    }
+
+    class Fake:
+        version = "1.0+cpu"
+
+        def __init__(self, name: str) -> None:
+            self.metadata = {"Name": name}
+
+        def read_text(self, _: str) -> str | None:
+            return told[self.metadata["Name"]]
+
+    monkeypatch.setattr(host.importlib.metadata, "distributions", lambda: [Fake(name) for name in told])
+    found = {one.name: one for one in distributions(tmp_path / "project")}
+    assert [one.version for one in found.values()] == ["1.0+cpu"] * len(told)
+    assert found["vcs"].source == "git+https://host/r.git@abc"
+    assert found["url"].source == "https://host/x.whl"
+    assert found["inside"].editable == "sub"
+    assert [name for name, one in found.items() if one.local] == ["broken", "outside"]
+    assert found["plain"] == found["wheel"].__class__("plain", "1.0+cpu")
+
+
+def test_changed_and_new_files_are_part_of_the_code(repository: Path) -> None:
+    clean = code(repository)
+    assert clean is not None
+    assert not clean.dirty
+    assert set(clean.entries) == {"fastdiff", "README.md", ".gitignore"}
+    (repository / "new.py").write_text("1\n")
+    (repository / "README.md").write_text("second\n")
+    for name in ("ignored", "runs", "baselines"):
+        (repository / name).mkdir()
+        (repository / name / "x").write_text("what fastdiff writes, or git ignores\n")
+    dirty = code(repository)
+    assert dirty is not None
+    assert dirty.dirty
+    assert {name for name in dirty.entries if dirty.entries[name] != clean.entries.get(name)} == {"new.py", "README.md"}
+    status = git(repository, "status", "--porcelain", "README.md", "new.py")
+    assert status.splitlines() == ["M README.md", "?? new.py"] or status.splitlines() == [" M README.md", "?? new.py"]
+
+
+def test_outside_of_a_repository_there_is_no_code(tmp_path: Path) -> None:
+    assert code(tmp_path) is None
+
+
+def test_a_run_file_keeps_it_and_it_is_read_back() -> None:
+    from dataclasses import asdict
+
+    software = ran(THING, FASTDIFF, project=Project("abc", True, {"a": "b"}))
+    assert convert(asdict(software) | {"distributions": [asdict(THING), asdict(FASTDIFF)]}, Software, "x") == software
+
+
+# -- packages ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_versions_come_back_and_are_found_again(kept_in: Path, tmp_path: Path) -> None:
+    found = again(ran(THING), tmp_path, kept_in)
+    assert packages(found.environment.python, {})["tinything"] == "1.0"
+    lines: list[str] = []
+    same = rebuild(ran(THING), tmp_path, kept_in, lines.append, protocol=7)
+    assert same == found
+    assert "as made on" in lines[0]
+    other = again(ran(replace(THING, version="2.0")), tmp_path, kept_in)
+    assert packages(other.environment.python, {})["tinything"] == "2.0"
+    assert other.environment.key != found.environment.key
+
+
+@pytest.mark.parametrize(
+    ("software", "code", "sentence"),
+    [
+        (None, "side-not-recorded", "does not say which software it ran"),
+        (ran(replace(THING, version="3.0")), "side-no-package", "tinything==3.0"),
+        (ran(replace(THING, local=True)), "side-local-package", "tinything 1.0 was installed from a folder"),
+        (replace(ran(THING), python="3.2.1"), "side-no-python", "there is no Python 3.2"),
+        (ran(THING, FASTDIFF), "side-no-commit", "made outside of a git repository"),
+    ],
+)
+def test_what_cannot_come_back_is_a_sentence_with_a_code(
+    software: Software | None, code: str, sentence: str, kept_in: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as caught:
+        again(software, tmp_path, kept_in)
+    assert caught.value.code == code
+    assert sentence in str(caught.value)
+    assert not [one for one in kept() if one.finished]
+
+
+def test_a_full_disk_is_known_before(kept_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepted, "FREE_BYTES", 10**18)
+    with pytest.raises(UserError, match=r"has .* GB left; make room") as caught:
+        again(ran(THING), tmp_path, kept_in)
+    assert caught.value.code == "side-no-room"
+
+
+def test_equal_libraries_become_one_file(kept_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = tmp_path / "site-packages", site_packages(tmp_path / "side")
+    for folder, text in ((here, "same"), (there, "same")):
+        (folder / "lib").mkdir(parents=True)
+        (folder / "lib/equal.so.1").write_text(text)
+    (here / "lib/other.so").write_text("abcd")
+    (there / "lib/other.so").write_text("wxyz")
+    monkeypatch.setattr(accepted, "base_folders", lambda: [here])
+    share_libraries(interpreter(tmp_path / "side"))
+    assert (here / "lib/equal.so.1").samefile(there / "lib/equal.so.1")
+    assert (there / "lib/other.so").read_text() == "wxyz"
+
+
+# -- code -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_code_comes_from_the_commit_that_was_measured(repository: Path, kept_in: Path) -> None:
+    measured = ran(THING, FASTDIFF, project=code(repository))
+    (repository / "fastdiff/trial/process.py").write_text(SPEAKING.format(8))
+    commit(repository, "today")
+    found = again(measured, repository, kept_in)
+    assert found.environment.source is not None
+    assert (found.environment.source / "fastdiff/trial/process.py").read_text() == SPEAKING.format(7)
+    assert found.remarks == ()
+
+
+def test_a_fastdiff_of_another_protocol_is_not_used_and_that_is_said(repository: Path, kept_in: Path) -> None:
+    found = rebuild(ran(THING, FASTDIFF, project=code(repository)), repository, kept_in, print, protocol=8)
+    assert found.environment.source is None
+    assert "a change of fastdiff itself was not measured" in found.remarks[0]
+
+
+def test_after_a_squash_merge_the_commit_that_brought_the_baseline_has_it(repository: Path, kept_in: Path) -> None:
+    git(repository, "checkout", "-q", "-b", "branch")
+    (repository / "fastdiff/new.py").write_text("1\n")
+    commit(repository, "on a branch")
+    measured = ran(THING, FASTDIFF, project=code(repository))
+    bring_the_baseline(repository)
+    git(repository, "checkout", "-q", "main")
+    git(repository, "merge", "-q", "--squash", "branch")
+    commit(repository, "squashed")
+    git(repository, "branch", "-q", "-D", "branch")
+    git(repository, "reflog", "expire", "--expire=now", "--all")
+    git(repository, "gc", "-q", "--prune=now")
+    source = again(measured, repository, kept_in, baseline=repository / BASELINE).environment.source
+    assert source is not None
+    assert (source / "fastdiff/new.py").exists()
+
+
+def test_what_was_measured_with_changes_comes_back_once_it_was_committed_with_the_baseline(
+    repository: Path, kept_in: Path
+) -> None:
+    (repository / "untracked.py").write_text("1\n")
+    measured = ran(THING, FASTDIFF, project=code(repository))
+    with pytest.raises(UserError, match=r"untracked\.py were changed and never committed like that") as caught:
+        again(measured, repository, kept_in, baseline=repository / BASELINE)
+    assert caught.value.code == "side-changed-files"
+    bring_the_baseline(repository)
+    assert again(measured, repository, kept_in, baseline=repository / BASELINE).environment.source is not None
+
+
+def test_a_shallow_clone_says_what_fetches_the_rest(repository: Path, kept_in: Path, tmp_path: Path) -> None:
+    measured = ran(THING, FASTDIFF, project=code(repository))
+    (repository / "README.md").write_text("later\n")
+    commit(repository, "later")
+    git(tmp_path, "clone", "-q", "--depth=1", repository.as_uri(), "shallow")
+    with pytest.raises(UserError, match="git fetch --unshallow") as caught:
+        again(measured, tmp_path / "shallow", kept_in)
+    assert caught.value.code == "side-no-commit"
+    git(tmp_path / "shallow", "fetch", "-q", "--unshallow")
+    assert again(measured, tmp_path / "shallow", kept_in).environment.source is not None
+
+
+# -- variables --------------------------------------------------------------------------------------------------------
+
+
+def test_variables_are_those_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("OMP_", "ONEDNN_", "TORCH", "MALLOC_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("TORCH_LOGS_OUT", "/here")
+    then = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "TORCH_HOME": "(a path)", "TORCHINDUCTOR_CACHE_DIR": "x"}
+    assert variables_of({"variables": then}) == {
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "1",
+        "ONEDNN_DEFAULT_FPMATH_MODE": None,
+    }
+
+
+# -- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_used_is_removed(kept_in: Path, tmp_path: Path) -> None:
+    python = again(ran(THING), tmp_path, kept_in).environment.python
+    (kept_in / "half-made").mkdir()
+    (kept_in / "half-made/file").write_text("x" * 1000)
+    listed = CliRunner().invoke(app, ["side", "list"])
+    assert "accepted-environment-" in listed.stdout
+    assert "never finished" in listed.stdout
+    freed = CliRunner().invoke(app, ["side", "prune"])
+    assert (freed.exit_code, freed.stdout) == (0, "0 MB freed\n")
+    assert [one.folder.name for one in kept()] == [python.parents[1].name]
+    os.utime(python.parents[1] / homes.MARKER, (1, 1))
+    assert CliRunner().invoke(app, ["side", "prune"]).exit_code == 0
+    assert kept() == []
+    assert "holds no environment" in CliRunner().invoke(app, ["side", "list"]).stdout
+
+
+def test_what_another_process_makes_is_not_removed(kept_in: Path) -> None:
+    from fastdiff.record.writing import locked
+
+    (kept_in / "being-made").mkdir(parents=True)
+    with locked(kept_in / "being-made.lock") as held:
+        assert held
+        assert homes.remove(kept()[0]) == 0
+    assert (kept_in / "being-made").is_dir()
