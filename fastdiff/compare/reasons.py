@@ -17,6 +17,10 @@ Code = Literal[
     "pairs-tell-more",
     "more-pairs",
     "too-many-pairs",
+    # what seconds of another session are worth
+    "no-software-differs",
+    "system-differs",
+    "no-pairs",
     # beside it
     "machine-differs",
     "mean-of-processes",

@@ -5,6 +5,7 @@ SLOW, FAST the interval lies beyond the band, even with the confidence of the wh
 MORE, LESS the same of memory
 UNSURE     inconclusive: the interval crosses a limit of the band
 VOID       the machine disturbed the measurement
+MACHINE    the time differs and no software does
 MISSING    expected and not measured
 NEW        measured, and nothing accepted is comparable
 CHANGED    the countable facts differ, or the stage is broken
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from fastdiff.compare.steps import Step
 
 SAME, SLOW, FAST, MORE, LESS = "SAME", "SLOW", "FAST", "MORE", "LESS"
-UNSURE, VOID, MISSING, NEW, CHANGED = "UNSURE", "VOID", "MISSING", "NEW", "CHANGED"
+UNSURE, VOID, MACHINE, MISSING, NEW, CHANGED = "UNSURE", "VOID", "MACHINE", "MISSING", "NEW", "CHANGED"
 
 FAILING = frozenset({SLOW, MORE, CHANGED})
 

@@ -16,7 +16,7 @@ from fastdiff.compare.facts import package_differences
 from fastdiff.compare.pairs import Answer, differing
 from fastdiff.compare.verdicts import FAST, SLOW, VOID, fails
 from fastdiff.experiments import ab
-from fastdiff.experiments.accepted import accepted_side
+from fastdiff.experiments.accepted import newest, side_of
 from fastdiff.experiments.bisect import candidates, search, spec_of
 from fastdiff.experiments.calibrate import calibration
 from fastdiff.experiments.pairs import OLD
@@ -38,7 +38,7 @@ from fastdiff.sides.spec import masked, parse
 from fastdiff.stages.published import LADDER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fastdiff.compare.policy import Policy
     from fastdiff.experiments.ab import Question
@@ -103,10 +103,15 @@ class PairSession:
         spec = parse(words, self.root)
         if not spec.accepted:
             return ready(spec, home(), self.say)
-        side = accepted_side(self.root, device, self.say, spec.variables)
+        found = self.accepted(newest(self.root, device), spec.variables)
+        return replace(found, name=spec.name, words=spec.words)
+
+    def accepted(self, path: Path, changed: Mapping[str, str] | None = None) -> Environment:
+        """The software of the accepted run in this file, made again. `changed`: variables that it has besides."""
+        side = side_of(path, self.root, self.say, changed)
         for remark in side.remarks:
-            self.say(f"{spec.name}: {remark}")
-        return replace(side.environment, name=spec.name, words=spec.words)
+            self.say(f"accepted: {remark}")
+        return side.environment
 
     def compare(
         self, asked: AbOptions, old: Sequence[str], new: Sequence[str], *, minutes: float = 0.0, fresh: bool = False

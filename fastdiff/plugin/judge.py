@@ -6,6 +6,7 @@ import os
 import shlex
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,16 +20,19 @@ from fastdiff.plugin.benchmark import accepted_run
 from fastdiff.plugin.settings import OF_PAIRS, given_options, project_folder
 from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
+from fastdiff.record.files import read
 from fastdiff.record.run import FAILED, MEASURED
 from fastdiff.report import verdicts
 from fastdiff.report.steps import Shell
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fastdiff.compare.gate import Judgement
     from fastdiff.compare.pairs import Answer
     from fastdiff.plugin.selection import Selection
     from fastdiff.plugin.state import SessionState
-    from fastdiff.record.run import Baseline
+    from fastdiff.record.run import Baseline, Run
 
 
 class Judge:
@@ -45,6 +49,8 @@ class Judge:
         self.against = masked(asked.against)
         self.paired: dict[str, list[Judgement]] = {}
         """Of each stage that was measured in pairs: then nothing stored is compared with."""
+        self.undecided: dict[str, tuple[str, str]] = {}
+        """Of each stage for which software differs and no pairs could tell: a code and why."""
         self._judged_in: dict[tuple[str, str], str] = {}
         self.baseline: Baseline | None = None
         root = project_folder(selection.config)
@@ -53,6 +59,21 @@ class Judge:
                 self.baseline = baselines.newest(baselines.folder_of(root, device_slug(selection.device)))
         elif comparing:
             self.baseline = accepted_run(selection.config, selection.device)
+        self.side = self._side(root) if comparing and not self.against else None
+        """The file of the accepted run whose software may be made again: of this device, or else of any."""
+
+    def _side(self, root: Path) -> Path | None:
+        from fastdiff.experiments.accepted import newest
+
+        if self.baseline:
+            return baselines.folder_of(root, device_slug(self.selection.device)) / self.baseline.name
+        with suppress(UserError):
+            return newest(root, self.selection.device)
+        return None
+
+    @cached_property
+    def accepted(self) -> Run | None:
+        return self.baseline.run if self.baseline else read(self.side) if self.side else None
 
     # -- one stage ----------------------------------------------------------------------------------------------------
 
@@ -66,12 +87,28 @@ class Judge:
         """Judges what has noise: times, and pairs. The answer is what fails."""
         from fastdiff.compare.gate import INTERVAL_METRICS
 
-        found = self._found(id_)
-        return self._new(found if self.against else [one for one in found if one.metric in INTERVAL_METRICS], test)
+        found, paired = self._found(id_), self.paired.get(id_, [])
+        return self._new([one for one in found if one in paired or one.metric in INTERVAL_METRICS], test)
+
+    def software_changes(self, id_: str) -> list[str] | None:
+        """Between the accepted run and this one, a fault that was put in among them; None where that is not known."""
+        from fastdiff.compare.software import changes
+
+        found = changes(self.accepted, self.state.run()) if self.accepted else None
+        injected = self.state.trials[id_].injected
+        return [*found, f"fault: {injected}"] if found is not None and injected else found
+
+    def wants_pairs(self, id_: str) -> bool:
+        """Whether a stage is to be measured beside the accepted run's software."""
+        confirm = self.selection.settings.confirm
+        if not self.comparing or self.against or confirm == "none" or self.state.trials[id_].state == FAILED:
+            return False
+        changed = self.software_changes(id_)
+        return changed is not None and (bool(changed) or confirm == "all")
 
     def wants_confirmation(self, id_: str) -> bool:
         """Whether a stage is to be measured in fresh processes; at most once: repeating until it passes is no test."""
-        if not self.comparing or self.against or self.state.trials[id_].confirmations:
+        if not self.comparing or self.against or self.weighed(id_) or self.state.trials[id_].confirmations:
             return False
         if self.state.trials[id_].state == FAILED:  # its own test failed: there is something else to mend first
             return False
@@ -92,7 +129,7 @@ class Judge:
         if self.against:
             return self.paired.get(id_, [])
         run, trial = self.state.run(), self.state.trials[id_]
-        return gate.judge_stage(
+        stored = gate.judge_stage(
             trial,
             run.stage(f"{trial.model}-{trial.follows}"),
             self.baseline,
@@ -102,6 +139,38 @@ class Judge:
             run.environment,
             confirmation=self.confirmation,
         )
+        return self._weighed(stored, id_) if self.weighed(id_) else stored
+
+    def weighed(self, id_: str) -> bool:
+        """Whether it is known which software the accepted run had, so that its seconds alone decide nothing."""
+        return self.selection.settings.confirm != "none" and self.software_changes(id_) is not None
+
+    def _weighed(self, stored: list[Judgement], id_: str) -> list[Judgement]:
+        """What the verdicts on stored seconds are worth: nothing where there are pairs, or where software differs."""
+        from fastdiff.compare import software
+        from fastdiff.compare.gate import INTERVAL_METRICS
+
+        if id_ in self.paired:
+            exact = [one for one in stored if one.metric not in INTERVAL_METRICS and self.baseline]
+            known = {one.metric for one in exact}
+            return [*exact, *(one for one in self.paired[id_] if one.metric not in known)]
+        assert self.accepted is not None
+        trial, noise = self.state.trials[id_], self.baseline.noise if self.baseline else None
+        policy = self.selection.policy_of(trial.model, trial.stage)
+        system = software.system_changes(self.accepted, self.state.run())
+        code, why = self.undecided.get(id_, ("not-compared", "the stage was not compared"))
+        step = Accept() if code == "side-not-recorded" else Measure(trial.model, (trial.stage,))
+        found = []
+        for one in stored:
+            verdict = one.verdict
+            if one.metric in INTERVAL_METRICS and self.software_changes(id_):
+                verdict = software.undecided(verdict, code, why, step)
+            elif one.metric in INTERVAL_METRICS and system:
+                verdict = software.of_the_system(verdict, system, noise.trials if noise else 0)
+            elif one.metric in INTERVAL_METRICS:
+                verdict = software.of_the_machine(verdict, getattr(policy, one.metric))
+            found.append(replace(one, verdict=verdict))
+        return found
 
     # -- the whole session --------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastdiff.models import Model
     from fastdiff.trial.faults import Fault
 
+CONFIRM = ("auto", "all", "none")
 DEFAULT_ROUNDS = 5
 """Enough for a median and quartiles; more rounds in one process say little about the next process."""
 
@@ -39,7 +40,7 @@ class Option:
 
     @property
     def flag(self) -> str:
-        return f"--fastdiff-{self.name}"
+        return f"--fastdiff-{self.name.replace('_', '-')}"
 
     @property
     def ini(self) -> str:
@@ -102,6 +103,12 @@ def _even(text: str) -> int:
     return number
 
 
+def _confirm(text: str) -> str:
+    if text not in CONFIRM:
+        raise ValueError
+    return text
+
+
 def _ladder(text: str) -> str:
     if text not in LADDERS:
         raise ValueError
@@ -123,6 +130,7 @@ EXPECTS: dict[Callable[[str], Any], str] = {
     _three_or_more: "a whole number from 3 on",
     _words: "words that describe an environment",
     _side: f"a multiple of {SIDE}",
+    _confirm: f"one of {', '.join(CONFIRM)}",
     _ladder: f"one of {', '.join(LADDERS)}",
     _device: "auto, cpu, cuda or cuda:N",
 }
@@ -170,6 +178,20 @@ OPTIONS = (
         "such as torch==2.12.1, an interpreter, or a requirements file (README: A/B).",
         _words,
     ),
+    Option(
+        "confirm",
+        "WHEN",
+        "When --benchmark-compare measures a stage beside the accepted run's software, made again: auto (where some "
+        "software differs), all, or none (seconds of the accepted run alone decide; default: auto).",
+        _confirm,
+    ),
+    Option(
+        "max_time",
+        "MINUTES",
+        "Begin no pair of --benchmark-compare after so many minutes; a stage that was not reached is UNSURE "
+        "(default: 15).",
+        _count,
+    ),
     Option("pairs", "N", "Largest number of pairs for a stage with --fastdiff-against (default: 12).", _three_or_more),
     Option("calls", "N", "Calls per side in a pair, an even number (default: 24).", _even),
     Option(
@@ -209,6 +231,8 @@ class Settings:
     rounds: int = DEFAULT_ROUNDS
     trials: int | None = None
     against: tuple[str, ...] = ()
+    confirm: str = "auto"
+    max_time: int = 15
     pairs: int | None = None
     calls: int | None = None
     cache: Path | None = None
@@ -245,7 +269,7 @@ def settings(config: pytest.Config) -> Settings:
 
 
 OF_PAIRS = ("pairs", "calls")
-NOT_AGAIN = ("trials", "against", *OF_PAIRS, "strict", "markdown")
+NOT_AGAIN = ("trials", "against", "confirm", "max_time", *OF_PAIRS, "strict", "markdown")
 """Options that are about the whole session, not about how a stage is measured."""
 
 

@@ -7,12 +7,12 @@ from io import StringIO
 from rich.console import Console
 from rich.text import Text
 
-from fastdiff.compare.verdicts import CHANGED, FAST, LESS, MISSING, MORE, NEW, SAME, SLOW, UNSURE, VOID
+from fastdiff.compare.verdicts import CHANGED, FAST, LESS, MACHINE, MISSING, MORE, NEW, SAME, SLOW, UNSURE, VOID
 
 STYLES = {
     **dict.fromkeys((SLOW, MORE, CHANGED, MISSING), "bold red"),
     **dict.fromkeys((FAST, LESS), "bold cyan"),
-    **dict.fromkeys((UNSURE, VOID, NEW), "yellow"),
+    **dict.fromkeys((UNSURE, VOID, NEW, MACHINE), "yellow"),
     SAME: "green",
 }
 

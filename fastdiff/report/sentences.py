@@ -165,6 +165,16 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "before-the-first-look": _before_the_first_look,
     "not-measured": _said("{id} was requested and not measured"),
     "stage-is": _stage_is,
+    "no-software-differs": _said("no software differs from the accepted run, so it is the machine's change"),
+    "system-differs": lambda of: (
+        f"{listed(of['changed'])} cannot be made again beside today's, and stored seconds "
+        + (
+            f"decide: the noise is known from {of['processes']} processes"
+            if of["processes"] >= of["fewest"]
+            else f"need a noise measured over {of['fewest']} processes (fastdiff accept --noise-of)"
+        )
+    ),
+    "no-pairs": _said("software differs, and no pairs could tell: {why}"),
     "not-timed": lambda of: f"{of['id']} was not timed" + (f": {of['why']}" if of["why"] else ""),
     "tests-deselected": lambda of: f"{', '.join(of['tests'])} of {of['id']}: deselected",
     "facts-equal": _said("all {count} facts are equal"),
