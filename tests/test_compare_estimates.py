@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,10 +15,13 @@ from hypothesis import strategies as st
 
 from fastdiff.compare import noise, policy, verdicts
 from fastdiff.compare.confirmation import PROCESSES, Confirmation, seems_slow
-from fastdiff.compare.estimates import Estimate, centre, estimate, exact
+from fastdiff.compare.effect import Errors, Estimate, centre, estimate, exact, of_trials
 from fastdiff.compare.gate import comparisons_of
 from fastdiff.record.run import Device, Noise, Run, Sample, Trial
 from fastdiff.report.sentences import interval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SECONDS_OF_A_CALL = st.floats(1e-3, 1e3)
 WALLS = st.lists(SECONDS_OF_A_CALL, min_size=1, max_size=9)
@@ -28,6 +32,22 @@ BANDS = st.floats(0.01, 0.5)
 COMPARISONS = st.integers(1, 60)
 unhurried = settings(deadline=None)
 """A busy machine is no failure."""
+
+
+def between(
+    candidate: float,
+    baseline: Sequence[float],
+    sd: float,
+    *,
+    candidates: int = 1,
+    dof: float = math.inf,
+    confidence: float = 0.95,
+    comparisons: int = 1,
+    chances: int = 1,
+) -> Estimate:
+    """As the gate does it, of trials that are all alike."""
+    effect = of_trials([candidate] * candidates, baseline, sd, dof)
+    return estimate(effect, Errors((1 - confidence) / chances, (1 - confidence) / comparisons))
 
 
 def rounds(*walls: float) -> tuple[Sample, ...]:
@@ -66,8 +86,8 @@ def test_nothing_to_take_a_centre_of_is_refused() -> None:
 @unhurried
 @given(CENTRES, TRIALS, SDS, COMPARISONS, CENTRES)
 def test_only_the_difference_counts(one: float, many: list[float], sd: float, looks: int, shift: float) -> None:
-    here = estimate(one, many, sd, comparisons=looks)
-    there = estimate(one + shift, [centre + shift for centre in many], sd, comparisons=looks)
+    here = between(one, many, sd, comparisons=looks)
+    there = between(one + shift, [centre + shift for centre in many], sd, comparisons=looks)
     assert there.ratio == pytest.approx(here.ratio)
     assert there.low == pytest.approx(here.low)
 
@@ -75,7 +95,7 @@ def test_only_the_difference_counts(one: float, many: list[float], sd: float, lo
 @unhurried
 @given(CENTRES, CENTRES, SDS)
 def test_swapping_the_sides_inverts_everything(one: float, other: float, sd: float) -> None:
-    there, back = estimate(one, [other], sd), estimate(other, [one], sd)
+    there, back = between(one, [other], sd), between(other, [one], sd)
     assert back.ratio == pytest.approx(1 / there.ratio)
     assert back.low == pytest.approx(1 / there.high)
     assert back.alarm_high == pytest.approx(1 / there.alarm_low)
@@ -83,15 +103,15 @@ def test_swapping_the_sides_inverts_everything(one: float, other: float, sd: flo
 
 @unhurried
 @given(CENTRES, TRIALS, SDS, st.floats(1, 3), COMPARISONS, st.integers(3, 100))
-def test_doubt_widens(one: float, many: list[float], sd: float, more: float, looks: int, freedom: int) -> None:
+def test_doubt_widens(one: float, many: list[float], sd: float, more: float, looks: int, dof: int) -> None:
     """More noise, more comparisons, fewer degrees of freedom, fewer trials: the interval never gets narrower."""
-    found = estimate(one, many, sd, comparisons=looks, freedom=freedom)
+    found = between(one, many, sd, comparisons=looks, dof=dof)
     assert found.alarm_low <= found.low < found.ratio < found.high <= found.alarm_high
     for wider in (
-        estimate(one, many, sd * more, comparisons=looks, freedom=freedom),
-        estimate(one, many, sd, comparisons=looks + 1, freedom=freedom),
-        estimate(one, many, sd, comparisons=looks, freedom=freedom - 1),
-        estimate(one, [float(np.mean(many))], sd, comparisons=looks, freedom=freedom),
+        between(one, many, sd * more, comparisons=looks, dof=dof),
+        between(one, many, sd, comparisons=looks + 1, dof=dof),
+        between(one, many, sd, comparisons=looks, dof=dof - 1),
+        between(one, [float(np.mean(many))], sd, comparisons=looks, dof=dof),
     ):
         rounding = 1 - 1e-9
         assert wider.alarm_high / wider.ratio >= rounding * found.alarm_high / found.ratio
@@ -100,14 +120,14 @@ def test_doubt_widens(one: float, many: list[float], sd: float, more: float, loo
 
 def test_the_interval_is_the_textbooks() -> None:
     """One trial against ten with a known deviation: the quantile 1.645 times 0.028 times sqrt(1 + 1/10)."""
-    found = estimate(0.0, [0.0] * 10, 0.028)
+    found = between(0.0, [0.0] * 10, 0.028)
     assert math.log(found.high) == pytest.approx(1.6449 * 0.028 * math.sqrt(1.1), rel=1e-4)
-    together = estimate(0.0, [0.0] * 10, 0.028, comparisons=18, freedom=9)
-    assert math.log(together.alarm_high) == pytest.approx(3.6050 * 0.028 * math.sqrt(1.1), rel=1e-3)
+    together = between(0.0, [0.0] * 10, 0.028, comparisons=18, dof=9)
+    assert math.log(together.alarm_high) == pytest.approx(3.6219 * 0.028 * math.sqrt(1.1), rel=1e-3)
 
 
 def test_who_may_look_twice_pays_for_saying_same_as_well() -> None:
-    once, twice = estimate(0.0, [0.0], 0.05), estimate(0.0, [0.0], 0.05, chances=2)
+    once, twice = between(0.0, [0.0], 0.05), between(0.0, [0.0], 0.05, chances=2)
     assert twice.high == pytest.approx(once.high ** (1.9600 / 1.6449), rel=1e-4)
     assert twice.alarm_high == once.alarm_high
 
@@ -115,15 +135,15 @@ def test_who_may_look_twice_pays_for_saying_same_as_well() -> None:
 def test_impossible_noise_and_no_baseline_are_refused() -> None:
     for sd in (-0.1, math.nan, math.inf):
         with pytest.raises(ValueError, match="the noise between processes is"):
-            estimate(0.0, [0.0], sd)
+            between(0.0, [0.0], sd)
     with pytest.raises(ValueError, match="the baseline has no trial"):
-        estimate(0.0, [], 0.1)
+        between(0.0, [], 0.1)
 
 
 def test_how_it_reads() -> None:
     assert interval(Estimate(1.051, 1.012, 1.091, 0.98, 1.12, 10)) == "+5.1 % (+1.2 % .. +9.1 %)"
     assert interval(Estimate(0.97, 0.94, 1.0, 0.9, 1.1, 1)) == "-3.0 % (-6.0 % .. +0.0 %)"
-    assert interval(exact(120, 100, "bytes")) == "+20.0 %"
+    assert interval(estimate(exact(120, 100, "bytes"), Errors(0.05, 0.05))) == "+20.0 %"
     with pytest.raises(ValueError, match="the baseline's value of bytes is 0"):
         exact(120, 0, "bytes")
 
@@ -134,7 +154,7 @@ def test_how_it_reads() -> None:
 @unhurried
 @given(CENTRES, TRIALS, SDS, BANDS, COMPARISONS)
 def test_every_verdict_means_what_it_says(one: float, many: list[float], sd: float, band: float, looks: int) -> None:
-    found = estimate(one, many, sd, comparisons=looks)
+    found = between(one, many, sd, comparisons=looks)
     word = verdicts.decide(found, band).word
     inside = 1 / (1 + band) <= found.low and found.high <= 1 + band
     assert (word == "SAME") == inside
@@ -145,7 +165,7 @@ def test_every_verdict_means_what_it_says(one: float, many: list[float], sd: flo
 @unhurried
 @given(CENTRES, CENTRES, SDS, BANDS)
 def test_swapping_the_sides_swaps_slow_and_fast(one: float, other: float, sd: float, band: float) -> None:
-    there, back = estimate(one, [other], sd), estimate(other, [one], sd)
+    there, back = between(one, [other], sd), between(other, [one], sd)
     edges = [abs(math.log(bound)) for bound in (there.low, there.high, there.alarm_low, there.alarm_high)]
     assume(all(abs(edge - math.log1p(band)) > 1e-9 for edge in edges))
     swapped = {"SLOW": "FAST", "FAST": "SLOW"}
@@ -207,13 +227,13 @@ def words(random: np.random.Generator, change: float, *, shared: float = 0.0) ->
 
 def _verdict(candidates: list[float], trials: tuple[float, ...], accepted: Noise) -> verdicts.Verdict:
     """As the gate does it: with the stage's own scatter."""
-    sd, freedom = noise.spread(trials, accepted.latency_sd, accepted)
-    found = estimate(
+    sd, dof = noise.spread(trials, accepted.latency_sd, accepted)
+    found = between(
         fmean(candidates),
         trials,
         sd,
         candidates=len(candidates),
-        freedom=freedom,
+        dof=dof,
         confidence=policy.CPU.confidence,
         comparisons=comparisons_of(STAGES, SHIPPED),
         chances=SHIPPED.chances,
@@ -252,7 +272,7 @@ def test_a_confirmation_acquits_few(random: np.random.Generator) -> None:
     accepted = random.normal(0, sd / math.sqrt(BASELINE_TRIALS), count)
 
     def same(candidate: np.ndarray, candidates: int) -> np.ndarray:
-        found = estimate(0.0, [0.0] * BASELINE_TRIALS, sd, candidates=candidates, chances=SHIPPED.chances)
+        found = between(0.0, [0.0] * BASELINE_TRIALS, sd, candidates=candidates, chances=SHIPPED.chances)
         return candidate - accepted + math.log(found.high) <= edge
 
     at_once = same(first, 1)
@@ -269,7 +289,7 @@ def test_a_confirmation_acquits_few(random: np.random.Generator) -> None:
     ids=["SLOW", "perhaps", "a doubt inside the band", "FAST", "perhaps fast", "SAME"],
 )
 def test_what_seems_slow(ratio: float, sd: float, slow: bool) -> None:
-    verdict = verdicts.decide(estimate(math.log(ratio), [0.0] * 5, sd), 0.15)
+    verdict = verdicts.decide(between(math.log(ratio), [0.0] * 5, sd), 0.15)
     assert seems_slow(verdict, 0.15) is slow
 
 

@@ -13,8 +13,9 @@ import pytest
 from fastdiff.compare import noise, policy
 from fastdiff.compare.confirmation import Confirmation
 from fastdiff.compare.gate import Judgement, comparisons_of, judge_run
+from fastdiff.compare.metrics import JUDGES
 from fastdiff.compare.reasons import because
-from fastdiff.compare.verdicts import Verdict, fails
+from fastdiff.compare.verdicts import METRICS, Verdict, fails
 from fastdiff.record.run import Acceptance, Baseline, Components, Device, Memory, Run, Sample, Trial
 from fastdiff.report import sentences, steps
 from fastdiff.report.steps import Shell
@@ -102,6 +103,10 @@ def judge(run: Run, baseline: Baseline | None = ACCEPTED, **more: Any) -> dict[s
 def words(verdicts: dict[str, Verdict]) -> dict[str, str]:
     """Without what is the same."""
     return {name: verdict.word for name, verdict in verdicts.items() if verdict.word != "SAME"}
+
+
+def test_every_metric_has_its_place_in_the_table() -> None:
+    assert {*JUDGES, "picture"} == set(METRICS)
 
 
 def test_a_clean_run_is_the_same_in_everything() -> None:

@@ -53,7 +53,7 @@ def test_standard_deviations_are_pooled_over_stages() -> None:
     assert found.centres["m-fp32"] == pytest.approx(logs("fp32"))
     gains = [old - new for old, new in zip(logs("fp32"), logs("bf16"), strict=True)]
     assert found.ladder_sd == pytest.approx(stdev(gains))
-    assert noise.freedom(found) == 6
+    assert noise.dof(found) == 6
 
 
 @pytest.mark.parametrize("fact", [{"cache": "cold"}, {"first_in_process": ("compile",)}])
@@ -118,7 +118,7 @@ def test_runs_that_are_not_alike_are_refused(runs: list[Run], sentence: str) -> 
 def test_the_declared_budget_is_wider_than_what_was_measured() -> None:
     cpu = noise.declared("cpu")
     assert cpu.latency_sd > 0.10
-    assert noise.freedom(cpu) == math.inf
+    assert noise.dof(cpu) == math.inf
     with pytest.raises(ValueError, match="no kind of device is called 'cud'; did you mean 'cuda'"):
         noise.declared("cud")
 
@@ -126,9 +126,9 @@ def test_the_declared_budget_is_wider_than_what_was_measured() -> None:
 def test_the_degrees_of_freedom_are_those_of_the_measurement() -> None:
     """An accepted part brings its deviations, and not the trials of the stages that stayed."""
     found = noise.measured(RUNS)
-    assert noise.freedom(replace(found, centres={})) == noise.freedom(found) == 6
-    assert noise.freedom(replace(found, centres={f"m-{n}": (0.0,) * 10 for n in range(6)})) == 6
-    assert noise.freedom(replace(found, centres={}, freedom=0)) == 3, "where nothing says it, the trials do"
+    assert noise.dof(replace(found, centres={})) == noise.dof(found) == 6
+    assert noise.dof(replace(found, centres={f"m-{n}": (0.0,) * 10 for n in range(6)})) == 6
+    assert noise.dof(replace(found, centres={}, dof=0)) == 3, "where nothing says it, the trials do"
 
 
 def test_a_stage_is_judged_by_its_own_trials() -> None:
@@ -136,4 +136,4 @@ def test_a_stage_is_judged_by_its_own_trials() -> None:
     budget = replace(noise.declared("cpu"), trials=10)
     wild = [0.0, 0.3, -0.3, 0.2, -0.2]
     assert noise.spread(wild, 0.03, budget) == (pytest.approx(0.2550, abs=1e-4), 4)
-    assert noise.spread(wild[:4], 0.03, budget) == (0.03, noise.freedom(budget))
+    assert noise.spread(wild[:4], 0.03, budget) == (0.03, noise.dof(budget))

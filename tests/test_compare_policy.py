@@ -35,6 +35,13 @@ def test_a_gpus_bands_are_narrower() -> None:
         policy.default("mps")
 
 
+def test_two_stacks_never_have_the_narrower_band() -> None:
+    shipped, wide = policy.CPU, replace(policy.CPU, paired=0.05)
+    assert [shipped.of_pairs(across=one) for one in (False, True)] == [0.01, 0.02]
+    assert [wide.of_pairs(across=one) for one in (False, True)] == [0.05, 0.05]
+    assert [shipped.with_band(0.005).of_pairs(across=one) for one in (False, True)] == [0.005, 0.005]
+
+
 WRONG: list[tuple[Any, str]] = [
     ({"latency": "5%"}, "latency is '5%'; give a number above 0 up to 1, such as 0.10, which means 10 %"),
     ({"latency": 5}, "latency is 5; give a number above 0 up to 1"),

@@ -218,6 +218,26 @@ def test_the_same_environment_twice_is_the_same(world: World) -> None:
     assert len(answer.experiment.pairs) in answer.experiment.looks
 
 
+@pytest.mark.parametrize(
+    ("packages", "band", "word"),
+    [
+        ({}, None, SLOW),
+        ({"torch": "2.13.0"}, None, SAME),
+        ({"torch": "2.13.0"}, 0.01, SLOW),
+        ({"fastdiff": "2", "mine": "2"}, None, SLOW),
+    ],
+    ids=["one stack", "two stacks", "two stacks, one band for both", "other versions of what is compared"],
+)
+def test_another_build_may_take_a_little_longer(
+    world: World, packages: dict[str, str], band: float | None, word: str
+) -> None:
+    (world.root / "pyproject.toml").write_text('[project]\nname = "Mine"\n')
+    policy = default("cpu") if band is None else default("cpu").with_band(band)
+    new = {"each": [1.014, 1.016, 1.015, 1.014, 1.016], "packages": {"torch": "2.12.1"} | packages}
+    answer = world.ask({"seconds": 1.0, "packages": {"torch": "2.12.1"}}, new, policy=policy, most_pairs=5)
+    assert words(answer)["latency"] == word
+
+
 def test_every_other_difference_is_shown(world: World) -> None:
     answer = world.ask({}, {"bytes": 1300, "fingerprint": {"graphs": 2}, "bright": 0.2})
     found = words(answer)
@@ -227,7 +247,7 @@ def test_every_other_difference_is_shown(world: World) -> None:
 
 
 def test_an_unsure_answer_says_how_many_more_pairs_would_settle_it(world: World) -> None:
-    answer = world.ask({"seconds": 1.0}, {"each": [1.02, 1.016, 1.024]}, most_pairs=3)
+    answer = world.ask({"seconds": 1.0}, {"each": [1.02, 1.01, 1.03, 1.015, 1.025]}, most_pairs=5)
     assert words(answer)["latency"] == UNSURE
     verdict = answer.latency.verdict
     told = re.search(r"about (\d+) pairs of processes would settle it", said(verdict))
@@ -236,7 +256,7 @@ def test_an_unsure_answer_says_how_many_more_pairs_would_settle_it(world: World)
 
 
 def test_a_change_at_the_edge_of_the_band_is_nothing_that_pairs_settle(world: World) -> None:
-    answer = world.ask({"seconds": 1.0}, {"each": [1.01, 1.006, 1.014]}, most_pairs=3)
+    answer = world.ask({"seconds": 1.0}, {"each": [1.01, 1.006, 1.014, 1.008, 1.012]}, most_pairs=5)
     verdict = answer.latency.verdict
     assert (verdict.word, verdict.next) == (UNSURE, None)
     assert "more than 100 pairs of processes would be needed to settle it" in said(verdict)
@@ -250,7 +270,7 @@ def test_two_recipes_differ_because_they_were_asked_for(world: World) -> None:
 
 
 def test_first_calls_are_shown_even_if_too_few_are_cold_for_a_verdict(world: World) -> None:
-    answer = world.ask({}, {}, most_pairs=3)
+    answer = world.ask({}, {}, most_pairs=5)
     assert first_calls(answer.experiment) == ["first calls of the first pairs: 1 s -> 1 s, 1 s -> 1 s, 1 s -> 1 s"]
 
 
@@ -261,7 +281,7 @@ def test_first_calls_that_took_turns_are_judged_by_a_band_of_their_own(world: Wo
 
 
 def test_turns_are_taken_in_whole_blocks_and_begun_by_chance(world: World) -> None:
-    pairs = world.ask({}, {"slow": 1.5}, calls=40, most_pairs=3).experiment.pairs
+    pairs = world.ask({}, {"slow": 1.5}, calls=40, most_pairs=5).experiment.pairs
     assert all(len(pair.old.samples) == len(pair.new.samples) == 40 for pair in pairs)
     assert {(pair.way, len(pair.starts)) for pair in pairs} == {("turns", 20)}
     assert set("".join(pair.starts for pair in pairs)) == {"o", "n"}
@@ -270,7 +290,7 @@ def test_turns_are_taken_in_whole_blocks_and_begun_by_chance(world: World) -> No
 
 
 def test_what_was_kept_reads_back(world: World) -> None:
-    answer = world.ask({}, {}, most_pairs=3)
+    answer = world.ask({}, {}, most_pairs=5)
     assert record.read(answer.path) == answer.experiment
 
 
@@ -310,8 +330,8 @@ def test_a_side_that_hangs_is_ended(world: World, monkeypatch: pytest.MonkeyPatc
 
 
 def test_one_bad_pair_does_not_end_an_experiment(world: World) -> None:
-    answer = world.ask({"sample": "once"}, {}, most_pairs=3)
-    assert len(answer.experiment.pairs) == 3
+    answer = world.ask({"sample": "once"}, {}, most_pairs=5)
+    assert len(answer.experiment.pairs) == 5
     assert len(answer.experiment.failures) == 1
     assert "only once" in answer.experiment.failures[0]
 
@@ -325,12 +345,12 @@ def test_a_stage_that_was_not_applied_is_not_timed(world: World) -> None:
 
 
 def test_a_stage_that_stops_being_applied_is_broken_and_not_timed(world: World) -> None:
-    """Whatever three pairs said before."""
-    whole = world.ask({}, {}, most_pairs=3).experiment
-    broken = replace(whole, unapplied="new: it was compiled again", looks=(3, 6))
+    """Whatever five pairs said before."""
+    whole = world.ask({}, {}, most_pairs=5).experiment
+    broken = replace(whole, unapplied="new: it was compiled again", looks=(5, 8))
     found = {one.metric: one.verdict for one in judge_pairs.judge(broken, default("cpu"), 2)}
     assert (found["latency"].word, found["fingerprint"].word) == (VOID, CHANGED)
-    assert said(found["latency"]) == "3 pairs were measured, then new: it was compiled again"
+    assert said(found["latency"]) == "5 pairs were measured, then new: it was compiled again"
     assert found["latency"].next is None, "the same command would end in the same way"
 
 
@@ -353,7 +373,7 @@ def test_where_two_copies_do_not_fit_whole_processes_take_turns(world: World, mo
 
     monkeypatch.setattr(Process, "__enter__", entered)
     monkeypatch.setattr(Process, "__exit__", left)
-    answer = world.ask({"build": "memory"}, {"build": "memory", "slow": 1.2}, most_pairs=4)
+    answer = world.ask({"build": "memory"}, {"build": "memory", "slow": 1.2}, most_pairs=5)
     assert any("two copies do not fit on the device" in line for line in world.lines)
     assert {(pair.way, pair.starts) for pair in answer.experiment.pairs} == {("apart", "")}
     assert words(answer)["latency"] == SLOW
@@ -392,33 +412,33 @@ def stopped_after(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 def test_one_stage_of_a_suite_that_is_resumed_still_shares_its_error(
     world: World, stopped_after: Callable[..., record.Experiment]
 ) -> None:
-    assert stopped_after(2, most_pairs=3, comparisons=6).comparisons == 6
-    answer = world.ask({}, {}, most_pairs=3, options="--stage sdpa --band 5")
+    assert stopped_after(2, most_pairs=5, comparisons=6).comparisons == 6
+    answer = world.ask({}, {}, most_pairs=5, options="--stage sdpa --band 5")
     assert answer.experiment.comparisons == 6
     assert answer.experiment.options == "--stage sdpa --band 5"
-    assert world.ask({}, {}, most_pairs=3).experiment.comparisons == 1, "a new question"
+    assert world.ask({}, {}, most_pairs=5).experiment.comparisons == 1, "a new question"
 
 
 def test_a_wider_band_may_be_decided_by_the_pairs_that_are_there(
     world: World, stopped_after: Callable[..., record.Experiment]
 ) -> None:
-    stopped = stopped_after(4, most_pairs=12, policy=replace(default("cpu"), paired=0.0001))
+    stopped = stopped_after(6, most_pairs=12, policy=replace(default("cpu"), paired=0.0001))
     assert not stopped.complete
     answer = world.ask({}, {}, most_pairs=12, policy=replace(default("cpu"), paired=0.9))
-    assert len(answer.experiment.pairs) == 4
+    assert len(answer.experiment.pairs) == 6
     assert words(answer)["latency"] == SAME
 
 
 def test_a_stopped_experiment_goes_on(world: World, stopped_after: Callable[..., record.Experiment]) -> None:
-    stopped = stopped_after(2, most_pairs=4)
+    stopped = stopped_after(2, most_pairs=5)
     assert not world.survivors
     (path,) = (world.root / "runs" / "ab").glob("*.json")
     assert (len(stopped.pairs), stopped.complete) == (2, False)
-    answer = world.ask({}, {}, most_pairs=4)
+    answer = world.ask({}, {}, most_pairs=5)
     assert answer.path == path
     assert answer.experiment.pairs[:2] == stopped.pairs
     assert any("goes on with" in line and "2 pairs" in line for line in world.lines)
-    again = world.ask({}, {}, most_pairs=4)
+    again = world.ask({}, {}, most_pairs=5)
     assert again.path != path, "what is over is not gone on with"
 
 
@@ -470,25 +490,25 @@ def test_a_stop_between_two_looks_is_no_look(world: World) -> None:
     """The error was shared among the planned ones."""
     answer = world.ask({}, {"slow": 1.5}, most_pairs=40)
     assert answer.latency.verdict.word == SLOW
-    between = replace(answer.experiment, pairs=answer.experiment.pairs[:9], complete=False)
+    between = replace(answer.experiment, pairs=answer.experiment.pairs[:4], complete=False)
     assert judge_pairs.latency(between, default("cpu"), 1).word == VOID
-    assert "the first planned look is after 10" in said(judge_pairs.latency(between, default("cpu"), 1))
+    assert "the first planned look is after 5" in said(judge_pairs.latency(between, default("cpu"), 1))
 
 
 def test_a_broken_old_picture_is_reported_and_nothing_is_lost(world: World) -> None:
-    answer = world.ask({"bright": 0.0}, {}, most_pairs=3)
+    answer = world.ask({"bright": 0.0}, {}, most_pairs=5)
     assert words(answer)["picture"] == CHANGED
     assert "old: " in next(said(one.verdict) for one in answer.judgements if one.metric == "picture")
-    assert len(answer.experiment.pairs) == 3
+    assert len(answer.experiment.pairs) == 5
 
 
 def test_an_environment_that_changed_in_the_middle_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = world.ask({"packages": {"torch": "1"}}, {}, most_pairs=3)
+    answer = world.ask({"packages": {"torch": "1"}}, {}, most_pairs=5)
     path = answer.path
     stopped = replace(answer.experiment, pairs=answer.experiment.pairs[:1], complete=False)
     record.write(path, replace(stopped, old=replace(stopped.old, packages={"torch": "0"})))
     with pytest.raises(UserError, match=r"old \(torch==1\) changed .* \(torch: 0 -> 1\); add --fresh to begin"):
-        world.ask({"packages": {"torch": "1"}}, {}, most_pairs=3)
+        world.ask({"packages": {"torch": "1"}}, {}, most_pairs=5)
 
 
 @pytest.mark.alone  # a worker of xdist hears no signals
@@ -539,7 +559,7 @@ World(Path({str(world.root)!r}), Path({str(world.source)!r}), []).ask({{"sleep":
     ],
 )
 def test_a_strange_file_is_one_sentence(world: World, change: Any, sentence: str) -> None:
-    path = world.ask({}, {}, most_pairs=3).path
+    path = world.ask({}, {}, most_pairs=5).path
     whole = json.loads(path.read_text())
     change(whole[record.KEY])
     path.write_text(json.dumps(whole))
@@ -590,7 +610,7 @@ def test_the_real_worker_builds_draws_and_ends(tmp_path: Path, lines: list[str])
     import fastdiff
 
     source = Path(fastdiff.__file__).parent.parent
-    question = Question(one, slow, calls=4, most_pairs=3)
+    question = Question(one, slow, calls=4, most_pairs=5)
     answer = ask(question, default("cpu"), tmp_path, source, progress=Progress(), say=lines.append)
     assert words(answer)["latency"] == SLOW, (lines, said(answer.latency.verdict))
     assert words(answer)["picture"] == SAME

@@ -12,7 +12,7 @@ import pytest
 
 from fastdiff.compare import verdicts
 from fastdiff.compare.confirmation import PROCESSES
-from fastdiff.compare.estimates import estimate
+from fastdiff.compare.effect import Errors, estimate, of_trials
 from fastdiff.compare.gate import Judgement
 from fastdiff.compare.policy import CPU
 from fastdiff.compare.reasons import because
@@ -59,7 +59,8 @@ def wanted(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Call
         judge = judge_of(pytestconfig, comparing=comparing)
         further = ((Sample(1.0),),) if looked else ()
         judge.state.trials["m-s"] = Trial("m", "s", None, confirmations=further)
-        verdict = verdicts.decide(estimate(math.log(ratio), [0.0] * 5, sd), 0.15)
+        effect = of_trials([math.log(ratio)], [0.0] * 5, sd, math.inf)
+        verdict = verdicts.decide(estimate(effect, Errors(0.05, 0.05)), 0.15)
         monkeypatch.setattr(judge.selection, "policy_of", lambda *_: replace(CPU, latency=0.15))
         monkeypatch.setattr(judge, "_found", lambda _: [Judgement("m-s", "latency", verdict)])
         return judge.wants_confirmation("m-s"), judge.confirmation.processes

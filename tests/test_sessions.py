@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fastdiff.models import Model
 
 SUITE = Path(__file__).parent.parent / "perf_tests"
-SDPA = AbOptions(stages=("sdpa",), calls=8, most_pairs=4)
+SDPA = AbOptions(stages=("sdpa",), calls=8, most_pairs=5)
 
 
 def side(root: Path, **said: Any) -> list[str]:
@@ -75,7 +75,7 @@ def test_a_report_has_a_table_sentences_and_the_machines_limit(session: PairSess
 
 
 def test_every_stage_of_the_ladder_is_asked_where_none_is_named(session: PairSession, tmp_path: Path) -> None:
-    answers = session.compare(AbOptions(calls=4, most_pairs=3), side(tmp_path), side(tmp_path))
+    answers = session.compare(AbOptions(calls=4, most_pairs=5), side(tmp_path), side(tmp_path))
     assert [answer.experiment.stage.removeprefix("shapes-") for answer in answers] == [
         "fp32", "bf16", "sdpa", "compile", "fused-qkv", "int8",
     ]  # fmt: skip
@@ -86,7 +86,7 @@ def test_what_is_emulated_is_left_out_and_refused_where_it_is_named(
     session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(questions, "emulated", lambda _: ("bfloat16", "int8"))
-    few, heard = AbOptions(calls=4, most_pairs=3), []
+    few, heard = AbOptions(calls=4, most_pairs=5), []
     monkeypatch.setattr(session, "say", heard.append)
     answers = session.compare(few, side(tmp_path), side(tmp_path))
     told = "stages stay in float32, and bf16 and int8 are skipped (--emulate measures as written)"
@@ -123,6 +123,7 @@ def test_a_comparison_that_measured_nothing_fails(session: PairSession, tmp_path
         (AbOptions(size=100), "--size is 100; give a multiple of 64"),
         (AbOptions(device="gpu"), "gpu"),
         (AbOptions(stages=("sdpa-cudnn",), device="cpu"), "cudnn"),
+        (AbOptions(most_pairs=4), "--max-pairs is 4; give 5 or more: fewer pairs decide nothing"),
         (AbOptions(calls=6), "6 calls a side do not make whole blocks"),
     ],
 )
@@ -134,7 +135,7 @@ def test_what_cannot_be_asked_is_one_sentence(session: PairSession, asked: AbOpt
 def test_the_same_command_goes_on_where_it_stopped_and_throws_no_dice_again(
     session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = AbOptions(stages=("bf16", "sdpa"), calls=4, most_pairs=3)
+    asked = AbOptions(stages=("bf16", "sdpa"), calls=4, most_pairs=5)
     answer = PairSession.answer
 
     def interrupted(self: PairSession, question: Any, *arguments: Any, **options: Any) -> Any:
@@ -178,7 +179,7 @@ def test_what_cannot_be_asked_makes_no_environment(
 
 def test_a_command_is_over_when_all_of_it_is_answered(session: PairSession, tmp_path: Path) -> None:
     """Not when its time is over: what was answered is given again, until the rest is."""
-    asked = AbOptions(stages=("bf16", "sdpa"), calls=4, most_pairs=3)
+    asked = AbOptions(stages=("bf16", "sdpa"), calls=4, most_pairs=5)
     sides = side(tmp_path), side(tmp_path)
     first = session.compare(asked, *sides, minutes=1e-9)
     assert [one.experiment.complete for one in first] == [False, False]
@@ -215,7 +216,7 @@ def test_half_a_calibration_promises_nothing(
 
     monkeypatch.setattr(PairSession, "answer", stopped)
     with pytest.raises(UserError, match="5 pairs were measured, and this calibration needs 5: new died"):
-        session.calibrate(replace(SDPA, most_pairs=5), most_pairs=4)
+        session.calibrate(replace(SDPA, most_pairs=5), most_pairs=5)
     assert not (tmp_path / calibrations.FILE).exists()
 
 
@@ -231,7 +232,7 @@ def test_a_machine_that_favours_a_side_is_not_calibrated(
 
     monkeypatch.setattr(PairSession, "answer", tilted)
     with pytest.raises(UserError, match="the same environment twice is SLOW"):
-        session.calibrate(replace(SDPA, most_pairs=5), most_pairs=4)
+        session.calibrate(replace(SDPA, most_pairs=5), most_pairs=5)
     assert not (tmp_path / calibrations.FILE).exists()
 
 
@@ -351,14 +352,14 @@ def test_the_suite_is_judged_by_pairs(
 ) -> None:
     shutil.copytree(SUITE, tmp_path / "perf_tests", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "conftest.py").write_text(CONFTEST.format(source=str(source), folder=str(tiny.source)))
-    # Four pairs know their own scatter badly, so the band is wide: what is tested is who judges, not how sharply.
+    # Five pairs know their own scatter badly, so the band is wide: what is tested is who judges, not how sharply.
     (tmp_path / "pyproject.toml").write_text(
         "[tool.pytest.ini_options]\nfastdiff_model = 'tiny'\n[tool.fastdiff.policy]\npaired = 0.2\n"
     )
     # The old side gets its words from the command line, the new one is this environment as it is.
     old = shlex.join([f"SAID={json.dumps({})}"])
     asked = ["perf_tests", "-p", "no:cacheprovider", "-rA", "--fastdiff-rounds=3"]
-    asked += ["--fastdiff-stage=sdpa", f"--fastdiff-against={old}", "--fastdiff-pairs=4", "--fastdiff-calls=8"]
+    asked += ["--fastdiff-stage=sdpa", f"--fastdiff-against={old}", "--fastdiff-pairs=5", "--fastdiff-calls=8"]
     variables = os.environ | {"SAID": json.dumps(said), "PIDS": str(tmp_path / "pids"), "COLUMNS": "300"}
     done = warm.pytest(*asked, cwd=tmp_path, env=variables, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr

@@ -70,7 +70,7 @@ ASKED: dict[str, tuple[str, Any, str, Any]] = {
     "rounds": ("6", 6, "9", 9),
     "trials": ("3", 3, "0", 0),
     "against": ("torch==2.12.1", ("torch==2.12.1",), "'. A=1 2' B=3", (". A=1 2", "B=3")),
-    "pairs": ("3", 3, "20", 20),
+    "pairs": ("5", 5, "20", 20),
     "calls": ("2", 2, "40", 40),
     "cache": ("here", Path("here"), "/tmp/there", Path("/tmp/there")),
     "markdown": ("a.md", Path("a.md"), "b.md", Path("b.md")),

@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING
 from scipy.stats import mannwhitneyu
 
 from fastdiff.compare import pairs as judge
-from fastdiff.compare.policy import Policy, default
+from fastdiff.compare import plan
+from fastdiff.compare.effect import estimate, of_pairs
+from fastdiff.compare.policy import FEWEST_PAIRS, Policy, default
 from fastdiff.compare.verdicts import FAST, SAME, SLOW, UNSURE, decide
 from fastdiff.experiments.ab import CALLS, MOST_FAILURES, MOST_PAIRS, Question, halves_for
 from fastdiff.experiments.pairs import NEW, OLD, PairRunner, blank, processes
@@ -153,7 +155,7 @@ def word(ratios: list[float], looks: tuple[int, ...], comparisons: int, policy: 
     """At which an experiment of these pairs, in this order, ends."""
     said = UNSURE
     for look in looks:
-        found = judge.estimate(ratios[:look], looks, confidence=policy.paired_confidence, comparisons=comparisons)
+        found = estimate(of_pairs(ratios[:look]), plan.errors(policy, comparisons, looks, look))
         said = decide(found, policy.paired).word
         if said != UNSURE:
             break
@@ -161,7 +163,7 @@ def word(ratios: list[float], looks: tuple[int, ...], comparisons: int, policy: 
 
 
 def table(measured: list[Measured], most: int, stages: int) -> list[str]:
-    looks, chance = judge.plan(most), random.Random(0)
+    looks, chance = plan.looks(most), random.Random(0)
     policy, comparisons = default(device_kind()), judge.errors_of(stages)
     columns = ["clean: SLOW or FAST", *(f"+{amount} %: SLOW" for amount in AMOUNTS)]
 
@@ -223,8 +225,8 @@ def main() -> None:
     parser.add_argument("--stages", type=int, default=1, help="of the suite that shares the error")
     parser.add_argument("--keep", type=Path, help="file for the samples; a second call goes on from it")
     options = parser.parse_args()
-    if not judge.FEWEST_PAIRS <= options.most <= options.pairs:
-        parser.error(f"--most is {options.most}; give {judge.FEWEST_PAIRS} to {options.pairs}, the number of --pairs.")
+    if not FEWEST_PAIRS <= options.most <= options.pairs:
+        parser.error(f"--most is {options.most}; give {FEWEST_PAIRS} to {options.pairs}, the number of --pairs.")
     asked = AbOptions(stages=(options.stage,), steps=options.steps, calls=options.calls)
     try:
         measured = collect(asked, options.pairs, Path.cwd(), options.keep)

@@ -8,6 +8,7 @@ import typer
 
 from fastdiff.cli.common import one_sentence, session_in
 from fastdiff.cli.options import A_BATCH, CALLS, DEVICE, EMULATE, FRESH, MODEL, ROOT, SIZE, STEPS, WEIGHTS
+from fastdiff.compare.policy import FEWEST_PAIRS
 
 SDPA_STAGE = typer.Option(["sdpa"], "--stage", metavar="NAMES", help="Stages, separated by commas.")
 
@@ -21,10 +22,9 @@ def calibrate(
     size: int | None = SIZE,
     batch: int | None = A_BATCH,
     calls: int = CALLS,
-    pairs: int = typer.Option(12, min=5, help="Pairs of processes used to measure the noise."),
+    pairs: int = typer.Option(12, min=FEWEST_PAIRS, help="Pairs of processes used to measure the noise."),
     max_pairs: int = typer.Option(
         12,
-        min=3,
         help="The number of pairs (--max-pairs of `fastdiff ab`) for which the limit is computed.",
     ),
     emulate: bool = EMULATE,
@@ -33,9 +33,11 @@ def calibrate(
 ) -> None:
     """Measure the noise of this machine and the smallest slowdown it can detect."""
     with one_sentence(kept="every finished pair is kept, and the same command goes on."):
+        from fastdiff.compare.plan import looks
         from fastdiff.experiments.questions import AbOptions, named_stages
         from fastdiff.report.pairs import limit
 
+        looks(max_pairs)  # refuses too few before anything is measured
         stages = named_stages(stage)
         asked = AbOptions(model, weights, stages, "", device, steps, size, batch, calls, pairs, emulate=emulate)
         for found in session_in(root).calibrate(asked, most_pairs=max_pairs, fresh=fresh):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from fastdiff.compare.policy import FEWEST_PAIRS
+
 ROOT = typer.Option(Path(), help="Folder of the project, which holds runs/ and baselines/.")
 MODEL = typer.Option(
     "shapes", "--model", help="A model of the catalogue or of pyproject.toml; `fastdiff models` lists them."
@@ -18,7 +20,9 @@ SIZE = typer.Option(
 DEVICE = typer.Option("auto", help="Device to measure on: auto, cpu, cuda or cuda:N.")
 CALLS = typer.Option(24, min=4, help="Calls of each side in a pair, a multiple of 4.")
 A_BATCH = typer.Option(None, "--batch", min=1, help="Pictures of a call (default: 1).")
-MOST_PAIRS = typer.Option(12, "--max-pairs", min=3, help="The most pairs of processes for each stage.")
+MOST_PAIRS = typer.Option(
+    12, "--max-pairs", help=f"The most pairs of processes for each stage, {FEWEST_PAIRS} or more."
+)
 BAND = typer.Option(
     None,
     "--band",
@@ -26,7 +30,7 @@ BAND = typer.Option(
     max=100,
     metavar="PERCENT",
     help="Differences up to this many per cent are SAME; a wider band needs fewer pairs (default: 1, or "
-    "`paired` of the project's policy).",
+    "`paired` of the project's policy; 2, or `paired-across-stacks`, where packages differ).",
 )
 EMULATE = typer.Option(
     False,

@@ -19,35 +19,35 @@ SMALLEST_SHARE = 0.1
 
 
 def explain(
-    record: Trial,
-    base_record: Trial,
+    trial: Trial,
+    base_trial: Trial,
     run_environment: Mapping[str, Any],
     base_environment: Mapping[str, Any],
 ) -> list[Reason]:
     """The component with the largest share of the growth comes first."""
     return [
-        *where(record, base_record),
-        *causes(record, base_record, run_environment, base_environment),
+        *where(trial, base_trial),
+        *causes(trial, base_trial, run_environment, base_environment),
     ]
 
 
-def where(record: Trial, base: Trial) -> Iterator[Reason]:
-    if record.components and base.components:
-        yield from _components(record.components, base.components)
-    walls = [[one.wall_s for one in _valid(side)] for side in (base, record)]
-    if all(walls) and record.first_call_s and base.first_call_s and record.begins_like(base):
+def where(trial: Trial, base: Trial) -> Iterator[Reason]:
+    if trial.components and base.components:
+        yield from _components(trial.components, base.components)
+    walls = [[one.wall_s for one in _valid(side)] for side in (base, trial)]
+    if all(walls) and trial.first_call_s and base.first_call_s and trial.begins_like(base):
         steady = (median(walls[0]), median(walls[1]))
-        yield because("steady-and-first", steady=steady, first=(base.first_call_s, record.first_call_s))
-    yield from _host_and_device(_valid(base), _valid(record))
+        yield because("steady-and-first", steady=steady, first=(base.first_call_s, trial.first_call_s))
+    yield from _host_and_device(_valid(base), _valid(trial))
 
 
 def causes(
-    record: Trial,
+    trial: Trial,
     base: Trial,
     run_environment: Mapping[str, Any],
     base_environment: Mapping[str, Any],
 ) -> Iterator[Reason]:
-    if changed := differences(base.fingerprint, record.fingerprint):
+    if changed := differences(base.fingerprint, trial.fingerprint):
         yield because("fingerprint-differs", changed=changed)
     if changed := changed_versions(base_environment, run_environment):
         yield because("versions-differ", changed=changed)
@@ -78,5 +78,5 @@ def _host_and_device(before: list[Sample], now: list[Sample]) -> Iterator[Reason
         yield because("device-and-host", device=device, host=host)
 
 
-def _valid(record: Trial) -> list[Sample]:
-    return [one for one in record.samples if not one.void]
+def _valid(trial: Trial) -> list[Sample]:
+    return [one for one in trial.samples if not one.void]

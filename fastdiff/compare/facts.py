@@ -52,6 +52,11 @@ def package_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[
     return differences(*({name: one[name] for name in sorted(one) if name != "fastdiff"} for one in (old, new)))
 
 
+def across_stacks(old: Mapping[str, str], new: Mapping[str, str], project: str) -> bool:
+    """Whether two sides have other packages, besides fastdiff and the project whose code is compared."""
+    return any(old.get(name) != new.get(name) for name in (old.keys() | new.keys()) - {"fastdiff", project})
+
+
 def former(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The libraries that changed since, as words that install what they were; empty where that is not sure to work.
 
@@ -76,16 +81,16 @@ def former(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return words + [f"--extra-index-url=https://download.pytorch.org/whl/{build}" for build in builds]
 
 
-def breakages(record: Trial) -> list[Reason]:
+def breakages(trial: Trial) -> list[Reason]:
     """What is wrong with a stage on every machine, whatever was accepted. The proof's sentences say it best."""
-    if record.unapplied:
-        return [because("not-applied", why=sentence) for sentence in record.unapplied]
+    if trial.unapplied:
+        return [because("not-applied", why=sentence) for sentence in trial.unapplied]
     found = []
-    if breaks := record.fingerprint.get("breaks"):
-        reasons = record.fingerprint.get("break_reasons")
+    if breaks := trial.fingerprint.get("breaks"):
+        reasons = trial.fingerprint.get("break_reasons")
         why = "; ".join(reasons) if isinstance(reasons, list) else reasons
         found.append(because("graph-broke", count=breaks, why=why))
-    if recompiles := record.fingerprint.get("recompiles"):
+    if recompiles := trial.fingerprint.get("recompiles"):
         found.append(because("compiled-again", count=recompiles))
     return found
 

@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.compare.case import Case, comparable
+from fastdiff.compare.comparison import Comparison, comparable
 from fastdiff.compare.confirmation import PROCESSES, UNCONFIRMED, Confirmation
 from fastdiff.compare.facts import former
-from fastdiff.compare.metrics import METRICS
+from fastdiff.compare.metrics import JUDGES
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import MOST_TRIALS, Accept, Against, Measure, Select, Step, as_dict
 from fastdiff.compare.verdicts import (
@@ -64,11 +64,11 @@ def judge_run(
     """Everything that was measured, and MISSING for what was expected and was not. `policy_of(model, stage)`."""
     comparisons = comparisons_of(len(run.expected), confirmation)
     judgements = []
-    for record in run.stages:
-        previous = run.stage(f"{record.model}-{record.follows}")
-        policy = policy_of(record.model, record.stage)
+    for trial in run.stages:
+        previous = run.stage(f"{trial.model}-{trial.follows}")
+        policy = policy_of(trial.model, trial.stage)
         judgements += judge_stage(
-            record,
+            trial,
             previous,
             baseline,
             policy,
@@ -77,7 +77,7 @@ def judge_run(
             run.environment,
             confirmation=confirmation,
         )
-    acceptable = any(record.samples for record in run.stages)
+    acceptable = any(trial.samples for trial in run.stages)
     for id_ in run.expected:
         if verdict := _missing(id_, run.stage(id_), baseline, acceptable=acceptable):
             judgements.append(Judgement(id_, "stage", verdict))
@@ -85,7 +85,7 @@ def judge_run(
 
 
 def judge_stage(
-    record: Trial,
+    trial: Trial,
     previous: Trial | None,
     baseline: Baseline | None,
     policy: Policy,
@@ -95,82 +95,82 @@ def judge_stage(
     *,
     confirmation: Confirmation = UNCONFIRMED,
 ) -> list[Judgement]:
-    """Judges every metric of which `record` holds numbers, so it can be asked again when there are more of them.
+    """Judges every metric of which `trial` holds numbers, so it can be asked again when there are more of them.
 
     `previous` is the stage that this one follows, of the same run.
     """
-    base, new = comparable(record, baseline, run_device)
-    case = Case(
-        record=record,
+    base, new = comparable(trial, baseline, run_device)
+    comparison = Comparison(
+        trial=trial,
         previous=previous,
         base=base,
         new=new,
         baseline=baseline,
         policy=policy,
-        comparisons=comparisons,
+        among=comparisons,
         kind=run_device.kind,
         environment=run_environment,
         confirmation=confirmation,
     )
-    judged = {metric: judge(case) for metric, judge in METRICS.items()}
-    return [_judgement(case, metric, verdict) for metric, verdict in judged.items() if verdict]
+    judged = {metric: judge(comparison) for metric, judge in JUDGES.items()}
+    return [_judgement(comparison, metric, verdict) for metric, verdict in judged.items() if verdict]
 
 
-def _missing(id_: str, record: Trial | None, baseline: Baseline | None, *, acceptable: bool) -> Verdict | None:
+def _missing(id_: str, trial: Trial | None, baseline: Baseline | None, *, acceptable: bool) -> Verdict | None:
     """None where it is there, and where it was skipped for a reason that was accepted with the run.
 
     `acceptable` says that the run has measured something.
     """
-    if record is None:
+    if trial is None:
         return Verdict(MISSING, because("not-measured", id=id_), next=Select(id_))
-    if record.state == MEASURED and record.samples:
+    if trial.state == MEASURED and trial.samples:
         return None
-    code: Code = "stage-is" if record.state != MEASURED else "not-timed"
-    why = because(code, id=id_, state=record.state, why=record.reason)
+    code: Code = "stage-is" if trial.state != MEASURED else "not-timed"
+    why = because(code, id=id_, state=trial.state, why=trial.reason)
     accepted = baseline.run.stage(id_) if baseline else None
-    if record.state == SKIPPED and (accepted is None or accepted.state == SKIPPED):
-        alike = accepted is not None and accepted.reason == record.reason
+    if trial.state == SKIPPED and (accepted is None or accepted.state == SKIPPED):
+        alike = accepted is not None and accepted.reason == trial.reason
         if alike:
             return None
         # Beside an accepted run it is one more stage; the first acceptance takes the whole run, if that measured any.
         if baseline or acceptable:
             return Verdict(MISSING, why, next=Accept(id_) if baseline else Accept())
-        return Verdict(MISSING, why, next=_measured_here(record) if record.reason == EMULATED_HERE else None)
-    return Verdict(MISSING, why, next=_measured_here(record))
+        return Verdict(MISSING, why, next=_measured_here(trial) if trial.reason == EMULATED_HERE else None)
+    return Verdict(MISSING, why, next=_measured_here(trial))
 
 
-def _measured_here(record: Trial) -> Measure:
+def _measured_here(trial: Trial) -> Measure:
     """What measures the stage that was not."""
-    return Measure(record.model, (record.stage,), emulate=record.reason == EMULATED_HERE)
+    return Measure(trial.model, (trial.stage,), emulate=trial.reason == EMULATED_HERE)
 
 
-def _judgement(case: Case, metric: str, verdict: Verdict) -> Judgement:
+def _judgement(comparison: Comparison, metric: str, verdict: Verdict) -> Judgement:
     """With the next step, if the verdict has none of its own and is not SAME."""
-    record = case.record
+    trial = comparison.trial
     step: Step
     if verdict.word in (NEW, FAST, LESS):
         step = Accept()
-    elif metric == "ladder" and case.previous:
-        step = Measure(record.model, (case.previous.stage, record.stage))  # which is not confirmed
+    elif metric == "ladder" and comparison.previous:
+        step = Measure(trial.model, (comparison.previous.stage, trial.stage))  # which is not confirmed
     elif metric == "latency":
-        step = _after_latency(case, verdict)
+        step = _after_latency(comparison, verdict)
     elif metric == "first_call":
-        step = Measure(record.model)  # alone in its process it would pay for what others paid for
+        step = Measure(trial.model)  # alone in its process it would pay for what others paid for
     else:
-        step = Measure(record.model, (record.stage,))
+        step = Measure(trial.model, (trial.stage,))
     if verdict.word != SAME and verdict.next is None:
         verdict = replace(verdict, next=step)
-    return Judgement(record.id, metric, verdict)
+    return Judgement(trial.id, metric, verdict)
 
 
-def _after_latency(case: Case, verdict: Verdict) -> Step:
+def _after_latency(comparison: Comparison, verdict: Verdict) -> Step:
     """Pairs tell other libraries from another hour of the machine, where there is a suspicion at all."""
-    record, looked = case.record, len(case.record.confirmations)
+    trial, looked = comparison.trial, len(comparison.trial.confirmations)
     suspicion = verdict.word == SLOW or (verdict.word == UNSURE and looked)
     # A stage that was accepted alone has other libraries than the rest, and does not say which.
-    in_part = case.base is not None and case.base.origin
-    if suspicion and not in_part and (requirements := former(case.base_environment, case.environment)):
-        return Against(record.model, (record.stage,), tuple(requirements))
-    if verdict.word == SLOW and looked and not record.injected:
-        return Accept(record.id)
-    return Measure(record.model, (record.stage,), trials=min(max(PROCESSES, 2 * looked), MOST_TRIALS))
+    in_part = comparison.base is not None and comparison.base.origin
+    if suspicion and not in_part and (requirements := former(comparison.base_environment, comparison.environment)):
+        return Against(trial.model, (trial.stage,), tuple(requirements))
+    if verdict.word == SLOW and looked and not trial.injected:
+        return Accept(trial.id)
+    return Measure(trial.model, (trial.stage,), trials=min(max(PROCESSES, 2 * looked), MOST_TRIALS))

@@ -7,8 +7,8 @@ from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from fastdiff.compare.case import comparable, disturbance, undisturbed
-from fastdiff.compare.estimates import centre, exact, logarithm
+from fastdiff.compare.comparison import comparable, disturbance, undisturbed
+from fastdiff.compare.effect import centre, exact, logarithm
 from fastdiff.compare.explanation import causes, explain
 from fastdiff.compare.facts import STRUCTURAL, breakages, changed_versions, differences
 from fastdiff.compare.noise import gains_of
@@ -17,99 +17,106 @@ from fastdiff.compare.steps import Accept
 from fastdiff.compare.verdicts import CHANGED, LESS, MORE, NEW, SAME, SLOW, UNSURE, Verdict, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from fastdiff.compare.case import Case
-    from fastdiff.compare.estimates import Estimate
+    from fastdiff.compare.comparison import Comparison
+    from fastdiff.compare.effect import Estimate
     from fastdiff.record.run import Baseline, Trial
 
 PAIRS_TELL_MORE = because("pairs-tell-more")
 
 
-def fingerprint(case: Case) -> Verdict | None:
-    record = case.record
-    if broken := breakages(record):
-        return Verdict(CHANGED, because("stage-broken", id=record.id, how=broken), details=tuple(broken))
-    if not record.fingerprint:
+def fingerprint(comparison: Comparison) -> Verdict | None:
+    trial = comparison.trial
+    if broken := breakages(trial):
+        return Verdict(CHANGED, because("stage-broken", id=trial.id, how=broken), details=tuple(broken))
+    if not trial.fingerprint:
         return None
-    if case.base is None:
-        return case.incomparable
-    changed = differences(case.base.fingerprint, record.fingerprint)
+    if comparison.base is None:
+        return comparison.incomparable
+    changed = differences(comparison.base.fingerprint, trial.fingerprint)
     if not changed:
-        return Verdict(SAME, because("facts-equal", count=len(record.fingerprint)))
-    versions = changed_versions(case.base_environment, case.environment, STRUCTURAL)
+        return Verdict(SAME, because("facts-equal", count=len(trial.fingerprint)))
+    versions = changed_versions(comparison.base_environment, comparison.environment, STRUCTURAL)
     reason = because("facts-changed", changed=changed, versions=versions)
     details = tuple(because("fact-differs", fact=fact) for fact in changed)
     return Verdict(CHANGED, reason, next=Accept(), details=details, excused=bool(versions))
 
 
-def latency(case: Case) -> Verdict | None:
-    record, base = case.record, case.base
-    if not record.samples:
+def latency(comparison: Comparison) -> Verdict | None:
+    trial, base = comparison.trial, comparison.base
+    if not trial.samples:
         return None
-    if void := disturbance(record, case.policy):
+    if void := disturbance(trial, comparison.policy):
         return void
     if base is None:
-        return case.incomparable
+        return comparison.incomparable
     if not undisturbed(base):
         return Verdict(NEW, because("no-accepted-samples"))
-    accepted = case.noise.centres.get(record.id) or (centre(base.samples),)
-    looks = [record.samples]
-    looks += [one for one in record.confirmations if not disturbance(replace(record, samples=one), case.policy)]
+    accepted = comparison.noise.centres.get(trial.id) or (centre(base.samples),)
+    looks = [trial.samples]
+    looks += [one for one in trial.confirmations if not disturbance(replace(trial, samples=one), comparison.policy)]
     candidates = [centre(samples) for samples in looks]
-    found = case.estimate(candidates, accepted, case.noise.latency_sd, case.confirmation.chances)
+    effect = comparison.effect(candidates, accepted, comparison.noise.latency_sd)
+    found = comparison.estimate(effect, comparison.confirmation.chances)
     notes = []
     if len(candidates) > 1:
         changes = [math.expm1(one - fmean(accepted)) for one in candidates]
         notes.append(because("mean-of-processes", changes=changes))
-    if disturbed := 1 + len(record.confirmations) - len(looks):
+    if disturbed := 1 + len(trial.confirmations) - len(looks):
         notes.append(because("processes-disturbed", count=disturbed))
-    verdict = _decided(case, found, case.policy.latency, notes)
-    details = tuple(explain(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
-    return replace(verdict, details=details)
+    verdict = _decided(comparison, found, comparison.policy.latency, notes)
+    return _explained(comparison, verdict, explain)
 
 
-def _decided(case: Case, found: Estimate, band: float, notes: list[Reason]) -> Verdict:
+def _decided(comparison: Comparison, found: Estimate, band: float, notes: list[Reason]) -> Verdict:
     """By the stored seconds. Conditions that differ are named beside `notes`, and change no number."""
     verdict = decide(found, band, settling=PAIRS_TELL_MORE)
     if verdict.word != SAME:
-        notes = [*notes, case.differs] if case.differs else notes
+        notes = [*notes, comparison.differs] if comparison.differs else notes
         notes = [*notes, PAIRS_TELL_MORE] if verdict.word != UNSURE else notes
     return replace(verdict, notes=tuple(notes))
 
 
-def first_call(case: Case) -> Verdict | None:
-    record, base = case.record, case.base
-    if record.first_call_s is None:
+def _explained(comparison: Comparison, verdict: Verdict, why: Callable[..., Iterable[Reason]]) -> Verdict:
+    """A slower stage with where it lost its time."""
+    if verdict.word != SLOW or comparison.base is None:
+        return verdict
+    details = why(comparison.trial, comparison.base, comparison.environment, comparison.base_environment)
+    return replace(verdict, details=tuple(details))
+
+
+def first_call(comparison: Comparison) -> Verdict | None:
+    trial, base = comparison.trial, comparison.base
+    if trial.first_call_s is None:
         return None
     if base is None:
-        return case.incomparable
+        return comparison.incomparable
     if base.first_call_s is None:
         return Verdict(NEW, because("no-accepted-first-call"))
-    if not record.begins_like(base):
+    if not trial.begins_like(base):
         return None  # other work: neither is slower than the other
-    accepted = logarithm(base.first_call_s, f"the accepted first call of {record.id}")
-    candidate = logarithm(record.first_call_s, f"the first call of {record.id}")
-    found = case.estimate([candidate], [accepted], case.noise.first_call_sd)
-    notes = [because("first-call", before=base.first_call_s, after=record.first_call_s, cache=record.cache)]
-    verdict = _decided(case, found, case.policy.first_call, notes)
-    why = tuple(causes(record, base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
-    return replace(verdict, details=why)
+    accepted = logarithm(base.first_call_s, f"the accepted first call of {trial.id}")
+    candidate = logarithm(trial.first_call_s, f"the first call of {trial.id}")
+    found = comparison.estimate(comparison.effect([candidate], [accepted], comparison.noise.first_call_sd))
+    notes = [because("first-call", before=base.first_call_s, after=trial.first_call_s, cache=trial.cache)]
+    verdict = _decided(comparison, found, comparison.policy.first_call, notes)
+    return _explained(comparison, verdict, causes)
 
 
-def memory(case: Case) -> Verdict | None:
-    now = case.record.memory
+def memory(comparison: Comparison) -> Verdict | None:
+    now = comparison.trial.memory
     if now is None:
         return None
-    if case.base is None:
-        return case.incomparable
-    before = case.base.memory
+    if comparison.base is None:
+        return comparison.incomparable
+    before = comparison.base.memory
     if before is None or before.measure != now.measure:
         return Verdict(NEW, because("no-accepted-memory", measure=now.measure))
     weighed = before.weights_bytes is not None and now.weights_bytes is not None  # older files know the peak alone
     old, new = (before.whole_bytes, now.whole_bytes) if weighed else (before.peak_bytes, now.peak_bytes)
-    found = exact(new, old, f"the peak memory of {case.record.id}")
-    verdict = decide(found, case.policy.memory, (MORE, LESS))
+    found = comparison.estimate(exact(new, old, f"the peak memory of {comparison.trial.id}"))
+    verdict = decide(found, comparison.policy.memory, (MORE, LESS))
     if verdict.word == SAME:
         return replace(verdict, notes=(because("memory", before=old, after=new, where=now.where),))
     reason = because(
@@ -120,57 +127,56 @@ def memory(case: Case) -> Verdict | None:
         after=new,
         where=now.where,
         moved=before.where if before.where != now.where else "",
-        band=case.policy.memory,
+        band=comparison.policy.memory,
     )
     return replace(verdict, reason=reason)
 
 
-def ladder(case: Case) -> Verdict | None:
+def ladder(comparison: Comparison) -> Verdict | None:
     """What the stage gains on the one before, in one process, against the accepted gain. A loss is SLOW."""
-    record, previous = case.record, case.previous
-    if previous is None or not record.samples or not previous.samples:
+    trial, previous = comparison.trial, comparison.previous
+    if previous is None or not trial.samples or not previous.samples:
         return None
-    if void := disturbance(record, case.policy) or disturbance(previous, case.policy):
+    if void := disturbance(trial, comparison.policy) or disturbance(previous, comparison.policy):
         return void
-    if case.baseline is None or case.base is None:
+    if comparison.baseline is None or comparison.base is None:
         return None  # latency says that it is new
-    accepted = _accepted_gains(case.baseline, previous, record)
+    accepted = _accepted_gains(comparison.baseline, previous, trial)
     if isinstance(accepted, Reason):
         return Verdict(NEW, accepted)
-    gain = _gain(previous, record)
-    found = case.estimate([-gain], [-one for one in accepted], case.noise.ladder_sd)
-    verdict = _decided(case, found, case.policy.ladder, [])
+    gain = _gain(previous, trial)
+    found = comparison.estimate(comparison.effect([-gain], [-one for one in accepted], comparison.noise.ladder_sd))
+    verdict = _decided(comparison, found, comparison.policy.ladder, [])
     before, after = math.exp(fmean(accepted)), math.exp(gain)
-    speedup = because("speedup", stage=record.stage, previous=previous.stage, before=before, after=after)
-    why = tuple(explain(record, case.base, case.environment, case.base_environment)) if verdict.word == SLOW else ()
-    return replace(verdict, about=(speedup,), details=why)
+    speedup = because("speedup", stage=trial.stage, previous=previous.stage, before=before, after=after)
+    return replace(_explained(comparison, verdict, explain), about=(speedup,))
 
 
-def _accepted_gains(baseline: Baseline, previous: Trial, record: Trial) -> list[float] | Reason:
+def _accepted_gains(baseline: Baseline, previous: Trial, trial: Trial) -> list[float] | Reason:
     """Logarithms of the gain, one for each accepted trial; or why there are none."""
     before, why = comparable(previous, baseline, baseline.run.device)
-    base = baseline.run.stage(record.id)
+    base = baseline.run.stage(trial.id)
     if before is None or base is None:
-        return why or because("no-accepted-stage", id=record.id)
+        return why or because("no-accepted-stage", id=trial.id)
     if before.origin != base.origin:
-        return because("accepted-in-parts", previous=previous.stage, stage=record.stage)
+        return because("accepted-in-parts", previous=previous.stage, stage=trial.stage)
     if not (undisturbed(before) and undisturbed(base)):
-        return because("no-accepted-gain", previous=previous.stage, stage=record.stage)
+        return because("no-accepted-gain", previous=previous.stage, stage=trial.stage)
     noise = baseline.noise
-    measured = gains_of(previous.id, record.id, noise.centres) if noise else []
+    measured = gains_of(previous.id, trial.id, noise.centres) if noise else []
     return [gain + _pictures(before, base) for gain in measured] or [_gain(before, base)]
 
 
-def _gain(previous: Trial, record: Trial) -> float:
+def _gain(previous: Trial, trial: Trial) -> float:
     """Of a picture, not of a call."""
-    return centre(previous.samples) - centre(record.samples) + _pictures(previous, record)
+    return centre(previous.samples) - centre(trial.samples) + _pictures(previous, trial)
 
 
-def _pictures(previous: Trial, record: Trial) -> float:
-    return math.log(record.batch / previous.batch)
+def _pictures(previous: Trial, trial: Trial) -> float:
+    return math.log(trial.batch / previous.batch)
 
 
-METRICS: dict[str, Callable[[Case], Verdict | None]] = {
+JUDGES: dict[str, Callable[[Comparison], Verdict | None]] = {
     "fingerprint": fingerprint,
     "latency": latency,
     "first_call": first_call,

@@ -6,7 +6,7 @@ import math
 from statistics import variance
 from typing import TYPE_CHECKING
 
-from fastdiff.compare.estimates import centre, logarithm
+from fastdiff.compare.effect import centre, logarithm
 from fastdiff.record.errors import unknown
 from fastdiff.record.run import HARDWARE, MEASURED, Noise
 
@@ -44,7 +44,7 @@ def declared(kind: str) -> Noise:
     return DECLARED[kind]
 
 
-def freedom(noise: Noise) -> float:
+def dof(noise: Noise) -> float:
     """Degrees of freedom of the standard deviations; a declared budget is taken as known.
 
     Every stage adds its own trials. Where the stages of a process go up and down together this is too many, and the
@@ -53,7 +53,7 @@ def freedom(noise: Noise) -> float:
     if not noise.trials:
         return math.inf
     # What was accepted stage by stage has trials that its deviations were not measured over.
-    return noise.freedom or max(noise.trials - 1, sum(len(trials) - 1 for trials in noise.centres.values()))
+    return noise.dof or max(noise.trials - 1, sum(len(trials) - 1 for trials in noise.centres.values()))
 
 
 def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[float, float]:
@@ -63,7 +63,7 @@ def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[flo
     cry wolf for the one and see nothing in the others.
     """
     if len(trials) < FEWEST_OWN_TRIALS:
-        return pooled_sd, freedom(noise)
+        return pooled_sd, dof(noise)
     return math.sqrt(variance(trials)), len(trials) - 1
 
 
@@ -91,7 +91,7 @@ def measured(runs: Sequence[Run]) -> Noise:
         ladder_sd=_pooled(_gains(stages, centres), wide.ladder_sd),
         first_call_sd=_pooled(_first_calls(stages), wide.first_call_sd),
         centres=centres,
-        freedom=max(len(runs) - 1, sum(len(trials) - 1 for trials in centres.values())),
+        dof=max(len(runs) - 1, sum(len(trials) - 1 for trials in centres.values())),
     )
 
 

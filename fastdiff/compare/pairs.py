@@ -1,7 +1,6 @@
-"""Two environments that took turns: how much slower the new one is, what else differs, and how much more would tell.
+"""Two sides that were measured in pairs: how much slower the new one is, what else differs, and what to ask next.
 
-Samples pair within a pair of processes; the pairs are the replicates. When the numbers are looked at is planned, and
-each look has its share of the allowed error, so that stopping early is as honest as not stopping.
+Samples pair within a pair of processes; the pairs are the replicates.
 """
 
 from __future__ import annotations
@@ -9,18 +8,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
-from scipy.special import chdtri, nctdtrinc, stdtrit
 
 from fastdiff.compare import metrics
-from fastdiff.compare.case import Case
-from fastdiff.compare.estimates import Estimate, logarithm
+from fastdiff.compare.comparison import Comparison
+from fastdiff.compare.effect import Effect, estimate, logarithm, of_pairs
 from fastdiff.compare.explanation import causes, where
-from fastdiff.compare.facts import STRUCTURAL, breakages, differences
+from fastdiff.compare.facts import STRUCTURAL, across_stacks, breakages, differences
 from fastdiff.compare.gate import Judgement
+from fastdiff.compare.plan import MOST_PAIRS, errors, pairs_needed
+from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Bisect, MorePairs
 from fastdiff.compare.verdicts import CHANGED, SAME, SLOW, UNSURE, VOID, Verdict, decide
@@ -37,22 +37,8 @@ if TYPE_CHECKING:
     from fastdiff.record.pairs import Experiment, Pair, Pictures
     from fastdiff.record.run import Trial
 
-LOOKS = 4
-"""More looks end a clear case sooner, and each takes its share of the error from the others."""
-FEWEST_PAIRS = 3
-"""Two pairs give a standard deviation that is off by a factor of two as often as not."""
-MOST_PAIRS = 100
-"""A question that needs more pairs than this cannot be answered on this machine."""
-ALL_CORES = 5
+ALL_CORES = FEWEST_PAIRS
 """Pairs in turns with the whole processor, beside those in halves: enough to see that a kernel lost its threads."""
-ALL_CORES_BAND = 0.05
-"""Of these: turns scatter by some per cent, and what only shows with several threads is mostly large."""
-POWER = 0.95
-"""With what probability the smallest slowdown of a calibration is found."""
-
-UPPER = 0.8
-"""How sure a calibration is that the machine scatters no more than it says."""
-
 ENVIRONMENT = (
     "torch_git",
     "cuda",
@@ -81,27 +67,6 @@ class Answer:
 def errors_of(stages: int) -> int:
     """Among how many comparisons the suite's error is shared: latency and first call of every stage."""
     return 2 * stages
-
-
-# -- when to look -----------------------------------------------------------------------------------------------------
-
-
-def plan(most: int) -> tuple[int, ...]:
-    """After how many pairs the numbers are looked at."""
-    if most < FEWEST_PAIRS:
-        raise ValueError(f"{most} pairs are too few for an interval; give at least {FEWEST_PAIRS}.")
-    found = {max(FEWEST_PAIRS, math.ceil(most * number / LOOKS)) for number in range(1, LOOKS + 1)}
-    return tuple(sorted(found))
-
-
-def share(looks: Sequence[int], pairs: int) -> float:
-    """Of the whole error, what the look after so many pairs may spend.
-
-    It grows with the square of what was seen (Kim and DeMets' power family): the last look, which knows most, keeps
-    most. The shares are simply added up, which allows for any dependence between looks.
-    """
-    earlier = max((one for one in looks if one < pairs), default=0)
-    return (min(pairs, looks[-1]) / looks[-1]) ** 2 - (earlier / looks[-1]) ** 2
 
 
 # -- what was seen ----------------------------------------------------------------------------------------------------
@@ -137,66 +102,6 @@ def order_effect(pairs: Sequence[Pair]) -> float | None:
     return median(found) if found else None
 
 
-def estimate(
-    ratios: Sequence[float], looks: Sequence[int], *, confidence: float, comparisons: int, alone: float = 0.95
-) -> Estimate:
-    """From logarithms of ratios, one for each pair, at a planned look. Bounds are one-sided, as everywhere here.
-
-    The alarm's error is that of the whole suite over all its looks; SAME is an error of this comparison alone.
-    """
-    count, middle = len(ratios), fmean(ratios)
-    narrow, wide = _reach(stdev(ratios), looks, count, confidence=confidence, comparisons=comparisons, alone=alone)
-    return Estimate(
-        ratio=math.exp(middle),
-        low=math.exp(middle - narrow),
-        high=math.exp(middle + narrow),
-        alarm_low=math.exp(middle - wide),
-        alarm_high=math.exp(middle + wide),
-        trials=count,
-        candidates=count,
-    )
-
-
-def _reach(
-    sd: float, looks: Sequence[int], pairs: int, *, confidence: float, comparisons: int, alone: float = 0.95
-) -> tuple[float, float]:
-    """How far the interval of the comparison alone goes to either side, and how far that of the alarm."""
-    error, spent = sd / math.sqrt(pairs), share(looks, pairs)
-    narrow = float(stdtrit(pairs - 1, 1 - (1 - alone) * spent))
-    wide = float(stdtrit(pairs - 1, 1 - (1 - confidence) * spent / comparisons))
-    return narrow * error, wide * error
-
-
-def pairs_needed(ratios: Sequence[float], band: float, *, confidence: float, comparisons: int) -> int | None:
-    """After how many pairs an experiment like this one would end, if they go on as these; None beyond the cap.
-
-    More pairs also know their own scatter better, so it is far fewer than the width of this interval says.
-    """
-    edge, at, sd = math.log1p(band), abs(fmean(ratios)), stdev(ratios)
-    for pairs in range(len(ratios) + 1, MOST_PAIRS + 1):
-        narrow, wide = _reach(sd, plan(pairs), pairs, confidence=confidence, comparisons=comparisons)
-        if at + narrow <= edge or at - wide > edge:
-            return pairs
-    return None
-
-
-def smallest(sd: float, looks: Sequence[int], band: float, *, confidence: float, comparisons: int) -> float:
-    """The slowdown that is found with the power of 95 %, where pairs scatter by `sd`: 0.02 is 2 %.
-
-    Each experiment only has its own estimate of the scatter, hence Student's non-central t; and only the last look is
-    counted, although an earlier one may find it.
-    """
-    pairs = looks[-1]
-    alarm = float(stdtrit(pairs - 1, 1 - (1 - confidence) * share(looks, pairs) / comparisons))
-    beyond = float(nctdtrinc(pairs - 1, 1 - POWER, alarm)) * sd / math.sqrt(pairs)
-    return (1 + band) * math.exp(beyond) - 1
-
-
-def upper(sd: float, freedom: int) -> float:
-    """What the scatter hardly exceeds (with 80 %), where `sd` was seen: few pairs know it badly."""
-    return sd * math.sqrt(freedom / float(chdtri(freedom, UPPER)))
-
-
 # -- what is decided --------------------------------------------------------------------------------------------------
 
 
@@ -207,10 +112,10 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
         found["fingerprint"] = Verdict(CHANGED, because("not-applied", why=experiment.unapplied))
     if experiment.pairs:
         old, new = experiment.pairs[0].old, experiment.pairs[0].new
-        case = _case(experiment, old, new, policy, comparisons)
+        comparison = _comparison(experiment, old, new, policy, comparisons)
         found["first_call"] = first_call(experiment, policy, comparisons)
-        found["memory"] = metrics.memory(case)
-        found["fingerprint"] = found.get("fingerprint") or fingerprint(case)
+        found["memory"] = metrics.memory(comparison)
+        found["fingerprint"] = found.get("fingerprint") or fingerprint(comparison)
         found["latency_all_cores"] = all_cores(experiment, policy, comparisons)
     if experiment.pictures is not None:
         found["picture"] = picture(experiment.pictures)
@@ -230,11 +135,10 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
         why = experiment.failures[-1] if experiment.failures else ""
         return Verdict(VOID, because("before-the-first-look", pairs=count, first=experiment.looks[0], why=why))
     # A stop in between is no planned look.
-    pairs = experiment.pairs[:looked]
-    ratios = [ratio_of(pair) for pair in pairs]
-    verdict = _decided(ratios, experiment, policy, comparisons, policy.paired)
+    effect = of_pairs([ratio_of(pair) for pair in experiment.pairs[:looked]])
+    verdict = _decided(effect, experiment, policy, comparisons, band_of(experiment, policy))
     details = tuple(differing(experiment)) if verdict.word == SLOW else ()
-    return replace(verdict, notes=(because("pairs", count=len(pairs), sd=stdev(ratios)),), details=details)
+    return replace(verdict, notes=(because("pairs", count=looked, sd=effect.scatter),), details=details)
 
 
 def all_cores(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
@@ -242,14 +146,19 @@ def all_cores(experiment: Experiment, policy: Policy, comparisons: int) -> Verdi
     if experiment.way != HALVES or len(experiment.all_cores) < ALL_CORES:
         return None
     alone = replace(experiment, pairs=experiment.all_cores, way=TURNS, looks=(ALL_CORES,), complete=True)
-    verdict = latency(alone, replace(policy, paired=max(policy.paired, ALL_CORES_BAND)), comparisons)
-    return replace(verdict, next=None)  # their number is fixed
+    wide = policy.with_band(max(policy.paired, policy.paired_all_cores))
+    return replace(latency(alone, wide, comparisons), next=None)  # their number is fixed
 
 
-def _decided(ratios: Sequence[float], experiment: Experiment, policy: Policy, comparisons: int, band: float) -> Verdict:
-    confidence = policy.paired_confidence
-    found = estimate(ratios, experiment.looks, confidence=confidence, comparisons=comparisons)
-    needed = pairs_needed(ratios, band, confidence=confidence, comparisons=comparisons)
+def band_of(experiment: Experiment, policy: Policy) -> float:
+    """Of the latency: another build of the same code takes another time, and is no slowdown."""
+    old, new = experiment.old.packages, experiment.new.packages
+    return policy.of_pairs(across=across_stacks(old, new, experiment.project))
+
+
+def _decided(effect: Effect, experiment: Experiment, policy: Policy, comparisons: int, band: float) -> Verdict:
+    found = estimate(effect, errors(policy, comparisons, experiment.looks, effect.trials))
+    needed = pairs_needed(effect, band, policy, comparisons)
     settling = because("more-pairs", pairs=needed) if needed else because("too-many-pairs", pairs=MOST_PAIRS)
     verdict = decide(found, band, acceptable=False, settling=settling)
     if verdict.word != UNSURE:
@@ -259,12 +168,16 @@ def _decided(ratios: Sequence[float], experiment: Experiment, policy: Policy, co
     return replace(verdict, next=_ask(experiment, needed)) if needed else verdict
 
 
-def fingerprint(case: Case) -> Verdict | None:
+def fingerprint(comparison: Comparison) -> Verdict | None:
     """Nothing can be accepted here; and two recipes are compared because they differ."""
-    verdict = metrics.fingerprint(case)
+    verdict = metrics.fingerprint(comparison)
     if verdict is None:
         return None
-    meant = case.base is not None and case.base.recipe != case.record.recipe and not breakages(case.record)
+    meant = (
+        comparison.base is not None
+        and comparison.base.recipe != comparison.trial.recipe
+        and not breakages(comparison.trial)
+    )
     return replace(verdict, next=None, excused=verdict.excused or meant)
 
 
@@ -281,8 +194,8 @@ def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verd
     ]
     if len(calls) < FEWEST_PAIRS:
         return None
-    ratios = [math.log(new / old) for old, new in calls]
-    verdict = _decided(ratios, experiment, policy, comparisons, policy.paired_first_call)
+    effect = of_pairs([math.log(new / old) for old, new in calls])
+    verdict = _decided(effect, experiment, policy, comparisons, policy.paired_first_call)
     if verdict.word == UNSURE and looked < experiment.looks[-1]:
         return None  # the latency ended the experiment; what was seen of first calls stands beside the verdicts
     old, new = (median(side) for side in zip(*calls, strict=True))
@@ -339,17 +252,17 @@ def _ask(experiment: Experiment, most: int) -> MorePairs:
     return MorePairs(experiment.stage, experiment.old.words, experiment.new.words, experiment.options, most)
 
 
-def _case(experiment: Experiment, old: Trial, new: Trial, policy: Policy, comparisons: int) -> Case:
+def _comparison(experiment: Experiment, old: Trial, new: Trial, policy: Policy, comparisons: int) -> Comparison:
     """The old side stands for what was accepted."""
     run = Run(experiment.device, experiment.started, environment=experiment.old.environment, stages=(old,))
-    return Case(
-        record=new,
+    return Comparison(
+        trial=new,
         previous=None,
         base=old,
         new=None,
         baseline=Baseline(run, Acceptance("", "", "", "")),
         policy=policy,
-        comparisons=comparisons,
+        among=comparisons,
         kind=experiment.device.kind,
         environment=experiment.new.environment,
     )

@@ -8,7 +8,18 @@ from typing import Any
 
 from fastdiff.record.errors import UserError, unknown
 
-BANDS = {"latency": 1, "paired": 1, "ladder": 1, "first_call": 4, "paired_first_call": 4, "memory": 1}
+FEWEST_PAIRS = 5
+"""Of four pairs or fewer nothing shows which one is wild, and an interval is wide beyond use."""
+BANDS = {
+    "latency": 1,
+    "paired": 1,
+    "paired_across_stacks": 1,
+    "paired_all_cores": 1,
+    "ladder": 1,
+    "first_call": 4,
+    "paired_first_call": 4,
+    "memory": 1,
+}
 """By name, the widest that is no mistake: 5 is meant as 5 %. A neighbour makes a first call more than twice as long."""
 
 
@@ -24,13 +35,20 @@ class Policy:
     """Of first calls in two environments that took turns."""
     memory: float
     paired: float = 0.01
-    """Of the latency of two environments that took turns, which a neighbour disturbs alike: 1 % is the least that
+    """Of the latency of two sides that were measured in pairs, which a neighbour disturbs alike: 1 % is the least that
     people act upon."""
+    paired_across_stacks: float = 0.02
+    """The same where the two sides have other packages: another build of the same code differs by 0.5 to 1 %."""
+    paired_all_cores: float = 0.05
+    """The same in turns with all cores, beside halves: turns scatter by some per cent, and what only shows with several
+    threads is mostly large."""
     confidence: float = 0.95
     """That a suite without any change beyond its bands raises no alarm at all: one false alarm in twenty nights is
     the most that people put up with before they stop reading."""
     paired_confidence: float = 0.99
-    """The same where environments took turns, which is sharp enough for it."""
+    """The same of pairs, which are sharp enough for it."""
+    same_confidence: float = 0.95
+    """That one comparison with a change at the edge of its band is not called the same."""
     void_share: float = 0.5
     """A stage with a larger share of disturbed samples is VOID: what is left was chosen by the disturbance."""
     minimum_samples: int = 3
@@ -39,12 +57,20 @@ class Policy:
     def __post_init__(self) -> None:
         for name, widest in BANDS.items():
             _require(name, getattr(self, name), above=0, up_to=widest, example="0.10, which means 10 %")
-        for name in ("confidence", "paired_confidence"):
+        for name in ("confidence", "paired_confidence", "same_confidence"):
             _require(name, getattr(self, name), above=0.5, up_to=0.9999, example="0.95")
         _require("void_share", self.void_share, above=0, up_to=1, example="0.5")
         minimum = self.minimum_samples
         if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
             raise UserError("recipe", f"policy: minimum_samples is {minimum!r}; give a whole number above zero.")
+
+    def of_pairs(self, *, across: bool) -> float:
+        """The band of a latency in pairs; `across`: between two stacks, which never have the narrower one."""
+        return max(self.paired, self.paired_across_stacks) if across else self.paired
+
+    def with_band(self, band: float) -> Policy:
+        """The latency of all pairs is judged by this band."""
+        return replace(self, paired=band, paired_across_stacks=band)
 
     def configured(self, table: Mapping[str, Any], model: str, stage: str) -> Policy:
         """This policy with `[tool.fastdiff.policy]` over it; a model's table wins, and a stage's in it wins again."""

@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING
 from fastdiff.compare.reasons import because
 
 if TYPE_CHECKING:
-    from fastdiff.compare.estimates import Estimate
+    from fastdiff.compare.effect import Estimate
     from fastdiff.compare.reasons import Reason
     from fastdiff.compare.steps import Step
 
 SAME, SLOW, FAST, MORE, LESS = "SAME", "SLOW", "FAST", "MORE", "LESS"
 UNSURE, VOID, MACHINE, MISSING, NEW, CHANGED = "UNSURE", "VOID", "MACHINE", "MISSING", "NEW", "CHANGED"
+
+METRICS = ("latency", "latency_all_cores", "first_call", "ladder", "memory", "fingerprint", "picture")
+"""What is judged of a stage, in the order in which a table shows it."""
 
 FAILING = frozenset({SLOW, MORE, CHANGED})
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from statistics import fmean, median, stdev, variance
+from statistics import fmean, median, variance
 from typing import TYPE_CHECKING
 
 from fastdiff.compare import pairs as judge
+from fastdiff.compare import plan
+from fastdiff.compare.effect import of_pairs
+from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.record.calibration import Calibration
 from fastdiff.record.errors import UserError
 from fastdiff.report.sentences import counted
@@ -14,9 +17,6 @@ from fastdiff.report.sentences import counted
 if TYPE_CHECKING:
     from fastdiff.compare.policy import Policy
     from fastdiff.record.pairs import Experiment
-
-FEWEST_PAIRS = 5
-"""A standard deviation of five is off by a third as often as not; of fewer it promises anything."""
 
 
 def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stages: int) -> Calibration:
@@ -26,7 +26,7 @@ def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stag
         why = experiment.unapplied or next(reversed(experiment.failures), "nothing says why")
         needed = max(FEWEST_PAIRS, experiment.looks[-1])
         raise UserError("experiment", f"{counted(len(pairs))} measured, and this calibration needs {needed}: {why}")
-    sd = stdev([judge.ratio_of(pair) for pair in pairs])
+    seen = of_pairs([judge.ratio_of(pair) for pair in pairs])
     return Calibration(
         device=experiment.device.slug,
         stage=experiment.stage,
@@ -35,18 +35,14 @@ def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stag
         when=experiment.started,
         pairs=len(pairs),
         calls=experiment.calls,
-        paired_sd=sd,
+        paired_sd=seen.scatter,
         process_sd=process_sd(experiment),
         most_pairs=most_pairs,
         stages=stages,
         confidence=policy.paired_confidence,
         band=policy.paired,
-        smallest=judge.smallest(
-            judge.upper(sd, len(pairs) - 1),
-            judge.plan(most_pairs),
-            policy.paired,
-            confidence=policy.paired_confidence,
-            comparisons=judge.errors_of(stages),
+        smallest=plan.smallest(
+            plan.upper(seen.scatter, seen.dof), plan.looks(most_pairs), policy.paired, policy, judge.errors_of(stages)
         ),
     )
 

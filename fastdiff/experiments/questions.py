@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.policy import default
@@ -179,7 +179,7 @@ def policy_of(question: Question, project: Path) -> Policy:
     kind = question.new.work.device.partition(":")[0]
     table = tables(project)["policy"]
     policy = default(kind).configured(table, question.new.work.model.name, question.new.work.stage.name)
-    return policy if question.band is None else replace(policy, paired=question.band)
+    return policy if question.band is None else policy.with_band(question.band)
 
 
 def _model(asked: AbOptions, project: Path) -> Model:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.host.environment import DEVICE
 from fastdiff.models import SIDE
 from fastdiff.models.toml import models as read_models
@@ -89,9 +90,9 @@ def _words(text: str) -> tuple[str, ...]:
     return words
 
 
-def _three_or_more(text: str) -> int:
+def _pairs(text: str) -> int:
     number = int(text)
-    if number < 3:  # the same number as in fastdiff.compare.pairs, which imports scipy
+    if number < FEWEST_PAIRS:
         raise ValueError
     return number
 
@@ -127,7 +128,7 @@ EXPECTS: dict[Callable[[str], Any], str] = {
     _count: "a whole number above zero",
     _count_or_none: "a whole number, or 0",
     _even: "an even number above zero",
-    _three_or_more: "a whole number from 3 on",
+    _pairs: f"a whole number from {FEWEST_PAIRS} on",
     _words: "words that describe an environment",
     _side: f"a multiple of {SIDE}",
     _confirm: f"one of {', '.join(CONFIRM)}",
@@ -192,7 +193,7 @@ OPTIONS = (
         "(default: 15).",
         _count,
     ),
-    Option("pairs", "N", "Largest number of pairs for a stage with --fastdiff-against (default: 12).", _three_or_more),
+    Option("pairs", "N", "Largest number of pairs for a stage (default: 12).", _pairs),
     Option("calls", "N", "Calls per side in a pair, an even number (default: 24).", _even),
     Option(
         "cache",

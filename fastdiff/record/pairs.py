@@ -94,6 +94,8 @@ class Experiment:
     """Of the command, besides the two environments, to ask the same again."""
     comparisons: Count = 1
     """Stages of the whole suite, which share one error; of the largest suite that ever asked."""
+    project: str = ""
+    """Name of the project's own distribution, if it has one: another version of it is the code that is compared."""
     injected: str = ""
     """The faults that were put into the new side on purpose."""
     pairs: tuple[Pair, ...] = ()

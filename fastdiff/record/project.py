@@ -5,6 +5,8 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any
 
+from packaging.utils import canonicalize_name
+
 from fastdiff.record.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -43,18 +45,30 @@ def tables(project: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def distribution(project: Path) -> str:
+    """Name of the project's own distribution, normalised; empty where it is none."""
+    file = project / FILE
+    table = _whole(file).get("project", {}) if file.is_file() else {}
+    found = table.get("name") if isinstance(table, dict) else None
+    return canonicalize_name(found) if isinstance(found, str) else ""
+
+
 def _ours(file: Path) -> dict[str, Any]:
-    try:
-        whole: Any = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError("file", f"{FILE} cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError:
-        raise UserError("file", f"{FILE} is not UTF-8 text, which TOML has to be; save it as UTF-8.") from None
-    except (ValueError, RecursionError) as error:  # also for a number of more digits than Python reads
-        raise UserError("recipe", f"{FILE}: this is no TOML: {error}.") from None
+    whole: Any = _whole(file)
     for name in ("tool", "fastdiff"):
         whole = whole.get(name, {})
         if not isinstance(whole, dict):
             where = "[tool]" if name == "tool" else "[tool.fastdiff]"
             raise UserError("recipe", f"{FILE}: {where} must be a table.")
     return whole
+
+
+def _whole(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError("file", f"{FILE} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise UserError("file", f"{FILE} is not UTF-8 text, which TOML has to be; save it as UTF-8.") from None
+    except (ValueError, RecursionError) as error:  # also for a number of more digits than Python reads
+        raise UserError("recipe", f"{FILE}: this is no TOML: {error}.") from None

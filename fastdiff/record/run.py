@@ -214,7 +214,7 @@ class Noise:
     first_call_sd: Deviation
     centres: dict[str, tuple[Finite, ...]] = field(default_factory=dict)
     """By stage id: the logarithm of each trial's latency."""
-    freedom: Count = 0
+    dof: Count = 0
     """Degrees of freedom of the deviations; 0 where they were declared."""
 
 

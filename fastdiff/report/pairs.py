@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.facts import package_differences
-from fastdiff.compare.pairs import FEWEST_PAIRS, order_effect, unlike
+from fastdiff.compare.pairs import order_effect, unlike
 from fastdiff.report import sentences, steps, tables
 from fastdiff.report.sentences import percent
 
@@ -25,6 +25,8 @@ WAYS = {
     "turns": "in turns",
     "apart": "one process after the other",
 }
+FIRST_CALLS = 3
+"""Are shown: the first is cold on both sides, and the others are alike."""
 HEADINGS = ("stage", "latency", "old", "new", "change", "pairs", "memory", "fingerprint", "picture")
 
 
@@ -148,7 +150,7 @@ def first_calls(experiment: Experiment) -> list[str]:
     calls = [
         f"{pair.old.first_call_s:.3g} s -> {pair.new.first_call_s:.3g} s"
         + (f" ({' and '.join(dict.fromkeys((pair.old.cache, pair.new.cache)))})" if pair.new.cache != "none" else "")
-        for pair in experiment.pairs[:FEWEST_PAIRS]
+        for pair in experiment.pairs[:FIRST_CALLS]
         if pair.old.first_call_s and pair.new.first_call_s
     ]
     return [f"first calls of the first pairs: {', '.join(calls)}"] if calls else []

@@ -11,7 +11,7 @@ from fastdiff.report.clean import clean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastdiff.compare.estimates import Estimate
+    from fastdiff.compare.effect import Estimate
     from fastdiff.compare.gate import Judgement
     from fastdiff.compare.reasons import Reason
     from fastdiff.compare.verdicts import Verdict
@@ -45,9 +45,8 @@ def change(ratio: float) -> str:
 
 def interval(found: Estimate) -> str:
     """The change, and where it lies if this comparison is looked at alone."""
-    if found.low == found.high:
-        return change(found.ratio)
-    return f"{change(found.ratio)} ({change(found.low)} .. {change(found.high)})"
+    low, high = change(found.low), change(found.high)
+    return change(found.ratio) if low == high else f"{change(found.ratio)} ({low} .. {high})"
 
 
 def percent(share: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.compare.verdicts import UNSURE
+from fastdiff.compare.verdicts import METRICS, UNSURE
 from fastdiff.report import sentences, steps
 from fastdiff.report.columns import aligned
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Baseline
     from fastdiff.report.steps import Shell
 
-METRICS = ("latency", "latency_all_cores", "first_call", "ladder", "memory", "fingerprint", "picture")
 NOT_JUDGED = "-"
 MANY = 3
 """Up to this many UNSURE verdicts get a sentence each; with more of them the table is easier to read."""

@@ -109,7 +109,7 @@ def _run_edits() -> Iterator[tuple[str, Callable[[Json], None], Callable[[Json],
 def pairs() -> Iterator[tuple[str, Json]]:
     """Name and file of an experiment."""
     for change in CHANGES:
-        for count, most in ((3, 12), (6, 12), (12, 12), (2, 12), (4, 3)):
+        for count, most in ((5, 12), (8, 12), (12, 12), (4, 12), (6, 5)):
             for scatter in (0.003, 0.02):
                 name = f"{change} after {count} pairs of {most}, scatter {scatter}"
                 yield name, _experiment(change, count, most, scatter)
@@ -128,7 +128,7 @@ def pairs() -> Iterator[tuple[str, Json]]:
         ("of a suite of six", lambda one: one.update(comparisons=6)),
         ("a fault", lambda one: one.update(injected="slow:2%")),
     ):
-        experiment = _experiment(1.02, 6, 12, 0.003)
+        experiment = _experiment(1.02, 8, 12, 0.003)
         edit(experiment["fastdiff-ab"])
         yield name, experiment
 
@@ -139,7 +139,7 @@ def _experiment(change: float, count: int, most: int, scatter: float) -> Json:
     ours = whole["fastdiff-ab"]
     template, blocks = ours["pairs"][0], 6
     ours.update(calls=2 * blocks, complete=False, judgements=[], pairs=[])
-    ours["looks"] = [3] if most == 3 else [3, 6, 9, 12]
+    ours["looks"] = [5] if most == 5 else [5, 8, 12]
     for number in range(count):
         pair = copy.deepcopy(template)
         shift = change * (1 + chance.gauss(0, scatter))

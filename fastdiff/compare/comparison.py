@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.compare.confirmation import UNCONFIRMED, Confirmation
-from fastdiff.compare.estimates import estimate
+from fastdiff.compare.effect import Errors, estimate, of_trials
 from fastdiff.compare.facts import differences
 from fastdiff.compare.noise import declared, spread
 from fastdiff.compare.reasons import because
@@ -18,25 +17,26 @@ from fastdiff.record.run import MACHINE, SKIPPED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fastdiff.compare.estimates import Estimate
+    from fastdiff.compare.effect import Effect, Estimate
     from fastdiff.compare.policy import Policy
     from fastdiff.compare.reasons import Reason
     from fastdiff.record.run import Baseline, Device, Noise, Trial
 
 
 @dataclass(frozen=True)
-class Case:
+class Comparison:
     """A stage, and what it is judged against and with."""
 
-    record: Trial
+    trial: Trial
     previous: Trial | None
     base: Trial | None
-    """The accepted record of the same work on the same device; None where there is none."""
+    """The accepted trial of the same work on the same device; None where there is none."""
     new: Reason | None
     """Why there is none."""
     baseline: Baseline | None
     policy: Policy
-    comparisons: int
+    among: int
+    """How many comparisons share the error of the whole suite."""
     kind: str
     environment: Mapping[str, Any]
     confirmation: Confirmation = UNCONFIRMED
@@ -70,55 +70,51 @@ class Case:
                 return because("machine-differs", fact=what)
         return None
 
-    def estimate(self, candidates: Sequence[float], accepted: Sequence[float], sd: float, chances: int = 1) -> Estimate:
+    def effect(self, candidates: Sequence[float], accepted: Sequence[float], sd: float) -> Effect:
+        """Of logarithms; `sd` is what all stages scatter by, for a stage that has too few trials of its own."""
+        sd, dof = spread(accepted, sd, self.noise)
+        return of_trials(candidates, accepted, sd, dof)
+
+    def estimate(self, effect: Effect, chances: int = 1) -> Estimate:
         """`chances` is how often this comparison may be found the same."""
-        sd, freedom = spread(accepted, sd, self.noise)
-        return estimate(
-            fmean(candidates),
-            accepted,
-            sd,
-            candidates=len(candidates),
-            freedom=freedom,
-            confidence=self.policy.confidence,
-            comparisons=self.comparisons,
-            chances=chances,
-        )
+        policy = self.policy
+        return estimate(effect, Errors((1 - policy.same_confidence) / chances, (1 - policy.confidence) / self.among))
 
 
-def comparable(record: Trial, baseline: Baseline | None, device: Device) -> tuple[Trial, None] | tuple[None, Reason]:
-    """The accepted record of the same work on the same device; or none, and why. Different things never compare."""
+def comparable(trial: Trial, baseline: Baseline | None, device: Device) -> tuple[Trial, None] | tuple[None, Reason]:
+    """The accepted trial of the same work on the same device; or none, and why. Different things never compare."""
     if baseline is None:
         return None, because("no-accepted-run", device=device.name)
     accepted = baseline.run
     if accepted.device.slug != device.slug:
         return None, because("accepted-elsewhere", accepted=accepted.device.name, here=device.name)
-    base = accepted.stage(record.id)
+    base = accepted.stage(trial.id)
     if base is None:
-        return None, because("no-accepted-stage", id=record.id)
+        return None, because("no-accepted-stage", id=trial.id)
     if base.state == SKIPPED:
-        return None, because("accepted-as-skipped", id=record.id, why=base.reason)
-    if base.weights and base.weights != record.weights:
-        return None, because("other-weights", before=base.weights, after=record.weights)
+        return None, because("accepted-as-skipped", id=trial.id, why=base.reason)
+    if base.weights and base.weights != trial.weights:
+        return None, because("other-weights", before=base.weights, after=trial.weights)
     for what, old, new in (
-        ("request", base.request, record.request),
-        ("recipe", base.recipe, record.recipe),
+        ("request", base.request, trial.request),
+        ("recipe", base.recipe, trial.recipe),
     ):
         if changed := differences(old, new):
             return None, because("other-work", what=what, changed=changed)
     return base, None
 
 
-def disturbance(record: Trial, policy: Policy) -> Verdict | None:
+def disturbance(trial: Trial, policy: Policy) -> Verdict | None:
     """VOID where the machine left too little to judge."""
-    reasons = Counter(one.void for one in record.samples if one.void)
-    count, valid = len(record.samples), len(record.samples) - reasons.total()
+    reasons = Counter(one.void for one in trial.samples if one.void)
+    count, valid = len(trial.samples), len(trial.samples) - reasons.total()
     if reasons.total() <= policy.void_share * count and valid >= policy.minimum_samples:
         return None
     if not reasons:
-        return Verdict(VOID, because("too-few-samples", id=record.id, count=count, minimum=policy.minimum_samples))
+        return Verdict(VOID, because("too-few-samples", id=trial.id, count=count, minimum=policy.minimum_samples))
     why = reasons.most_common(1)[0][0]
-    return Verdict(VOID, because("samples-disturbed", id=record.id, void=reasons.total(), count=count, why=why))
+    return Verdict(VOID, because("samples-disturbed", id=trial.id, void=reasons.total(), count=count, why=why))
 
 
-def undisturbed(record: Trial) -> bool:
-    return any(not one.void for one in record.samples)
+def undisturbed(trial: Trial) -> bool:
+    return any(not one.void for one in trial.samples)
