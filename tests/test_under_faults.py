@@ -9,13 +9,10 @@ import json
 import os
 import random
 import re
-import resource
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +20,9 @@ import bad_invocations
 import pytest
 from faked import faked as faked
 from test_record import DEVICE, a_run, a_stage, benchmarks_of
+from troubles import closed, code_of, forked, with_room
+from troubles import obeying as obeying
+from troubles import small_disk as small_disk
 
 from fastdiff.cli.accept import accept_run
 from fastdiff.record import log
@@ -31,7 +31,7 @@ from fastdiff.record.files import read, read_baseline, read_benchmarks, runs, wr
 from fastdiff.report.published import THEIRS, as_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from faked import Faked
 
@@ -40,7 +40,8 @@ pytestmark = pytest.mark.nightly
 TRIES_AT_ONCE = 20
 KILLS = 35
 COMMAND = [sys.executable, "-m", "fastdiff.cli"]
-SESSION = [sys.executable, "-m", "pytest", "perf_tests", "-p", "no:cacheprovider", "-q"]
+SUITE = ["perf_tests", "-p", "no:cacheprovider", "-q"]
+SESSION = [sys.executable, "-m", "pytest", *SUITE]
 
 
 @pytest.fixture
@@ -66,25 +67,22 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def forked(work: Callable[[], object]) -> int:
-    """The number of a child that does it; its exit code is 0, or 1 where `work` raised."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        work()
-        os._exit(0)
-    except BaseException as error:
-        os.write(2, f"{type(error).__name__}: {error}\n".encode("utf-8", "replace"))
-        os._exit(1)
-
-
-def code_of(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def accept(root: Path, name: str) -> None:
     accept_run(root / "runs" / f"{name}.json", name, root=root, say=str)
+
+
+def session(root: Path, *options: str) -> int:
+    """Of a child that runs the suite of a faked project: without the seconds that Python and pytest take to begin."""
+
+    def work() -> None:
+        os.chdir(root)
+        output = os.open(root / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        if pytest.main([*SUITE, *options]):
+            raise AssertionError("the session failed")
+
+    return forked(work)
 
 
 def run(command: Sequence[str], folder: Path, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -114,16 +112,6 @@ def check_whole(root: Path) -> list[str]:
 
 SIZES = [0, 1, 100, 2_000, 5_000, 14_000, 16_000, 20_000, 40_000]
 """Bytes: some are too few for a picture, others for a baseline, or for a line of the log."""
-
-
-def with_room(size: int) -> Callable[[], None]:
-    """No file may become larger: then a write is cut short, and the next one fails, as on a full disk."""
-
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    return limit
 
 
 def test_an_acceptance_on_a_full_disk_is_whole_or_not_at_all(root: Path) -> None:
@@ -189,18 +177,6 @@ def test_a_session_on_a_full_disk_names_what_was_not_kept(faked: Faked, room: in
     assert_readable(faked.root)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 160 kB, where this process may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(disk)]
-    if os.getuid() != 0 or shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root may mount a small disk, and not everywhere")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
 def test_a_disk_that_is_really_full_keeps_what_was_accepted(small_disk: Path) -> None:
     root = small_disk / "project"
     kept(root, "old")
@@ -225,29 +201,6 @@ def test_a_disk_that_is_really_full_keeps_what_was_accepted(small_disk: Path) ->
 
 
 # -- closed folders ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def obeying() -> tuple[str, ...]:
-    """Words before a command that then obeys the rights of files, as root does not."""
-    if os.getuid() != 0:
-        return ()
-    if shutil.which("setpriv") is None:
-        pytest.skip("root ignores the rights of files, and there is no setpriv here")
-    return ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
-
-
-@contextmanager
-def closed(folder: Path, rights: int) -> Iterator[None]:
-    """The folder and everything in it has these rights until the block ends."""
-    before = [(path, path.stat().st_mode) for path in (folder, *folder.rglob("*"))]
-    for path, _ in reversed(before):
-        path.chmod(rights)
-    try:
-        yield
-    finally:
-        for path, mode in before:
-            path.chmod(mode)
 
 
 @pytest.mark.parametrize("rights", [0o000, 0o111, 0o444, 0o555])
@@ -292,10 +245,8 @@ def test_acceptances_at_once_are_one_after_the_other(root: Path) -> None:
 
 def test_sessions_at_once_have_a_file_each(faked: Faked) -> None:
     for number in range(1, TRIES_AT_ONCE + 1):
-        both = [subprocess.Popen(SESSION, cwd=faked.root, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-        for session in both:
-            output, _ = session.communicate(timeout=120)
-            assert session.returncode == 0, output
+        children = [session(faked.root) for _ in range(2)]
+        assert [code_of(child) for child in children] == [0, 0], (faked.root / "output.txt").read_text()
         assert len(assert_readable(faked.root)) == 2 * number
 
 
@@ -376,13 +327,13 @@ def test_a_killed_session_leaves_whole_files(faked: Faked) -> None:
     faked.accept()
     accepted_files = files_of(faked.root / "baselines")
     began = time.monotonic()
-    subprocess.run(SESSION, cwd=faked.root, stdout=subprocess.DEVNULL, check=True)
+    assert code_of(session(faked.root, "--benchmark-compare")) == 0, (faked.root / "output.txt").read_text()
     lasts = time.monotonic() - began
     for _ in range(KILLS):
-        session = subprocess.Popen([*SESSION, "--benchmark-compare"], cwd=faked.root, stdout=subprocess.DEVNULL)
-        time.sleep(chance.uniform(0.4, 1) * lasts)
-        session.kill()
-        session.wait()
+        child = session(faked.root, "--benchmark-compare")
+        time.sleep(chance.uniform(0, 1.1 * lasts))
+        os.kill(child, signal.SIGKILL)
+        code_of(child)
         assert_readable(faked.root)
         assert files_of(faked.root / "baselines") == accepted_files
     assert faked.session("--benchmark-compare").ret == 0
