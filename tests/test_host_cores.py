@@ -130,6 +130,11 @@ QUOTAS: Mapping[str, tuple[str, dict[str, str], float]] = {
         {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"},
         float("inf"),
     ),
+    "of another hierarchy": (
+        "1:cpuset:/x\n2:cpu:/",
+        {"cpu/x/cpu.cfs_quota_us": "100000", "cpu/x/cpu.cfs_period_us": "100000"},
+        float("inf"),
+    ),
     "nonsense": ("0::/", {"cpu.max": "much"}, float("inf")),
 }
 

@@ -117,7 +117,10 @@ def quota(root: Path = ROOT) -> float:
 
 def _with_parents(root: Path, controllers: str, path: str) -> Iterator[Path]:
     """In a container the path is often that of the host, and only the last of these folders exists."""
-    names = [""] if not controllers else list(dict.fromkeys((controllers, "cpu"))) if "cpu" in controllers else []
+    if not controllers:
+        names = [""]
+    else:
+        names = list(dict.fromkeys((controllers, "cpu"))) if "cpu" in controllers.split(",") else []
     inside = [part for part in path.split("/") if part not in ("", "..")]
     for name in names:
         for length in range(len(inside), -1, -1):
