@@ -73,7 +73,7 @@ class World:
         return PairRunner(sides, start=self.start, folder=self.root, progress=SILENT, **whole)
 
     def ask(self, **changes: Any) -> Answer:
-        question = Question(side("1"), side("2"), **{"calls": 8, "most_pairs": 4} | changes)
+        question = Question(side("1"), side("2"), **{"calls": 8, "most_pairs": 5} | changes)
         return ask(
             question, default("cpu"), self.root, self.root, progress=SILENT, say=self.said.append, start=self.start
         )

@@ -70,6 +70,8 @@ ASKED: dict[str, tuple[str, Any, str, Any]] = {
     "rounds": ("6", 6, "9", 9),
     "trials": ("3", 3, "0", 0),
     "against": ("torch==2.12.1", ("torch==2.12.1",), "'. A=1 2' B=3", (". A=1 2", "B=3")),
+    "confirm": ("all", "all", "none", "none"),
+    "max_time": ("5", 5, "60", 60),
     "pairs": ("5", 5, "20", 20),
     "calls": ("2", 2, "40", 40),
     "cache": ("here", Path("here"), "/tmp/there", Path("/tmp/there")),
@@ -89,7 +91,7 @@ def test_command_line_beats_ini_and_ini_beats_default(pytester: pytest.Pytester,
     default = getattr(Settings(), name)
     assert default not in (meant_in_file, meant_on_line)
 
-    given = [f"--fastdiff-{name}", *([on_line] if on_line else [])]
+    given = [f"--fastdiff-{name.replace('_', '-')}", *([on_line] if on_line else [])]
 
     def found(*args: str) -> Any:
         return getattr(settings(pytester.parseconfig(*args)), name)
@@ -485,10 +487,11 @@ def help_texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ASKED)
 def test_every_option_is_explained_in_complete_sentences(help_texts: dict[str, str], name: str) -> None:
-    text = help_texts[f"--fastdiff-{name}"]
+    text = help_texts[f"--fastdiff-{name.replace('_', '-')}"]
     assert re.fullmatch(r"[A-Z].+\.", text)
     assert help_texts[f"fastdiff_{name}"].endswith(text)
 
 
 def test_no_option_is_forgotten(help_texts: dict[str, str]) -> None:
-    assert {name.removeprefix("--fastdiff-") for name in help_texts if name.startswith("-")} == set(ASKED)
+    named = {name.removeprefix("--fastdiff-").replace("-", "_") for name in help_texts if name.startswith("-")}
+    assert named == set(ASKED)

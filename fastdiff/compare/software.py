@@ -51,7 +51,8 @@ def of_the_machine(verdict: Verdict, band: float) -> Verdict:
         return verdict
     inside = 1 / (1 + band) <= verdict.estimate.ratio <= 1 + band
     word = SAME if inside else MACHINE
-    return replace(verdict, word=word, reason=because("no-software-differs"), next=None, details=())
+    notes = tuple(one for one in verdict.notes if one.code != "pairs-tell-more")
+    return replace(verdict, word=word, reason=because("no-software-differs"), notes=notes, next=None, details=())
 
 
 def of_the_system(verdict: Verdict, changed: list[str], processes: int) -> Verdict:
@@ -67,4 +68,5 @@ def undecided(verdict: Verdict, code: str, why: str, step: Step | None) -> Verdi
     """The same where software differs and no pairs could tell."""
     if verdict.word not in (SLOW, FAST, UNSURE, SAME) or verdict.estimate is None:
         return verdict
-    return replace(verdict, word=UNSURE, reason=because("no-pairs", why=why, how=code), next=step, details=())
+    reason = because("no-pairs", why=why, how=code)
+    return replace(verdict, word=UNSURE, reason=reason, next=step, about=(), notes=(), details=())

@@ -159,12 +159,12 @@ class Judge:
         policy = self.selection.policy_of(trial.model, trial.stage)
         system = software.system_changes(self.accepted, self.state.run())
         code, why = self.undecided.get(id_, ("not-compared", "the stage was not compared"))
-        step = Accept() if code == "side-not-recorded" else Measure(trial.model, (trial.stage,))
+        again = Measure(trial.model) if code == "not-reached" else None  # finished pairs are gone on with
         found = []
         for one in stored:
             verdict = one.verdict
             if one.metric in INTERVAL_METRICS and self.software_changes(id_):
-                verdict = software.undecided(verdict, code, why, step)
+                verdict = software.undecided(verdict, code, why, again)
             elif one.metric in INTERVAL_METRICS and system:
                 verdict = software.of_the_system(verdict, system, noise.trials if noise else 0)
             elif one.metric in INTERVAL_METRICS:

@@ -185,8 +185,6 @@ class Run:
     """ISO 8601, UTC."""
     environment: dict[str, Any] = field(default_factory=dict)
     """Versions, variables and commit: what may change from one night to the next on the same device."""
-    software: Software | None = None
-    """What can be made again; None in files of before 2026-11-30."""
     expected: tuple[str, ...] = ()
     """Ids of the stages that the session was to measure."""
     stages: tuple[Trial, ...] = ()
@@ -196,6 +194,8 @@ class Run:
     judgements: tuple[dict[str, Any], ...] = ()
     """What was decided in the session, as `fastdiff.compare` wrote it; for readers, never read back by the judge."""
     made_by: str = ""
+    software: Software | None = None
+    """What can be made again. None in older files, and where nothing was measured."""
     schema: int = SCHEMA
 
     def stage(self, id_: str) -> Trial | None:

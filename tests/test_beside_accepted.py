@@ -1,0 +1,191 @@
+"""`--benchmark-compare` beside the accepted run's software: what differs decides what stored seconds are worth."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from faked import Faked, words
+from faked import faked as faked
+
+from fastdiff.experiments import ab
+from fastdiff.experiments.pairs import NEW
+from fastdiff.experiments.sessions import PairSession
+from fastdiff.host import cores
+from fastdiff.host.cores import Halves
+from fastdiff.plugin.state import SessionState
+from fastdiff.record.errors import UserError
+from fastdiff.record.software import Distribution, Software
+from fastdiff.sides.environment import Environment
+from fastdiff.trial.fake import Fake
+
+if TYPE_CHECKING:
+    from fastdiff.record.run import Run
+
+SOFTWARE = Software("3.11.7", (Distribution("torch", "2.12.1"), Distribution("numpy", "2.0")))
+UPGRADED = replace(SOFTWARE, distributions=(Distribution("torch", "2.13.0"), Distribution("numpy", "2.0")))
+
+
+class Machine:
+    """What a session finds: its software, and what happens when the accepted one is made again."""
+
+    def __init__(self) -> None:
+        self.software: Software | None = SOFTWARE
+        self.environment: dict[str, Any] = {}
+        self.trouble: UserError | None = None
+        self.made = 0
+        self.new_s, self.started = 1.0, 0
+
+    def side(self, *_: Any) -> Environment:
+        self.made += 1
+        if self.trouble:
+            raise self.trouble
+        return Environment("accepted", Path(sys.executable), {}, "key", ("accepted",))
+
+    def start(self, _: Any) -> Any:
+        def started(name: str, side: Any, seat: Any) -> Any:
+            self.started += 1
+            return Fake({side.work.id: [self.new_s if name == NEW else 1.0]}).side(side.work)
+
+        return started
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    found, run = Machine(), SessionState.run
+
+    def described(state: SessionState) -> Run:
+        whole = run(state)
+        return replace(whole, software=found.software, environment=whole.environment | found.environment)
+
+    monkeypatch.setattr(SessionState, "run", described)
+    monkeypatch.setattr(PairSession, "accepted", found.side)
+    monkeypatch.setattr(ab, "processes", found.start)
+    monkeypatch.setattr(cores, "halves", lambda: Halves((0,), (1,), 1))
+    return found
+
+
+@pytest.fixture
+def accepted(faked: Faked, machine: Machine) -> Faked:
+    faked.takes(fp32=1.0, other=1.0)
+    assert faked.session("--benchmark-compare").ret == 0
+    faked.accept("--no-side")
+    return faked
+
+
+def latency(faked: Faked) -> str:
+    return words(faked)["shapes-fp32", "latency"]
+
+
+# -- no software differs ----------------------------------------------------------------------------------------------
+
+
+def test_where_no_software_differs_nothing_got_slower(accepted: Faked, machine: Machine) -> None:
+    accepted.takes(fp32=3.0, other=1.0)
+    result = accepted.session("--benchmark-compare")
+    assert result.ret == 0
+    assert latency(accepted) == "MACHINE"
+    assert words(accepted)["shapes-other", "latency"] == "SAME"
+    result.stdout.fnmatch_lines(["MACHINE *shapes-fp32 latency: no software differs from the accepted run*change"])
+    assert machine.made == 0
+    assert accepted.session("--benchmark-compare", "--fastdiff-strict").ret == 1
+
+
+def test_a_doubt_about_nothing_is_none(accepted: Faked) -> None:
+    """The middle lies inside the band, and its interval crosses it: with the same software it is the same."""
+    accepted.takes(fp32=1.3, other=1.3)
+    accepted.session("--benchmark-compare", "--fastdiff-confirm=none", "--fastdiff-trials=0")
+    assert latency(accepted) == "UNSURE"
+    accepted.session("--benchmark-compare")
+    assert latency(accepted) == "SAME"
+
+
+def test_a_driver_cannot_be_made_again_and_few_runs_do_not_know_the_noise(accepted: Faked, machine: Machine) -> None:
+    accepted.takes(fp32=3.0, other=1.0)
+    machine.environment = {"driver": "600.1"}
+    result = accepted.session("--benchmark-compare")
+    assert (result.ret, latency(accepted)) == (0, "UNSURE")
+    result.stdout.fnmatch_lines(["*driver: nothing -> 600.1 cannot be made again*need a noise measured over 5*"])
+
+
+# -- some software differs --------------------------------------------------------------------------------------------
+
+
+def test_after_an_upgrade_pairs_decide_and_not_the_stored_seconds(accepted: Faked, machine: Machine) -> None:
+    machine.software = UPGRADED
+    accepted.takes(fp32=3.0, other=1.0)
+    result = accepted.session("--benchmark-compare")
+    assert result.ret == 0
+    assert latency(accepted) == "SAME"
+    assert words(accepted)["shapes-fp32", "latency_all_cores"] == "SAME"
+    assert machine.made == 1, "once for all stages"
+    assert machine.started > 0
+
+
+def test_a_loss_that_stored_seconds_do_not_see_is_found(accepted: Faked, machine: Machine) -> None:
+    machine.software, machine.new_s = UPGRADED, 1.05
+    result = accepted.session("--benchmark-compare")
+    assert (result.ret, latency(accepted)) == (1, "SLOW")
+    assert ("shapes-fp32", "ladder") not in words(accepted)
+    result.stdout.fnmatch_lines(["FAILED *test_not_slower?shapes-fp32? - *latency is SLOW*"])
+
+
+def test_an_injected_fault_is_a_change_of_software(accepted: Faked, machine: Machine) -> None:
+    accepted.session("--benchmark-compare", "--fastdiff-inject=nan@fp32")
+    assert machine.made == 1
+    assert words(accepted)["shapes-other", "latency"] == "SAME"
+
+
+def test_all_asks_for_pairs_where_nothing_differs_and_none_for_none(accepted: Faked, machine: Machine) -> None:
+    machine.new_s = 1.05
+    assert accepted.session("--benchmark-compare", "--fastdiff-confirm=all").ret == 1
+    machine.software = UPGRADED
+    made = machine.made
+    assert accepted.session("--benchmark-compare", "--fastdiff-confirm=none").ret == 0
+    assert machine.made == made
+
+
+def test_another_device_s_accepted_run_gives_the_side(
+    accepted: Faked, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = accepted.baseline.parent
+    folder.rename(folder.with_name("another-machine"))
+    machine.software, machine.new_s = UPGRADED, 1.05
+    assert accepted.session("--benchmark-compare").ret == 1
+    assert latency(accepted) == "SLOW"
+
+
+# -- no pairs could tell ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["side-no-package", "side-changed-files"])
+def test_a_side_that_cannot_be_made_again_decides_nothing(accepted: Faked, machine: Machine, code: Any) -> None:
+    machine.software, machine.trouble = UPGRADED, UserError(code, "torch 2.12.1 is nowhere; look there.")
+    accepted.takes(fp32=3.0, other=1.0)
+    result = accepted.session("--benchmark-compare")
+    assert (result.ret, latency(accepted), machine.made) == (0, "UNSURE", 1)
+    result.stdout.fnmatch_lines(["*software differs, and no pairs could tell: torch 2.12.1 is nowhere; look there.*"])
+    assert accepted.session("--benchmark-compare", "--fastdiff-strict").ret == 1
+
+
+def test_a_stage_that_was_not_reached_is_named(
+    accepted: Faked, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastdiff.plugin import session
+
+    clock = iter([0.0, 0.0, 0.0])
+    monkeypatch.setattr(session.time, "monotonic", lambda: next(clock, 1e6))
+    machine.software = UPGRADED
+    result = accepted.session("--benchmark-compare", "--fastdiff-max-time=5")
+    assert result.ret == 0
+    assert words(accepted)["shapes-other", "latency"] == "UNSURE"
+    result.stdout.fnmatch_lines(["*the 5 minutes of --fastdiff-max-time were over*"])
+
+
+def test_an_accepted_run_of_an_older_fastdiff_is_judged_by_its_seconds(accepted: Faked, machine: Machine) -> None:
+    machine.software = None
+    accepted.takes(fp32=3.0, other=1.0)
+    assert accepted.session("--benchmark-compare", "--fastdiff-trials=0").ret == 1
