@@ -18,12 +18,14 @@ from fastdiff.compare.policy import CPU
 from fastdiff.compare.reasons import because
 from fastdiff.experiments.confirm import confirm
 from fastdiff.models import Model, Request
-from fastdiff.plugin.judge import Judge
+from fastdiff.plugin.judge import Judge, compared_with
+from fastdiff.plugin.pairs import Pairs
 from fastdiff.plugin.selection import Selection
 from fastdiff.plugin.state import SessionState
 from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
 from fastdiff.record.run import EMULATED_HERE, MEASURED, SKIPPED, Acceptance, Baseline, Device, Run, Sample, Trial
+from fastdiff.report.progress import Progress
 from fastdiff.stages.ladder import Stage
 from fastdiff.stages.recipe import Recipe
 from fastdiff.trial.fake import Fake
@@ -38,7 +40,13 @@ SURE, DOUBTFUL = 0.01, 0.2
 
 
 def judge_of(config: pytest.Config, *, comparing: bool = True, **state: Any) -> Judge:
-    return Judge(Selection(config), SessionState(config, "cpu", **state), comparing=comparing)
+    selection, known = Selection(config), SessionState(config, "cpu", **state)
+    return Judge(
+        selection,
+        known,
+        Pairs(selection, known, Progress(), compared_with(selection) if comparing else None),
+        comparing=comparing,
+    )
 
 
 @pytest.fixture

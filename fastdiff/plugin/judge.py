@@ -6,7 +6,6 @@ import os
 import shlex
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,26 +19,24 @@ from fastdiff.plugin.benchmark import accepted_run
 from fastdiff.plugin.settings import OF_PAIRS, given_options, project_folder
 from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
-from fastdiff.record.files import read
 from fastdiff.record.run import FAILED, MEASURED
 from fastdiff.report import verdicts
 from fastdiff.report.steps import Shell
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fastdiff.compare.gate import Judgement
-    from fastdiff.compare.pairs import Answer
+    from fastdiff.plugin.pairs import Pairs
     from fastdiff.plugin.selection import Selection
     from fastdiff.plugin.state import SessionState
-    from fastdiff.record.run import Baseline, Run
+    from fastdiff.record.run import Baseline
 
 
 class Judge:
     """The rules are in `fastdiff.compare`; this asks them with what the session knows."""
 
-    def __init__(self, selection: Selection, state: SessionState, *, comparing: bool) -> None:
-        self.selection, self.state, self.comparing = selection, state, comparing
+    def __init__(self, selection: Selection, state: SessionState, pairs: Pairs, *, comparing: bool) -> None:
+        self.selection, self.state, self.pairs, self.comparing = selection, state, pairs, comparing
+        self.baseline = pairs.baseline
         asked = selection.settings
         self.strict = asked.strict
         self.confirmation = Confirmation(
@@ -47,33 +44,7 @@ class Judge:
             of_doubts=asked.strict or asked.trials is not None,
         )
         self.against = masked(asked.against)
-        self.paired: dict[str, list[Judgement]] = {}
-        """Of each stage that was measured in pairs: then nothing stored is compared with."""
-        self.undecided: dict[str, tuple[str, str]] = {}
-        """Of each stage for which software differs and no pairs could tell: a code and why."""
         self._judged_in: dict[tuple[str, str], str] = {}
-        self.baseline: Baseline | None = None
-        root = project_folder(selection.config)
-        if comparing and self.against:
-            with suppress(UserError):  # only what was skipped in it is of interest
-                self.baseline = baselines.newest(baselines.folder_of(root, device_slug(selection.device)))
-        elif comparing:
-            self.baseline = accepted_run(selection.config, selection.device)
-        self.side = self._side(root) if comparing and not self.against else None
-        """The file of the accepted run whose software may be made again: of this device, or else of any."""
-
-    def _side(self, root: Path) -> Path | None:
-        from fastdiff.experiments.accepted import newest
-
-        if self.baseline:
-            return baselines.folder_of(root, device_slug(self.selection.device)) / self.baseline.name
-        with suppress(UserError):
-            return newest(root, self.selection.device)
-        return None
-
-    @cached_property
-    def accepted(self) -> Run | None:
-        return self.baseline.run if self.baseline else read(self.side) if self.side else None
 
     # -- one stage ----------------------------------------------------------------------------------------------------
 
@@ -87,28 +58,14 @@ class Judge:
         """Judges what has noise: times, and pairs. The answer is what fails."""
         from fastdiff.compare.gate import INTERVAL_METRICS
 
-        found, paired = self._found(id_), self.paired.get(id_, [])
+        found, paired = self._found(id_), self.pairs.found.get(id_, [])
         return self._new([one for one in found if one in paired or one.metric in INTERVAL_METRICS], test)
-
-    def software_changes(self, id_: str) -> list[str] | None:
-        """Between the accepted run and this one, a fault that was put in among them; None where that is not known."""
-        from fastdiff.compare.software import changes
-
-        found = changes(self.accepted, self.state.run()) if self.accepted else None
-        injected = self.state.trials[id_].injected
-        return [*found, f"fault: {injected}"] if found is not None and injected else found
-
-    def wants_pairs(self, id_: str) -> bool:
-        """Whether a stage is to be measured beside the accepted run's software."""
-        confirm = self.selection.settings.confirm
-        if not self.comparing or self.against or confirm == "none" or self.state.trials[id_].state == FAILED:
-            return False
-        changed = self.software_changes(id_)
-        return changed is not None and (bool(changed) or confirm == "all")
 
     def wants_confirmation(self, id_: str) -> bool:
         """Whether a stage is to be measured in fresh processes; at most once: repeating until it passes is no test."""
-        if not self.comparing or self.against or self.weighed(id_) or self.state.trials[id_].confirmations:
+        if not self.comparing or self.against or self.state.trials[id_].confirmations:
+            return False
+        if self.pairs.changes(id_) is not None:  # stored seconds decide nothing, however often
             return False
         if self.state.trials[id_].state == FAILED:  # its own test failed: there is something else to mend first
             return False
@@ -117,17 +74,13 @@ class Judge:
         band = self.selection.policy_of(trial.model, trial.stage).latency
         return any(self.confirmation.wanted(one, band) for one in found)
 
-    def keep_pairs(self, id_: str, answer: Answer) -> None:
-        self.paired[id_] = answer.judgements
-        self.state.experiments.append(answer.path)
-
     def _found(self, id_: str) -> list[Judgement]:
         from fastdiff.compare import gate
 
         if not self.comparing:
             return []
         if self.against:
-            return self.paired.get(id_, [])
+            return self.pairs.found.get(id_, [])
         run, trial = self.state.run(), self.state.trials[id_]
         stored = gate.judge_stage(
             trial,
@@ -139,38 +92,7 @@ class Judge:
             run.environment,
             confirmation=self.confirmation,
         )
-        return self._weighed(stored, id_) if self.weighed(id_) else stored
-
-    def weighed(self, id_: str) -> bool:
-        """Whether it is known which software the accepted run had, so that its seconds alone decide nothing."""
-        return self.selection.settings.confirm != "none" and self.software_changes(id_) is not None
-
-    def _weighed(self, stored: list[Judgement], id_: str) -> list[Judgement]:
-        """What the verdicts on stored seconds are worth: nothing where there are pairs, or where software differs."""
-        from fastdiff.compare import software
-        from fastdiff.compare.gate import INTERVAL_METRICS
-
-        if id_ in self.paired:
-            exact = [one for one in stored if one.metric not in INTERVAL_METRICS and self.baseline]
-            known = {one.metric for one in exact}
-            return [*exact, *(one for one in self.paired[id_] if one.metric not in known)]
-        assert self.accepted is not None
-        trial, noise = self.state.trials[id_], self.baseline.noise if self.baseline else None
-        policy = self.selection.policy_of(trial.model, trial.stage)
-        system = software.system_changes(self.accepted, self.state.run())
-        code, why = self.undecided.get(id_, ("not-compared", "the stage was not compared"))
-        again = Measure(trial.model) if code == "not-reached" else None  # finished pairs are gone on with
-        found = []
-        for one in stored:
-            verdict = one.verdict
-            if one.metric in INTERVAL_METRICS and self.software_changes(id_):
-                verdict = software.undecided(verdict, code, why, again)
-            elif one.metric in INTERVAL_METRICS and system:
-                verdict = software.of_the_system(verdict, system, noise.trials if noise else 0)
-            elif one.metric in INTERVAL_METRICS:
-                verdict = software.of_the_machine(verdict, getattr(policy, one.metric))
-            found.append(replace(one, verdict=verdict))
-        return found
+        return self.pairs.weighed(stored, id_)
 
     # -- the whole session --------------------------------------------------------------------------------------------
 
@@ -187,18 +109,17 @@ class Judge:
         """What was expected and not measured, and what no test has judged."""
         from fastdiff.compare import gate
 
-        found = []
+        trials, found = self.state.trials, []
         for one in gate.judge_run(
             self.state.run(), self.baseline, self.selection.policy_of, confirmation=self.confirmation
         ):
-            trial = self.state.trials.get(one.stage)
-            if one.verdict.word == MISSING:
-                failed_already = trial is not None and trial.state == FAILED
-                found += [] if failed_already else [one]
-            elif not self.against:
+            failed_already = one.stage in trials and trials[one.stage].state == FAILED
+            found += [one] if one.verdict.word == MISSING and not failed_already else []
+        for id_, trial in trials.items() if not self.against else ():
+            for one in self._found(id_):
                 # A stage that was not timed is not judged on times.
-                untimed = (trial is None or not trial.samples) and one.metric in gate.INTERVAL_METRICS
-                judged = (one.stage, one.metric) in self.state.judgements
+                untimed = not trial.samples and one.metric in gate.INTERVAL_METRICS
+                judged = (id_, one.metric) in self.state.judgements
                 found += [] if untimed or judged else [one]
         return found
 
@@ -296,3 +217,12 @@ def masked(words: tuple[str, ...]) -> tuple[str, ...]:
     from fastdiff.sides.spec import masked as mask
 
     return tuple(map(mask, words))
+
+
+def compared_with(selection: Selection) -> Baseline | None:
+    """The accepted run. Beside a side that was named only what was skipped in it is of interest."""
+    if not selection.settings.against:
+        return accepted_run(selection.config, selection.device)
+    with suppress(UserError):
+        return baselines.newest(baselines.folder_of(project_folder(selection.config), device_slug(selection.device)))
+    return None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from fastdiff.compare.verdicts import VOID
 from fastdiff.plugin.benchmark import write_run
-from fastdiff.plugin.judge import Judge, masked
+from fastdiff.plugin.judge import Judge, compared_with
+from fastdiff.plugin.pairs import Pairs
 from fastdiff.plugin.selection import Selection
-from fastdiff.plugin.settings import project_folder
 from fastdiff.plugin.stages import RUNNER, StageManager
 from fastdiff.plugin.state import SessionState
 from fastdiff.record.errors import UserError
@@ -22,14 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastdiff.compare.gate import Judgement
-    from fastdiff.compare.pairs import Answer
-    from fastdiff.experiments.questions import AbOptions
-    from fastdiff.experiments.sessions import PairSession
-    from fastdiff.models import Model
     from fastdiff.plugin.selection import Subject
     from fastdiff.record.run import State
     from fastdiff.report.progress import Progress
-    from fastdiff.sides.environment import Environment
     from fastdiff.trial.live import LiveStage
 
 
@@ -44,16 +37,15 @@ class Session:
         self.config, self.progress, self.comparing = config, progress, comparing
         self.selection = Selection(config)
         self.state = SessionState(config, self.selection.device)
-        self.judge = Judge(self.selection, self.state, comparing=comparing)
+        baseline = compared_with(self.selection) if comparing else None
+        self.pairs = Pairs(self.selection, self.state, progress, baseline)
+        self.judge = Judge(self.selection, self.state, self.pairs, comparing=comparing)
         self.stages = StageManager(self.selection, progress, self.remark)
         self.last_tests: dict[str, str] = {}
         """Of each stage, the test after which it ends."""
         self.deselected: dict[str, list[str]] = {}
         """By stage, the names of its tests that were collected and taken away again."""
         self.compared: set[str] = set()
-        self._accepted: Environment | UserError | None = None
-        self.until = 0.0
-        """A reading of `time.monotonic` after which no pair with the accepted side begins; 0 before the first one."""
         self.interrupted = False
         """Whether Ctrl-C came in a comparison after the last test."""
 
@@ -106,7 +98,7 @@ class Session:
         self._fail_on(subject, self.judge.timing(subject.id, test))
 
     def compare(self, subject: Subject) -> None:
-        """Measures what the comparison needs, once: pairs with the other environment, or a slow stage again.
+        """Measures what the comparison needs, once: pairs with another side, or a slow stage again.
 
         Where that is impossible it raises, also when it is asked again: a test that is run again must not pass then.
         """
@@ -116,10 +108,10 @@ class Session:
             return
         try:
             with self.stages.compile_cache():
-                if self.judge.against:
-                    self._measure_against(subject)
-                elif self.judge.wants_pairs(subject.id):
-                    self._measure_beside_accepted(subject)
+                if against := self.selection.settings.against:
+                    self.pairs.against(subject, against)
+                elif self.comparing and self.pairs.wanted(subject.id):
+                    self.pairs.beside_accepted(subject)
                 elif self.judge.wants_confirmation(subject.id):
                     self._confirm(subject)
         except (UserError, OSError) as error:
@@ -185,91 +177,6 @@ class Session:
             return
         for samples in confirmations:
             self.state.confirm(subject.id, samples)
-
-    def _measure_against(self, subject: Subject) -> None:
-        against, pairs = self.selection.settings.against, self._pair_session()
-        try:
-            with self.progress.doing(f"{subject.id}: the environment {' '.join(masked(against))}"):
-                old = pairs.environment(against, self.selection.device)
-            answer = self._answer(pairs, subject, old)
-        except UserError as error:
-            raise UserError(error.code, f"--fastdiff-against: {error}") from None
-        self.judge.keep_pairs(subject.id, answer)
-
-    def _measure_beside_accepted(self, subject: Subject) -> None:
-        """Pairs with the accepted run's software. Without that, or without time, nothing decides."""
-        minutes, pairs = self.selection.settings.max_time, self._pair_session()
-        try:
-            old = self._accepted_side(pairs)
-        except UserError as error:
-            if not error.code.startswith("side-"):
-                raise
-            self.judge.undecided[subject.id] = (error.code, str(error))
-            return
-        self.until = self.until or time.monotonic() + 60 * minutes
-        late = f"the {minutes} minutes of --fastdiff-max-time were over"
-        if time.monotonic() > self.until:
-            self.judge.undecided[subject.id] = ("not-reached", late)
-            return
-        answer = self._answer(pairs, subject, old, until=self.until)
-        if answer.latency.verdict.word == VOID and not answer.experiment.complete and time.monotonic() > self.until:
-            self.judge.undecided[subject.id] = ("not-reached", f"{late} after {len(answer.experiment.pairs)} pairs")
-            self.state.experiments.append(answer.path)
-            return
-        self.judge.keep_pairs(subject.id, answer)
-
-    def _accepted_side(self, pairs: PairSession) -> Environment:
-        """Made once; that it cannot be made is found out once, too."""
-        if self._accepted is None:
-            assert self.judge.side is not None  # or no software would be known to differ
-            try:
-                with self.progress.doing("the software of the accepted run"):
-                    self._accepted = pairs.accepted(self.judge.side)
-            except UserError as error:
-                self._accepted = error
-        if isinstance(self._accepted, UserError):
-            raise self._accepted
-        return self._accepted
-
-    def _pair_session(self) -> PairSession:
-        from fastdiff.experiments.sessions import PairSession
-
-        return PairSession(project_folder(self.config), say=self.progress.say, progress=self.progress)
-
-    def _answer(self, pairs: PairSession, subject: Subject, old: Environment, until: float = float("inf")) -> Answer:
-        """What pairs of `old` and this environment say about a stage."""
-        from fastdiff.experiments import ab, questions
-
-        asked, ladder = self._asked(subject.model), self.selection.ladders[subject.model.name]
-        question = ab.Question(
-            old=questions.side_of(old, subject.model, subject.stage, asked, pairs.root),
-            new=questions.side_of(pairs.environment(["."]), subject.model, subject.stage, asked, pairs.root, ladder),
-            calls=asked.calls,
-            most_pairs=asked.most_pairs,
-            comparisons=len(self.state.expected),
-            options=asked.options(subject.stage.name),
-        )
-        policy = self.selection.policy_of(subject.model.name, subject.stage.name)
-        return pairs.answer(question, policy, until=until)
-
-    def _asked(self, model: Model) -> AbOptions:
-        """The options of this session that concern pairs."""
-        from fastdiff.experiments.ab import CALLS, MOST_PAIRS
-        from fastdiff.experiments.questions import AbOptions
-
-        given = self.selection.settings
-        return AbOptions(
-            model=model.name,
-            weights=given.weights,
-            device=self.selection.device,
-            steps=given.steps,
-            size=given.size,
-            batch=given.batch,
-            calls=given.calls or CALLS,
-            most_pairs=given.pairs or MOST_PAIRS,
-            faults=given.inject,
-            emulate=given.emulate,
-        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,210 @@
+"""Pairs in a session: with a side that was named, or with the accepted run's software where some of it differs."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from fastdiff.compare.steps import Measure
+from fastdiff.compare.verdicts import VOID
+from fastdiff.host.environment import device_slug
+from fastdiff.plugin.settings import project_folder
+from fastdiff.record import baselines
+from fastdiff.record.errors import UserError
+from fastdiff.record.files import read
+from fastdiff.record.run import FAILED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fastdiff.compare.gate import Judgement
+    from fastdiff.compare.pairs import Answer
+    from fastdiff.experiments.questions import AbOptions
+    from fastdiff.experiments.sessions import PairSession
+    from fastdiff.models import Model
+    from fastdiff.plugin.selection import Selection, Subject
+    from fastdiff.plugin.state import SessionState
+    from fastdiff.record.run import Baseline, Run
+    from fastdiff.report.progress import Progress
+    from fastdiff.sides.environment import Environment
+
+
+@dataclass
+class Pairs:
+    selection: Selection
+    state: SessionState
+    progress: Progress
+    baseline: Baseline | None
+    """The accepted run of this device."""
+    found: dict[str, list[Judgement]] = field(default_factory=dict)
+    """What pairs say, by stage."""
+    undecided: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Of each stage for which software differs and no pairs could tell: a code and why."""
+    _accepted: Environment | UserError | None = None
+    _until: float = 0.0
+    """A reading of `time.monotonic` after which no pair with the accepted side begins; 0 before the first one."""
+
+    def against(self, subject: Subject, words: tuple[str, ...]) -> None:
+        """Pairs with the side that the words name."""
+        from fastdiff.sides.spec import masked
+
+        try:
+            with self.progress.doing(f"{subject.id}: the environment {masked(' '.join(words))}"):
+                old = self._session.environment(words, self.selection.device)
+            answer = self._answer(subject, old)
+        except UserError as error:
+            raise UserError(error.code, f"--fastdiff-against: {error}") from None
+        self._keep(subject, answer)
+
+    def beside_accepted(self, subject: Subject) -> None:
+        """Pairs with the accepted run's software. Without that, or without time, nothing decides."""
+        minutes = self.selection.settings.max_time
+        try:
+            old = self._accepted_side()
+        except UserError as error:
+            if not error.code.startswith("side-"):
+                raise
+            self.undecided[subject.id] = (error.code, str(error))
+            return
+        self._until = self._until or time.monotonic() + 60 * minutes
+        late = f"the {minutes} minutes of --fastdiff-max-time were over"
+        if time.monotonic() > self._until:
+            self.undecided[subject.id] = ("not-reached", late)
+            return
+        answer = self._answer(subject, old, until=self._until)
+        if answer.latency.verdict.word == VOID and not answer.experiment.complete and time.monotonic() > self._until:
+            self.undecided[subject.id] = ("not-reached", f"{late} after {len(answer.experiment.pairs)} pairs")
+            self.state.experiments.append(answer.path)
+            return
+        self._keep(subject, answer)
+
+    # -- whether ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def side(self) -> Path | None:
+        """The file of the accepted run whose software may be made again: of this device, or else of any."""
+        from fastdiff.experiments.accepted import newest
+
+        root = project_folder(self.selection.config)
+        if self.baseline:
+            return baselines.folder_of(root, device_slug(self.selection.device)) / self.baseline.name
+        with suppress(UserError):
+            return newest(root, self.selection.device)
+        return None
+
+    @cached_property
+    def accepted(self) -> Run | None:
+        return self.baseline.run if self.baseline else read(self.side) if self.side else None
+
+    def changes(self, id_: str) -> list[str] | None:
+        """Between the accepted run and this one, a fault that was put in among them. None where that is not known, or
+        where stored seconds alone are to decide."""
+        from fastdiff.compare.software import changes
+
+        if self.selection.settings.confirm == "none" or self.accepted is None:
+            return None
+        found, injected = changes(self.accepted, self.state.run()), self.state.trials[id_].injected
+        return [*found, f"fault: {injected}"] if found is not None and injected else found
+
+    def wanted(self, id_: str) -> bool:
+        """Whether a stage is to be measured beside the accepted run's software."""
+        changed = self.changes(id_)
+        if changed is None or self.state.trials[id_].state == FAILED:
+            return False
+        return bool(changed) or self.selection.settings.confirm == "all"
+
+    # -- what comes of it ---------------------------------------------------------------------------------------------
+
+    def weighed(self, stored: list[Judgement], id_: str) -> list[Judgement]:
+        """What verdicts on stored seconds are worth: nothing where there are pairs, or where software differs."""
+        from fastdiff.compare import software
+        from fastdiff.compare.gate import INTERVAL_METRICS
+
+        changed = self.changes(id_)
+        if changed is None or self.accepted is None:
+            return stored
+        if id_ in self.found:
+            exact = [one for one in stored if one.metric not in INTERVAL_METRICS and self.baseline]
+            known = {one.metric for one in exact}
+            return [*exact, *(one for one in self.found[id_] if one.metric not in known)]
+        trial, noise = self.state.trials[id_], self.baseline.noise if self.baseline else None
+        policy = self.selection.policy_of(trial.model, trial.stage)
+        system = software.system_changes(self.accepted, self.state.run())
+        code, why = self.undecided.get(id_, ("not-compared", "the stage was not compared"))
+        again = Measure(trial.model) if code == "not-reached" else None  # finished pairs are gone on with
+        weighed = []
+        for one in stored:
+            verdict = one.verdict
+            if one.metric in INTERVAL_METRICS and changed:
+                verdict = software.undecided(verdict, code, why, again)
+            elif one.metric in INTERVAL_METRICS and system:
+                verdict = software.of_the_system(verdict, system, noise.trials if noise else 0)
+            elif one.metric in INTERVAL_METRICS:
+                verdict = software.of_the_machine(verdict, getattr(policy, one.metric))
+            weighed.append(replace(one, verdict=verdict))
+        return weighed
+
+    # -- the measuring ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _session(self) -> PairSession:
+        from fastdiff.experiments.sessions import PairSession
+
+        root = project_folder(self.selection.config)
+        return PairSession(root, say=self.progress.say, progress=self.progress)
+
+    def _accepted_side(self) -> Environment:
+        """Made once; that it cannot be made is found out once, too."""
+        if self._accepted is None:
+            assert self.side is not None  # or no software would be known to differ
+            try:
+                with self.progress.doing("the software of the accepted run"):
+                    self._accepted = self._session.accepted(self.side)
+            except UserError as error:
+                self._accepted = error
+        if isinstance(self._accepted, UserError):
+            raise self._accepted
+        return self._accepted
+
+    def _answer(self, subject: Subject, old: Environment, until: float = float("inf")) -> Answer:
+        """What pairs of `old` and this environment say about a stage."""
+        from fastdiff.experiments import ab, questions
+
+        session, asked, ladder = self._session, self._asked(subject.model), self.selection.ladders[subject.model.name]
+        new = session.environment(["."])
+        question = ab.Question(
+            old=questions.side_of(old, subject.model, subject.stage, asked, session.root),
+            new=questions.side_of(new, subject.model, subject.stage, asked, session.root, ladder),
+            calls=asked.calls,
+            most_pairs=asked.most_pairs,
+            comparisons=len(self.state.expected),
+            options=asked.options(subject.stage.name),
+        )
+        policy = self.selection.policy_of(subject.model.name, subject.stage.name)
+        return session.answer(question, policy, until=until)
+
+    def _keep(self, subject: Subject, answer: Answer) -> None:
+        self.found[subject.id] = answer.judgements
+        self.state.experiments.append(answer.path)
+
+    def _asked(self, model: Model) -> AbOptions:
+        """The options of this session that concern pairs."""
+        from fastdiff.experiments.ab import CALLS, MOST_PAIRS
+        from fastdiff.experiments.questions import AbOptions
+
+        given = self.selection.settings
+        return AbOptions(
+            model=model.name,
+            weights=given.weights,
+            device=self.selection.device,
+            steps=given.steps,
+            size=given.size,
+            batch=given.batch,
+            calls=given.calls or CALLS,
+            most_pairs=given.pairs or MOST_PAIRS,
+            faults=given.inject,
+            emulate=given.emulate,
+        )
