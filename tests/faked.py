@@ -14,6 +14,7 @@ import fastdiff.plugin.session
 import fastdiff.record.pictures
 import fastdiff.trial.fake  # noqa: F401
 from fastdiff.cli import app
+from fastdiff.plugin import state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,6 +115,7 @@ class Faked:
 @pytest.fixture
 def faked(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Faked:
     monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr(state, "software", lambda _: None)  # another test of this process may have imported torch
     return Faked(pytester)
 
 
