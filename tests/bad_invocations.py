@@ -99,6 +99,10 @@ PAIRED = {
 }
 
 
+BISECT = ("bisect", "--good", "1", "--bad", "2", "--emulate")
+"""Where nothing is emulated, a remark says so before the error."""
+
+
 def invocations() -> Iterator[tuple[str, ...]]:
     yield from _of_paths()
     yield from _of_numbers()
@@ -156,9 +160,9 @@ def _of_words() -> Iterator[tuple[str, ...]]:
         for option in ("--old", "--new", "--old-stage", "--inject"):
             yield ("ab", option, word)
         if not word.startswith("x"):
-            yield ("bisect", "--package", word, "--good", "1", "--bad", "2")
+            yield (*BISECT, "--package", word)
     for word in ("", " "):
-        yield ("bisect", "--package", word, "--good", "1", "--bad", "2")
+        yield (*BISECT, "--package", word)
     yield ("accept", "run.json", "--reason", "")
     yield ("accept", "run.json", "--reason", " \n ")
 
@@ -217,7 +221,7 @@ def main() -> None:
         print(json.dumps(tried(words)), flush=True)
     for project, content in PROJECTS.items():
         Path("pyproject.toml").write_bytes(content)
-        for words in (("run", "--model", "mine"), ("ab", "--stage", "mine"), ("calibrate", "--stage", "mine")):
+        for words in (("run", "--model=mine"), ("ab", "--stage=mine", "--emulate"), ("calibrate", "--emulate")):
             print(json.dumps(tried(words) | {"project": project}), flush=True)
 
 
