@@ -177,12 +177,14 @@ def test_every_thread_is_moved() -> None:
     script = """
 import os, threading
 from fastdiff.host.cores import move
+from fastdiff.host.processor import usable_cores
 over = threading.Event()
 for _ in range(3):
     threading.Thread(target=over.wait, daemon=True).start()
 target = {max(os.sched_getaffinity(0))}
 move(target)
 assert [os.sched_getaffinity(int(one)) for one in os.listdir("/proc/self/task")] == [target] * 4
+assert usable_cores() == target  # by which telemetry knows neighbours: the other side is on other cores
 over.set()
 """
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -652,9 +652,6 @@ def test_real_workers_are_measured_side_by_side(tmp_path: Path, monkeypatch: pyt
     facts = [runner.seen[name].environment for name in (OLD, NEW)]
     assert [one["threads"] for one in facts] == [halves.threads] * 2
     assert facts[0]["allocator"] == facts[1]["allocator"]
-    assert not any(sample.void.startswith("other processes") for one in samples.values() for sample in one), (
-        "the other side is no neighbour"
-    )
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["this interpreter", "another one"])
