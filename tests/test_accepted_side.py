@@ -139,6 +139,15 @@ def test_changed_and_new_files_are_part_of_the_code(repository: Path) -> None:
     assert status.splitlines() == ["M README.md", "?? new.py"] or status.splitlines() == [" M README.md", "?? new.py"]
 
 
+def test_large_files_that_are_not_in_git_are_not_read(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "LARGE_BYTES", 10)
+    (repository / "weights [1].bin").write_text("x" * 11)
+    found = code(repository)
+    assert found is not None
+    assert found.dirty
+    assert found.entries["weights [1].bin"].startswith("11 bytes of ")
+
+
 def test_outside_of_a_repository_there_is_no_code(tmp_path: Path) -> None:
     assert code(tmp_path) is None
 
@@ -216,6 +225,17 @@ def test_the_code_comes_from_the_commit_that_was_measured(repository: Path, kept
     assert found.environment.source is not None
     assert (found.environment.source / "fastdiff/trial/process.py").read_text() == SPEAKING.format(7)
     assert found.remarks == ()
+
+
+def test_the_project_s_own_packages_come_from_there_too(repository: Path, kept_in: Path) -> None:
+    (repository / "lib/src/mine").mkdir(parents=True)
+    (repository / "lib/src/mine/__init__.py").touch()
+    commit(repository, "a package of its own")
+    mine = Distribution("mine", "1", editable="lib")
+    found = again(ran(THING, mine, project=code(repository)), repository, kept_in).environment
+    assert [path.name for path in found.paths] == ["src", "lib"]
+    assert (found.paths[0] / "mine/__init__.py").exists()
+    assert found.source is None
 
 
 def test_a_fastdiff_of_another_protocol_is_not_used_and_that_is_said(repository: Path, kept_in: Path) -> None:

@@ -54,8 +54,9 @@ class Side:
         This environment keeps the PYTHONPATH that it was started with: its libraries may lie there.
         """
         own = os.environ.get("PYTHONPATH", "") if self.environment.python == Path(sys.executable) else ""
+        folders = (self.environment.source or source, *self.environment.paths)
         variables: Mapping[str, str | None] = {
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(self.environment.source or source), own])),
+            "PYTHONPATH": os.pathsep.join(filter(None, [*map(str, folders), own])),
             CACHE_VARIABLE: str(self.cache),
             **(seat.variables if seat else {}),
             **self.environment.variables,

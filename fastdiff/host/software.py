@@ -18,6 +18,7 @@ from fastdiff.record.software import Distribution, Project, Software
 
 GIT_PATIENCE_S = 30
 """Files that are not in git are hashed once; a repository on a slow disk must not hold up a session for much longer."""
+LARGE_BYTES = 20 * 1024**2
 OURS = ("baselines", "runs", ".fastdiff")
 """At the top of a project, what fastdiff itself writes: no part of the code under test."""
 
@@ -89,12 +90,25 @@ def code(project: Path) -> Project | None:
             }
             with suppress(OSError):  # with what git knows of files that did not change, it need not read them
                 shutil.copyfile(top / index, f"{folder}/index")
-            git(top, "add", "--all", variables=apart)
+            large = _large(top)
+            git(top, "add", "--all", "--", ".", *(f":(exclude,literal){name}" for name in large), variables=apart)
             tree = git(top, "write-tree", variables=apart).strip()
-            entries = entries_of(top, tree, variables=apart)
+            entries = entries_of(top, tree, variables=apart) | large
         return Project(commit, entries != entries_of(top, commit), entries)
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _large(top: Path) -> dict[str, str]:
+    """Files that are not in git and would take long to hash, weights for instance: their size and time instead."""
+    names = git(top, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
+    found = {}
+    for name in filter(None, names):
+        with suppress(OSError):
+            status = (top / name).lstat()
+            if status.st_size > LARGE_BYTES and name.partition("/")[0] not in OURS:
+                found[name] = f"{status.st_size} bytes of {status.st_mtime_ns}"
+    return found
 
 
 def entries_of(top: Path, tree: str, variables: dict[str, str] | None = None) -> dict[str, str]:

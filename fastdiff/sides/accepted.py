@@ -70,7 +70,8 @@ def rebuild(
         remarks.append("both sides ran today's fastdiff, so a change of fastdiff itself was not measured")
     chosen = dict(variables or {})
     key = digest(python, others(seen), sorted(chosen.items()), str(source))
-    return Rebuilt(Environment(name, python, chosen, key, (name,), source), tuple(remarks))
+    paths = _import_folders(software, checkout) if checkout else ()
+    return Rebuilt(Environment(name, python, chosen, key, (name,), source, paths), tuple(remarks))
 
 
 def _packages(software: Software) -> list[str]:
@@ -189,13 +190,20 @@ def _checkout(
             git(root, "read-tree", commit, variables=own)
             top = Path(git(root, "rev-parse", "--show-toplevel").strip())
             git(top, "checkout-index", "--all", f"--prefix={part}/", variables=own)
-            part.replace(folder)
+            if not folder.exists():  # another process may have made it meanwhile
+                part.replace(folder)
         except (OSError, subprocess.SubprocessError) as error:
             raise UserError("side-no-room", f"{folder} cannot be written ({error}); make room there.") from None
         finally:
             shutil.rmtree(part, ignore_errors=True)
             index.unlink(missing_ok=True)
     return folder
+
+
+def _import_folders(software: Software, checkout: Path) -> tuple[Path, ...]:
+    """Of the project's own distributions, which an editable install imports from the folder or from `src` in it."""
+    found = [checkout / one.editable for one in software.distributions if one.editable and one.name != "fastdiff"]
+    return tuple(path for folder in found for path in (folder / "src", folder) if path.is_dir())
 
 
 def _same_code(project: Project, root: Path, baseline: Path | None) -> str:

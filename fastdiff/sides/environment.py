@@ -50,6 +50,8 @@ class Environment:
     """As written, to be written again; masked."""
     source: Path | None = None
     """The folder of a fastdiff of its own, which its workers run; None where they run this one."""
+    paths: tuple[Path, ...] = ()
+    """Folders of the project as it was, from which its workers import."""
 
     @property
     def is_this_one(self) -> bool:
