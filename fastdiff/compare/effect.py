@@ -142,7 +142,7 @@ def from_scatter(mean: float, sd: float, pairs: int) -> Effect:
     """Of so many pairs that scatter by `sd`.
 
     Pulling in costs one degree of freedom more than the mean does: with two fewer than pairs, simulated false alarms
-    stay within a tenth of what was allowed, from 5 to 24 pairs (tests/test_compare_pairs.py).
+    stay within a tenth of what was allowed, from 5 to 18 pairs (tests/test_compare_pairs.py, which also looks at 24).
     """
     return Effect(mean, sd / math.sqrt(pairs), pairs - 2, trials=pairs, candidates=pairs)
 
