@@ -109,6 +109,13 @@ def test_a_slower_half_and_a_common_disturbance_favour_neither_side() -> None:
     assert judge.order_effect([found]) is None, "nothing took turns"
 
 
+def test_in_halves_a_block_is_whole_only_after_the_swap() -> None:
+    """Of two blocks it is the mean of all eight, however the calls before and after a swap differ."""
+    new = [1.2, 1.2, 1.0, 1.0, 1.1, 1.1, 1.6, 1.7]
+    found = judge.ratio_of(pair([1.0] * 8, new, "on", "halves"))
+    assert found == pytest.approx(sum(map(math.log, new)) / 8)
+
+
 def test_the_order_effect_is_seen_and_tilts_nothing() -> None:
     """The side that is called after the other one finds its caches empty and takes 10 % longer."""
     old = [1.0, 1.1, 1.1, 1.0]  # old new new old: old's second follows new; then new old old new
