@@ -610,7 +610,7 @@ def test_the_real_worker_builds_draws_and_ends(tmp_path: Path, lines: list[str])
     import fastdiff
 
     source = Path(fastdiff.__file__).parent.parent
-    question = Question(one, slow, calls=4, most_pairs=5, to_the_end=True)  # without the pairs with all cores
+    question = Question(one, slow, calls=4, most_pairs=5, all_cores=False)
     answer = ask(question, default("cpu"), tmp_path, source, progress=Progress(), say=lines.append)
     assert words(answer)["latency"] == SLOW, (lines, said(answer.latency.verdict))
     assert words(answer)["picture"] == SAME

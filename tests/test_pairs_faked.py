@@ -200,7 +200,7 @@ def test_a_few_per_cent_with_all_cores_are_within_their_band(world: World) -> No
 
 
 def test_a_scatter_of_halves_and_turns_have_nothing_beside_them(world: World) -> None:
-    assert not world.ask(to_the_end=True).experiment.all_cores
+    assert not world.ask(all_cores=False).experiment.all_cores
     world.halves = None
     answer = world.ask()
     assert not answer.experiment.all_cores

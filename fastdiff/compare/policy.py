@@ -32,7 +32,7 @@ class Policy:
     """Of a stage's gain on the stage that it follows."""
     first_call: float
     paired_first_call: float
-    """Of first calls in two environments that took turns."""
+    """Of first calls in pairs."""
     memory: float
     paired: float = 0.01
     """Of the latency of two sides that were measured in pairs, which a neighbour disturbs alike: 1 % is the least that

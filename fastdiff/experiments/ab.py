@@ -64,6 +64,8 @@ class Question:
     """Of the command that asks it again."""
     band: float | None = None
     """Of the latency, instead of the policy's."""
+    all_cores: bool = True
+    """Whether pairs in turns with all cores stand beside those in halves."""
     to_the_end: bool = False
     """Without an early look: a scatter is wanted, not a decision."""
 
@@ -289,8 +291,7 @@ def _compare(runner: PairRunner, question: Question) -> Pictures | None:
 
 
 def _is_over(experiment: Experiment, policy: Policy, comparisons: int, question: Question) -> bool:
-    """A scatter of halves is asked of them alone."""
-    beside = experiment.way == HALVES and not question.to_the_end and len(experiment.all_cores) < judge.ALL_CORES
+    beside = experiment.way == HALVES and question.all_cores and len(experiment.all_cores) < judge.ALL_CORES
     return not beside and _is_decided(experiment, policy, comparisons)
 
 
