@@ -65,6 +65,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(PairSession, "accepted", found.side)
     monkeypatch.setattr(ab, "processes", found.start)
     monkeypatch.setattr(cores, "halves", lambda: Halves((0,), (1,), 1))
+    monkeypatch.setattr(cores, "decided", lambda *_: False)
     return found
 
 

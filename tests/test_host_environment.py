@@ -75,7 +75,7 @@ def test_variables_that_matter_without_paths(tmp_path: Path, monkeypatch: pytest
 
 def test_libraries_loaded_beforehand_have_names_without_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_PRELOAD", "/private/libjemalloc.so.2:/private/libgomp.so.1")
-    assert module._variables()["LD_PRELOAD"] == "libjemalloc.so.2 libgomp.so.1"
+    assert module.variables()["LD_PRELOAD"] == "libjemalloc.so.2 libgomp.so.1"
 
 
 def test_torch_is_described_but_not_imported() -> None:

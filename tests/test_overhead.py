@@ -53,7 +53,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     def ask(inside: float, outside: float, *words: str) -> int:
         source = scattered(outside)
         monkeypatch.setattr(blocks, "ratios", lambda _, count, __, **___: some(count, inside))
-        monkeypatch.setattr(processes, "turn", lambda *_, **__: Turn(next(source), 1.0, 1.2))
+        monkeypatch.setattr(processes, "turn", lambda *_, **__: Turn([next(source)], [1.0], [1.2]))
         monkeypatch.setattr("sys.argv", ["overhead", *words])
         with pytest.raises(SystemExit) as left:
             overhead.main()

@@ -637,6 +637,12 @@ def test_uv_looks_where_pip_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "UV_NO_INDEX" not in found
 
 
+def test_without_uv_it_is_said_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uv", None)
+    with pytest.raises(UserError, match="do: pip install uv"):
+        uv.make(tmp_path / "new", sys.executable, "x", print)
+
+
 def test_options_are_spelled_as_uv_spells_them() -> None:
     assert uv.translated(["--pre", "--index-url=https://x", "--find-links=/a=b", "--no-index"]) == [
         *("--prerelease", "allow", "--default-index", "https://x", "--find-links", "/a=b", "--no-index"),

@@ -9,8 +9,6 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import uv
-
 from fastdiff.record.errors import UserError
 from fastdiff.sides.installed import apart, last_words
 
@@ -64,7 +62,7 @@ def install(
 def conflicts(python: Path) -> list[str]:
     """What the installed packages say about each other, one sentence each."""
     done = subprocess.run(
-        [uv.find_uv_bin(), "pip", "check", "--python", str(python)],
+        [_binary(), "pip", "check", "--python", str(python)],
         env=variables(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -97,6 +95,15 @@ def variables() -> dict[str, str]:
     return found | apart()
 
 
+def _binary() -> str:
+    try:
+        from uv import find_uv_bin
+
+        return find_uv_bin()
+    except (ImportError, FileNotFoundError):
+        raise UserError("environment", "uv, which makes environments, is not installed; do: pip install uv") from None
+
+
 @lru_cache(maxsize=1)
 def _of_pip() -> Mapping[str, str]:
     """pip's settings, from its files and variables; empty where there is no pip."""
@@ -126,7 +133,7 @@ def _run(arguments: Sequence[str], trouble: str, say: Callable[[str], None], cwd
     """What takes long is shown while it happens; an error ends with the last lines of the output."""
     lines = []
     with subprocess.Popen(
-        [uv.find_uv_bin(), *arguments, "--color=never"],
+        [_binary(), *arguments, "--color=never"],
         cwd=cwd,
         env=variables() | {"UV_NO_PROGRESS": "1"},
         stdin=subprocess.DEVNULL,

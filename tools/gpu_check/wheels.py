@@ -64,8 +64,9 @@ def needs_of(wheel: Path) -> list[str]:
 
 
 def own_needs() -> list[str]:
+    """But for what makes environments: on that machine nothing can be installed."""
     needs: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    return needs
+    return [need for need in needs if Requirement(need).name != "uv"]
 
 
 def download(folder: Path) -> None:
