@@ -94,7 +94,9 @@ def test_of_every_distribution_its_version_and_its_place(tmp_path: Path, monkeyp
     inside, outside = tmp_path / "project/sub", tmp_path / "elsewhere"
     told = {
         "plain": None,
-        "vcs": '{"url": "https://me:secret@host/r.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}',
+        "vcs": '{"url": "https://me:secret@host/r.git", "subdirectory": "lib", '
+        '"vcs_info": {"vcs": "git", "commit_id": "abc"}}',
+        "spaced": '{"url": "https://host/a b.whl", "archive_info": {}}',
         "url": '{"url": "https://me:secret@host/x.whl", "archive_info": {}}',
         "inside": f'{{"url": "{inside.as_uri()}", "dir_info": {{"editable": true}}}}',
         "outside": f'{{"url": "{outside.as_uri()}", "dir_info": {{"editable": true}}}}',
@@ -113,11 +115,11 @@ def test_of_every_distribution_its_version_and_its_place(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(host.importlib.metadata, "distributions", lambda: [Fake(name) for name in told])
     found = {one.name: one for one in distributions(tmp_path / "project")}
-    assert [one.version for one in found.values()] == ["1.0+cpu"] * len(told)
-    assert found["vcs"].source == "git+https://host/r.git@abc"
+    assert {one.version for name, one in found.items() if name != "spaced"} == {"1.0+cpu"}
+    assert found["vcs"].source == "git+https://host/r.git@abc#subdirectory=lib"
     assert found["url"].source == "https://host/x.whl"
     assert found["inside"].editable == "sub"
-    assert [name for name, one in found.items() if one.local] == ["broken", "outside"]
+    assert [name for name, one in found.items() if one.local] == ["broken", "outside", "spaced"]
     assert found["plain"] == found["wheel"].__class__("plain", "1.0+cpu")
 
 
@@ -155,8 +157,35 @@ def test_outside_of_a_repository_there_is_no_code(tmp_path: Path) -> None:
 def test_a_run_file_keeps_it_and_it_is_read_back() -> None:
     from dataclasses import asdict
 
-    software = ran(THING, FASTDIFF, project=Project("abc", True, {"a": "b"}))
+    software = ran(THING, FASTDIFF, project=Project("abc" + "0" * 37, True, {"a": "b"}))
     assert convert(asdict(software) | {"distributions": [asdict(THING), asdict(FASTDIFF)]}, Software, "x") == software
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"version": "1.0\n--index-url=https://evil/simple"},
+        {"version": "1.0; x"},
+        {"source": "git+https://host/r.git@abc\n-r /etc/passwd"},
+        {"source": "--index-url=https://evil"},
+        {"source": "/etc"},
+        {"editable": "../.."},
+        {"editable": "/etc"},
+        {"name": "-r"},
+    ],
+    ids=lambda one: next(iter(one)),
+)
+def test_a_hostile_baseline_reaches_neither_uv_nor_git(hostile: dict[str, str]) -> None:
+    whole = {"name": "tinything", "version": "1.0"}
+    with pytest.raises(UserError):
+        convert({"python": "3.11.7", "distributions": [whole | hostile]}, Software, "x")
+    assert convert({"python": "3.11.7", "distributions": [whole]}, Software, "x").distributions == (THING,)
+
+
+@pytest.mark.parametrize("commit", ["--help", "HEAD", "abc\n", ""])
+def test_a_commit_is_one(commit: str) -> None:
+    with pytest.raises(UserError):
+        convert({"python": "3.11.7", "project": {"commit": commit, "dirty": False}}, Software, "x")
 
 
 # -- packages ---------------------------------------------------------------------------------------------------------

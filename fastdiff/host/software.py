@@ -11,9 +11,13 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from fastdiff.record.bounds import NAME
+from fastdiff.record.errors import UserError
+from fastdiff.record.reading import convert
 from fastdiff.record.software import Distribution, Project, Software
 
 GIT_PATIENCE_S = 30
@@ -38,9 +42,17 @@ def distributions(project: Path) -> tuple[Distribution, ...]:
             continue
         if name and version:
             plain = re.sub(r"[-_.]+", "-", name).lower()
-            if plain not in found:
-                found[plain] = _described(plain, version, one.read_text("direct_url.json"), project)
+            if plain not in found and NAME.fullmatch(plain):
+                found[plain] = _readable(_described(plain, version, one.read_text("direct_url.json"), project))
     return tuple(found[name] for name in sorted(found))
+
+
+def _readable(found: Distribution) -> Distribution:
+    """What a run file could not hold is nothing that can be installed again."""
+    try:
+        return convert(asdict(found), Distribution, found.name)
+    except UserError:
+        return Distribution(found.name, "0", local=True)
 
 
 def _described(name: str, version: str, direct_url: str | None, project: Path) -> Distribution:
@@ -50,12 +62,13 @@ def _described(name: str, version: str, direct_url: str | None, project: Path) -
         url = written.get("url", "")
         editable = bool(written.get("dir_info", {}).get("editable"))
         vcs, commit = (written.get("vcs_info", {}).get(key, "") for key in ("vcs", "commit_id"))
+        below = f"#subdirectory={part}" if (part := written.get("subdirectory", "")) else ""
     except (ValueError, AttributeError):
         return Distribution(name, version, local=True)
     if not url:
         return Distribution(name, version)
     if vcs and commit:
-        return Distribution(name, version, source=f"{vcs}+{without_credentials(url)}@{commit}")
+        return Distribution(name, version, source=f"{vcs}+{without_credentials(url)}@{commit}{below}")
     if url.startswith("file:"):
         folder = Path(unquote(urlsplit(url).path))
         inside = Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(project))

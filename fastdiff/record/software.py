@@ -4,8 +4,19 @@ one."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta
 
 from fastdiff.record.bounds import Name  # noqa: TC001  (msgspec reads it)
+
+ONE_LINE = r"^(?![\s\S]*\n)"
+"""A baseline comes with a pull request, and what stands in these fields reaches uv and git."""
+Version = Annotated[str, Meta(pattern=rf"{ONE_LINE}[A-Za-z0-9][A-Za-z0-9.!+_-]{{0,99}}$")]
+Source = Annotated[str, Meta(pattern=rf"{ONE_LINE}([a-z]+\+)?[a-z]+://[^\s;]{{1,500}}$|^$")]
+Inside = Annotated[str, Meta(pattern=rf"{ONE_LINE}(?!/)(?!.*\.\.)[^\\]{{0,200}}$")]
+"""A folder in the project."""
+Commit = Annotated[str, Meta(pattern=rf"{ONE_LINE}[0-9a-f]{{40,64}}$")]
 
 
 @dataclass(frozen=True)
@@ -14,12 +25,12 @@ class Distribution:
 
     name: Name
     """Normalised."""
-    version: str
+    version: Version
     """With its local part: 2.13.0+cpu is another build than 2.13.0."""
-    source: str = ""
+    source: Source = ""
     """Where it came from, if not from an index by its version: `git+https://...@COMMIT` or a URL, without
     credentials."""
-    editable: str = ""
+    editable: Inside = ""
     """The folder in the project from which it is imported, `.` for the project itself."""
     local: bool = False
     """Whether it came from a place of this machine alone, or from outside of any installer."""
@@ -29,7 +40,7 @@ class Distribution:
 class Project:
     """The code under test, as git knows it."""
 
-    commit: str
+    commit: Commit
     dirty: bool
     """Whether files differed from the commit, or were not in it."""
     entries: dict[str, str] = field(default_factory=dict)
@@ -39,8 +50,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Software:
-    python: str
-    """Version."""
+    python: Version
     distributions: tuple[Distribution, ...] = ()
     project: Project | None = None
     """None outside of a git repository."""
