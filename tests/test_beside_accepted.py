@@ -155,8 +155,9 @@ def test_another_device_s_accepted_run_gives_the_side(
     folder = accepted.baseline.parent
     folder.rename(folder.with_name("another-machine"))
     machine.software, machine.new_s = UPGRADED, 1.05
-    assert accepted.session("--benchmark-compare").ret == 1
-    assert latency(accepted) == "SLOW"
+    result = accepted.session("--benchmark-compare")
+    assert (result.ret, latency(accepted)) == (1, "SLOW")
+    result.stdout.fnmatch_lines(["no accepted run of *: in pairs with the software that another-machine/0001_* ran"])
 
 
 # -- no pairs could tell ----------------------------------------------------------------------------------------------

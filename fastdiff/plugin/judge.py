@@ -185,7 +185,9 @@ class Judge:
         """The line above the verdicts."""
         if self.against:
             return f"against {' '.join(self.against)}, measured in pairs with this environment"
-        return verdicts.against(self.baseline, device_name(self.selection.device))
+        side = self.pairs.side if self.pairs.found and not self.baseline else None
+        elsewhere = f"{side.parent.name}/{side.name}" if side else ""
+        return verdicts.against(self.baseline, device_name(self.selection.device), elsewhere)
 
     def sentences(self, judgements: list[Judgement]) -> str:
         return "\n".join(verdicts.sentence(judgement, self.shell) for judgement in judgements)

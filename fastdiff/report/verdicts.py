@@ -30,8 +30,10 @@ def text(judgements: Sequence[Judgement], shell: Shell, failed: Sequence[str] = 
     return [*_table(judgements), *_sentences(judgements, shell)]
 
 
-def against(baseline: Baseline | None, device: str) -> str:
-    """With what the run was compared."""
+def against(baseline: Baseline | None, device: str, elsewhere: str = "") -> str:
+    """With what the run was compared. `elsewhere`: another device's accepted run, whose software was measured here."""
+    if baseline is None and elsewhere:
+        return f"no accepted run of {device} yet: in pairs with the software that {elsewhere} ran"
     if baseline is None:
         return (
             f"no accepted run of {device} yet: times are NEW, and only the pictures and the proof of each stage decide"
