@@ -123,6 +123,7 @@ def test_after_an_upgrade_pairs_decide_and_not_the_stored_seconds(accepted: Fake
     assert latency(accepted) == "SAME"
     assert words(accepted)["shapes-fp32", "latency_all_cores"] == "SAME"
     assert machine.made == 1, "once for all stages"
+    result.stdout.fnmatch_lines(["what differs from the accepted run: torch: 2.12.1 -> 2.13.0; *at most 15 minutes*"])
     assert machine.started > 0
 
 

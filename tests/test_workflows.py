@@ -258,7 +258,15 @@ def test_measure_step_calls_make(torch: str, arguments: list[str], tmp_path: Pat
     done = measure(tmp_path, model="sd15", torch=torch)
     *first, last = done.stdout.splitlines()
     assert first == arguments
-    assert last.startswith("ARGS=--fastdiff-model sd15 --fastdiff-device cuda ")
+    assert last == "ARGS=--fastdiff-model sd15 --fastdiff-device cuda --fastdiff-markdown runs/sd15.md"
+    assert "fastdiff accept runs/NAME.json" in (tmp_path / "summary.md").read_text()
+
+
+def test_measure_step_is_strict_from_the_first_accepted_run_on(tmp_path: Path) -> None:
+    (tmp_path / "baselines/nvidia-h200").mkdir(parents=True)
+    (tmp_path / "baselines/nvidia-h200/0001_sdxl.json").touch()
+    assert measure(tmp_path, model="sd15", torch="").stdout.endswith("runs/sd15.md --fastdiff-strict\n")
+    assert not (tmp_path / "summary.md").exists()
 
 
 @pytest.mark.parametrize("typed", ["$(shell id)", "2.15.0; id", "2.15.0\nid", "`id`"])
@@ -274,7 +282,13 @@ def measure(folder: Path, model: str, torch: str) -> subprocess.CompletedProcess
     make = folder / "make"
     make.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     make.chmod(0o755)
-    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "MODEL_NAME": model, "TORCH_VERSION": torch}
+    environment = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        "MODEL_NAME": model,
+        "TORCH_VERSION": torch,
+    }
     # The options that GitHub gives to `shell: bash`.
     command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=30)

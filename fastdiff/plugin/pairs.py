@@ -61,7 +61,15 @@ class Pairs:
 
     def beside_accepted(self, subject: Subject) -> None:
         """Pairs with the accepted run's software. Without that, or without time, nothing decides."""
+        from fastdiff.compare.facts import listed
+
         minutes = self.selection.settings.max_time
+        if self._accepted is None:
+            changed = listed(self.changes(subject.id) or []) or "nothing, but --fastdiff-confirm=all asks for it"
+            self.progress.say(
+                f"what differs from the accepted run: {changed}; its software is made again and measured beside "
+                f"today's, for at most {minutes} minutes"
+            )
         try:
             old = self._accepted_side()
         except UserError as error:
