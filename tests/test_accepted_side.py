@@ -17,7 +17,9 @@ from fastdiff.experiments.accepted import variables_of
 from fastdiff.host import software as host
 from fastdiff.host.software import code, distributions
 from fastdiff.record.errors import UserError
+from fastdiff.record.parts import merged
 from fastdiff.record.reading import convert
+from fastdiff.record.run import Device, Run, Trial
 from fastdiff.record.software import Distribution, Project, Software
 from fastdiff.sides import accepted
 from fastdiff.sides import home as homes
@@ -98,6 +100,9 @@ def test_of_every_distribution_its_version_and_its_place(tmp_path: Path, monkeyp
         '"vcs_info": {"vcs": "git", "commit_id": "abc"}}',
         "spaced": '{"url": "https://host/a b.whl", "archive_info": {}}',
         "url": '{"url": "https://me:secret@host/x.whl", "archive_info": {}}',
+        "ssh": '{"url": "ssh://git:pass@host/r", "vcs_info": {"vcs": "git", "commit_id": "abc"}}',
+        "signed": '{"url": "https://host/x.whl?Signature=secret", "archive_info": {}}',
+        "unreadable": '{"url": "https://[bad/", "archive_info": {}}',
         "inside": f'{{"url": "{inside.as_uri()}", "dir_info": {{"editable": true}}}}',
         "outside": f'{{"url": "{outside.as_uri()}", "dir_info": {{"editable": true}}}}',
         "wheel": '{"url": "file:///wheels/wheel-1.0-py3-none-any.whl", "archive_info": {}}',
@@ -110,16 +115,18 @@ def test_of_every_distribution_its_version_and_its_place(tmp_path: Path, monkeyp
         def __init__(self, name: str) -> None:
             self.metadata = {"Name": name}
 
-        def read_text(self, _: str) -> str | None:
-            return told[self.metadata["Name"]]
+        def read_text(self, file: str) -> str | None:
+            return told[self.metadata["Name"]] if file == "direct_url.json" else None
 
     monkeypatch.setattr(host.importlib.metadata, "distributions", lambda: [Fake(name) for name in told])
     found = {one.name: one for one in distributions(tmp_path / "project")}
     assert {one.version for name, one in found.items() if name != "spaced"} == {"1.0+cpu"}
     assert found["vcs"].source == "git+https://host/r.git@abc#subdirectory=lib"
+    assert found["ssh"].source == "git+ssh://git@host/r@abc"
+    assert (found["signed"].source, found["signed"].local) == ("https://host/x.whl", True)
     assert found["url"].source == "https://host/x.whl"
     assert found["inside"].editable == "sub"
-    assert [name for name, one in found.items() if one.local] == ["broken", "outside", "spaced"]
+    assert [name for name, one in found.items() if one.local] == ["broken", "outside", "signed", "spaced", "unreadable"]
     assert found["plain"] == found["wheel"].__class__("plain", "1.0+cpu")
 
 
@@ -157,7 +164,7 @@ def test_outside_of_a_repository_there_is_no_code(tmp_path: Path) -> None:
 def test_a_run_file_keeps_it_and_it_is_read_back() -> None:
     from dataclasses import asdict
 
-    software = ran(THING, FASTDIFF, project=Project("abc" + "0" * 37, True, {"a": "b"}))
+    software = ran(THING, FASTDIFF, project=Project("abc" + "0" * 37, dirty=True, entries={"a": "b"}))
     assert convert(asdict(software) | {"distributions": [asdict(THING), asdict(FASTDIFF)]}, Software, "x") == software
 
 
@@ -221,6 +228,15 @@ def test_what_cannot_come_back_is_a_sentence_with_a_code(
     assert caught.value.code == code
     assert sentence in str(caught.value)
     assert not [one for one in kept() if one.finished]
+
+
+def test_a_side_that_was_changed_by_hand_is_not_used(kept_in: Path, tmp_path: Path) -> None:
+    python = again(ran(THING), tmp_path, kept_in).environment.python
+    marker = python.parents[1] / homes.MARKER
+    marker.write_text(marker.read_text().replace('"1.0"', '"1.1"'))
+    with pytest.raises(UserError, match=r"has tinything 1\.1 instead of 1\.0; remove that folder") as caught:
+        again(ran(THING), tmp_path, kept_in)
+    assert caught.value.code == "side-no-package"
 
 
 def test_a_full_disk_is_known_before(kept_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,6 +330,20 @@ def test_a_shallow_clone_says_what_fetches_the_rest(repository: Path, kept_in: P
     assert again(measured, tmp_path / "shallow", kept_in).environment.source is not None
 
 
+def test_a_project_in_a_folder_of_a_repository(repository: Path, kept_in: Path) -> None:
+    project = repository / "bench"
+    (project / "src/mine").mkdir(parents=True)
+    (project / "src/mine/__init__.py").touch()
+    commit(repository, "a project below")
+    measured = ran(THING, Distribution("mine", "1", editable="."), project=code(project))
+    assert measured.project is not None
+    assert (measured.project.folder, measured.project.dirty) == ("bench/", False)
+    bring_the_baseline(project)
+    assert code(project) == replace(measured.project, commit=git(repository, "rev-parse", "HEAD")), "no code of ours"
+    found = again(measured, project, kept_in).environment
+    assert (found.paths[0] / "mine/__init__.py").exists()
+
+
 # -- variables --------------------------------------------------------------------------------------------------------
 
 
@@ -323,12 +353,22 @@ def test_variables_are_those_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setenv("TORCH_LOGS_OUT", "/here")
-    then = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "TORCH_HOME": "(a path)", "TORCHINDUCTOR_CACHE_DIR": "x"}
+    hostile = {"PATH": "evil", "PYTHONPATH": "evil", "MKL_NUM_THREADS": 4}
+    assert variables_of({"variables": []}) == {"ONEDNN_DEFAULT_FPMATH_MODE": None, "OMP_NUM_THREADS": None}
+    paths = {"TORCH_HOME": "(a path)", "TORCHINDUCTOR_CACHE_DIR": "x"}
+    then = {**hostile, **paths, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
     assert variables_of({"variables": then}) == {
         "OMP_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "1",
         "ONEDNN_DEFAULT_FPMATH_MODE": None,
     }
+
+
+def test_a_baseline_of_parts_says_what_it_ran_only_where_all_ran_the_same() -> None:
+    device, software = Device("box", "cpu", "box"), ran(THING)
+    old = Run(device, "then", stages=(Trial("m", "a", None), Trial("m", "b", "a")), software=software)
+    assert merged(old, replace(old, started="now"), ["m-b"], "r.json").software == software
+    assert merged(old, replace(old, software=ran()), ["m-b"], "r.json").software is None
 
 
 # -- what is kept -----------------------------------------------------------------------------------------------------

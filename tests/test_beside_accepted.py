@@ -18,14 +18,15 @@ from fastdiff.host import cores
 from fastdiff.host.cores import Halves
 from fastdiff.plugin.state import SessionState
 from fastdiff.record.errors import UserError
-from fastdiff.record.software import Distribution, Software
+from fastdiff.record.software import Distribution, Project, Software
 from fastdiff.sides.environment import Environment
 from fastdiff.trial.fake import Fake
 
 if TYPE_CHECKING:
     from fastdiff.record.run import Run
 
-SOFTWARE = Software("3.11.7", (Distribution("torch", "2.12.1"), Distribution("numpy", "2.0")))
+CODE = Project("0" * 40, dirty=False, entries={"mine": "a"})
+SOFTWARE = Software("3.11.7", (Distribution("torch", "2.12.1"), Distribution("numpy", "2.0")), CODE)
 UPGRADED = replace(SOFTWARE, distributions=(Distribution("torch", "2.13.0"), Distribution("numpy", "2.0")))
 
 
@@ -112,6 +113,31 @@ def test_a_driver_cannot_be_made_again_and_few_runs_do_not_know_the_noise(accept
     result.stdout.fnmatch_lines(["*driver: nothing -> 600.1 cannot be made again*need a noise measured over 5*"])
 
 
+def test_code_that_is_not_known_is_not_the_same_code(accepted: Faked, machine: Machine) -> None:
+    """Outside of git a regression of the code would be the machine's."""
+    machine.software = replace(SOFTWARE, project=None)
+    accepted.takes(fp32=3.0, other=1.0)
+    assert accepted.session("--benchmark-compare", "--fastdiff-trials=0").ret == 1
+    assert latency(accepted) == "SLOW"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(SOFTWARE, python="3.11.9"),
+        replace(SOFTWARE, distributions=(Distribution("torch", "2.12.1", files="b"), SOFTWARE.distributions[1])),
+    ],
+    ids=["another Python", "a build of one's own"],
+)
+def test_what_has_the_same_version_and_is_not_the_same_is_no_machine(
+    accepted: Faked, machine: Machine, changed: Software
+) -> None:
+    machine.software = changed
+    accepted.takes(fp32=3.0, other=1.0)
+    accepted.session("--benchmark-compare")
+    assert latency(accepted) == "UNSURE"
+
+
 # -- some software differs --------------------------------------------------------------------------------------------
 
 
@@ -135,6 +161,17 @@ def test_a_loss_that_stored_seconds_do_not_see_is_found(accepted: Faked, machine
     result.stdout.fnmatch_lines(["FAILED *test_not_slower?shapes-fp32? - *latency is SLOW*"])
 
 
+@pytest.mark.parametrize(("new_s", "word"), [(1.0, "UNSURE"), (1.05, "SLOW")])
+def test_no_loss_in_pairs_shows_nothing_where_both_sides_have_what_changed(
+    accepted: Faked, machine: Machine, new_s: float, word: str
+) -> None:
+    machine.software, machine.new_s, machine.environment = UPGRADED, new_s, {"driver": "600.1"}
+    result = accepted.session("--benchmark-compare")
+    assert latency(accepted) == word
+    if word == "UNSURE":
+        result.stdout.fnmatch_lines(["*both sides have today's of driver: nothing -> 600.1*"])
+
+
 def test_an_injected_fault_is_a_change_of_software(accepted: Faked, machine: Machine) -> None:
     accepted.session("--benchmark-compare", "--fastdiff-inject=nan@fp32")
     assert machine.made == 1
@@ -150,12 +187,10 @@ def test_all_asks_for_pairs_where_nothing_differs_and_none_for_none(accepted: Fa
     assert machine.made == made
 
 
-def test_another_device_s_accepted_run_gives_the_side(
-    accepted: Faked, machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_device_s_accepted_run_gives_the_side(accepted: Faked, machine: Machine) -> None:
     folder = accepted.baseline.parent
     folder.rename(folder.with_name("another-machine"))
-    machine.software, machine.new_s = UPGRADED, 1.05
+    machine.new_s = 1.05
     result = accepted.session("--benchmark-compare")
     assert (result.ret, latency(accepted)) == (1, "SLOW")
     result.stdout.fnmatch_lines(["no accepted run of *: in pairs with the software that another-machine/0001_* ran"])
@@ -164,7 +199,7 @@ def test_another_device_s_accepted_run_gives_the_side(
 # -- no pairs could tell ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", ["side-no-package", "side-changed-files"])
+@pytest.mark.parametrize("code", ["side-no-package", "side-changed-files", "environment"])
 def test_a_side_that_cannot_be_made_again_decides_nothing(accepted: Faked, machine: Machine, code: Any) -> None:
     machine.software, machine.trouble = UPGRADED, UserError(code, "torch 2.12.1 is nowhere; look there.")
     accepted.takes(fp32=3.0, other=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +47,7 @@ def accept(
         ids = [id_ for part in only for id_ in part.split(",")]
         target = accept_run(run, reason, root=root, only=ids, noise_of=trials, force=force, name=name, say=aloud)
     if side:
-        with one_sentence(kept="the acceptance is."):
+        with one_sentence(kept="the run is accepted all the same."):
             aloud(_side(target, root))
 
 
@@ -88,8 +89,8 @@ def _side(target: Path, root: Path) -> str:
 
     try:
         found = side_of(target, root.resolve(), aside)
-    except UserError as error:
-        return f"side: cannot be made again, so stored seconds are all that a comparison has: {error}"
+    except (UserError, OSError, subprocess.SubprocessError) as error:
+        return f"side: cannot be made again, so after a change of software comparisons will be UNSURE: {error}"
     return "side: made again" + "".join(f"; {remark}" for remark in found.remarks)
 
 

@@ -21,6 +21,7 @@ Code = Literal[
     "no-software-differs",
     "system-differs",
     "no-pairs",
+    "not-in-the-pairs",
     # beside it
     "machine-differs",
     "mean-of-processes",

@@ -17,32 +17,83 @@ if TYPE_CHECKING:
     from fastdiff.compare.steps import Step
     from fastdiff.compare.verdicts import Verdict
     from fastdiff.record.run import Run
+    from fastdiff.record.software import Software
 
 SYSTEM = ("driver", "os")
 """Facts of a run's environment that are software and cannot be made again beside today's."""
+A_PATH = "(a path)"
+"""What a run keeps of a variable that names a folder of its machine."""
+NOT_MADE_AGAIN = ("LD_PRELOAD",)
+MANAGED = ("TORCHINDUCTOR_CACHE_DIR",)
+"""fastdiff sets it for compiled stages, to a folder for each side."""
 FEWEST_RUNS = 5
 """Processes over which the noise has to be measured before stored seconds decide about a change of the system."""
 
 
 def changes(accepted: Run, run: Run) -> list[str] | None:
-    """What differs and can be made again, one text each; None where one of the two does not say what it ran."""
+    """What differs and can be made again, one text each. None where one of the two does not say what it ran, its code
+    among it: what is not known is not the same."""
+    then, now = accepted.software, run.software
+    if then is None or now is None or then.project is None or now.project is None:
+        return None
+    found = differences({"python": _minor(then.python)}, {"python": _minor(now.python)})
+    found += differences(_versions(then), _versions(now))
+    before, after = then.project.entries, now.project.entries
+    names = sorted(before.keys() | after.keys())
+    found += [f"code: {name}" for name in names if before.get(name) != after.get(name)]
+    return found + [
+        _change(name, *values) for name, values in _variables(accepted, run).items() if _made_again(name, *values)
+    ]
+
+
+def lasting(accepted: Run, run: Run) -> list[str]:
+    """What differs and cannot be made again: in pairs both sides have today's."""
+    found = differences(*({name: one.environment.get(name) for name in SYSTEM} for one in (accepted, run)))
+    found += [
+        _change(name, *values) for name, values in _variables(accepted, run).items() if not _made_again(name, *values)
+    ]
     then, now = accepted.software, run.software
     if then is None or now is None:
-        return None
-    found = differences({"python": then.python}, {"python": now.python})
-    found += differences(then.versions, now.versions)
-    entries = [one.project.entries if one.project else {} for one in (then, now)]
-    names = sorted(
-        name for name in entries[0].keys() | entries[1].keys() if entries[0].get(name) != entries[1].get(name)
-    )
-    found += [f"code: {name}" for name in names]
-    variables = [one.environment.get("variables") or {} for one in (accepted, run)]
-    return found + differences(*variables)
+        return found
+    if _minor(then.python) == _minor(now.python):
+        found += differences({"python": then.python}, {"python": now.python})
+    before, after = ({one.name: one for one in software.distributions} for software in (then, now))
+    for name in sorted(before.keys() & after.keys()):
+        one, other = before[name], after[name]
+        if one.version == other.version and one.files != other.files and not (one.editable and other.editable):
+            found.append(f"{name} {one.version}: other files of the same version")
+    ours = [packages.get("fastdiff") for packages in (before, after)]
+    if all(ours) and not all(one and one.editable for one in ours):
+        found += differences(*({"fastdiff": one.version if one else None} for one in ours))
+    return found
 
 
-def system_changes(accepted: Run, run: Run) -> list[str]:
-    """What differs and cannot be made again."""
-    return differences(*({name: one.environment.get(name) for name in SYSTEM} for one in (accepted, run)))
+def _versions(software: Software) -> dict[str, str]:
+    """Without fastdiff, of which both sides run today's, or which is the project's code."""
+    return {name: version for name, version in software.versions.items() if name != "fastdiff"}
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _variables(accepted: Run, run: Run) -> dict[str, tuple[str | None, str | None]]:
+    """Those that differ. What a file holds may be no text."""
+    then, now = (one.environment.get("variables") for one in (accepted, run))
+    before, after = (one if isinstance(one, dict) else {} for one in (then, now))
+    return {
+        name: (before.get(name), after.get(name))
+        for name in sorted(map(str, before.keys() | after.keys()))
+        if before.get(name) != after.get(name) and name not in MANAGED
+    }
+
+
+def _made_again(name: str, before: str | None, after: str | None) -> bool:
+    return name not in NOT_MADE_AGAIN and A_PATH not in (before, after)
+
+
+def _change(name: str, before: str | None, after: str | None) -> str:
+    return differences({name: before}, {name: after})[0]
 
 
 def of_the_machine(verdict: Verdict, band: float) -> Verdict:
@@ -62,6 +113,13 @@ def of_the_system(verdict: Verdict, changed: list[str], processes: int) -> Verdi
     known = processes >= FEWEST_RUNS
     reason = because("system-differs", changed=changed, processes=processes, fewest=FEWEST_RUNS)
     return replace(verdict, word=verdict.word if known else UNSURE, details=(reason, *verdict.details))
+
+
+def in_pairs(verdict: Verdict, changed: list[str]) -> Verdict:
+    """A verdict of pairs where something differs that both sides have: a loss is one, and no loss shows nothing."""
+    if not changed or verdict.word not in (SAME, FAST):
+        return verdict
+    return replace(verdict, word=UNSURE, reason=because("not-in-the-pairs", changed=changed))
 
 
 def undecided(verdict: Verdict, code: str, why: str, step: Step | None) -> Verdict:

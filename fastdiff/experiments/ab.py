@@ -62,6 +62,8 @@ class Question:
     """Stages of the whole suite, which share one error."""
     options: str = ""
     """Of the command that asks it again."""
+    code: str = ""
+    """A hash of the project's files: a stopped experiment does not go on with others."""
     band: float | None = None
     """Of the latency, instead of the policy's."""
     all_cores: bool = True
@@ -88,7 +90,7 @@ class Question:
         """Of all that is built: a stopped experiment never goes on with other weights, recipes or devices."""
         works = (self.old.work, self.new.work)
         built = [asdict(one) | {"request": None} for work in works for one in (work.model, work.stage)]
-        whole = [*built, asdict(works[1].built), works[1].device, __version__]
+        whole = [*built, asdict(works[1].built), works[1].device, __version__, self.code]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.host.environment import device_kind, device_name, device_slug, variables
+from fastdiff.compare.software import A_PATH, NOT_MADE_AGAIN
+from fastdiff.host.environment import VARIABLES, device_kind, device_name, device_slug, variables
 from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import read_baseline
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastdiff.sides.accepted import Rebuilt
-
-A_PATH = "(a path)"
-"""What a run keeps of a variable that names a folder of its machine."""
 
 
 def accepted_side(
@@ -57,10 +55,14 @@ def newest(root: Path, device: str) -> Path:
 
 def variables_of(environment: Mapping[str, Any]) -> dict[str, str | None]:
     """What has to change in today's variables; None takes one away. Names of folders stay today's."""
-    then, now = environment.get("variables") or {}, variables()
+    kept, now = environment.get("variables"), variables()
+    # A baseline comes with a pull request: only what a run would have kept is taken from it.
+    then = {name: text for name, text in kept.items() if VARIABLES.match(name)} if isinstance(kept, dict) else {}
     changed = {name: then.get(name) for name in then.keys() | now.keys() if then.get(name) != now.get(name)}
     return {
         name: value
         for name, value in changed.items()
-        if A_PATH not in (value, now.get(name)) and name not in (CACHE_VARIABLE, "LD_PRELOAD")
+        if A_PATH not in (value, now.get(name))
+        and name not in (CACHE_VARIABLE, *NOT_MADE_AGAIN)
+        and (value is None or isinstance(value, str))
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from fastdiff.experiments.ab import CALLS, MOST_PAIRS, Question
 from fastdiff.experiments.pairs import Side
 from fastdiff.host.environment import DEVICE, device_kind
 from fastdiff.host.processor import emulated
+from fastdiff.host.software import code
 from fastdiff.models import CATALOGUE, SIDE
 from fastdiff.models.toml import models
 from fastdiff.record.errors import UserError, unknown
@@ -117,10 +119,17 @@ def questions(asked: AbOptions, old: Environment, new: Environment, project: Pat
             most_pairs=asked.most_pairs,
             comparisons=len(stages),
             options=asked.options(stage.name),
+            code=code_of(project),
             band=asked.band,
         )
         for stage in stages
     ]
+
+
+def code_of(project: Path) -> str:
+    """A hash of the project's files; empty outside of a git repository."""
+    found = code(project)
+    return hashlib.sha256(repr(sorted(found.entries.items())).encode()).hexdigest()[:16] if found else ""
 
 
 def limits(asked: AbOptions, project: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -11,8 +12,9 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from fastdiff.record.bounds import NAME
@@ -20,11 +22,14 @@ from fastdiff.record.errors import UserError
 from fastdiff.record.reading import convert
 from fastdiff.record.software import Distribution, Project, Software
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 GIT_PATIENCE_S = 30
 """Files that are not in git are hashed once; a repository on a slow disk must not hold up a session for much longer."""
 LARGE_BYTES = 20 * 1024**2
 OURS = ("baselines", "runs", ".fastdiff")
-"""At the top of a project, what fastdiff itself writes: no part of the code under test."""
+"""In a project's folder, what fastdiff itself writes: no part of the code under test."""
 
 
 def software(project: Path) -> Software:
@@ -43,8 +48,16 @@ def distributions(project: Path) -> tuple[Distribution, ...]:
         if name and version:
             plain = re.sub(r"[-_.]+", "-", name).lower()
             if plain not in found and NAME.fullmatch(plain):
-                found[plain] = _readable(_described(plain, version, one.read_text("direct_url.json"), project))
+                described = _described(plain, version, one.read_text("direct_url.json"), project)
+                found[plain] = _readable(replace(described, files=_files(one.read_text("RECORD"))))
     return tuple(found[name] for name in sorted(found))
+
+
+def _files(record: str | None) -> str:
+    """Of the contents that an installer has written down; scripts hold the path of the environment, and differ."""
+    lines = [line for line in (record or "").splitlines() if ",sha256=" in line and not line.startswith("..")]
+    contents = sorted(line for line in lines if ".dist-info/" not in line)
+    return hashlib.sha256("\n".join(contents).encode("utf-8", "replace")).hexdigest()[:12] if contents else ""
 
 
 def _readable(found: Distribution) -> Distribution:
@@ -63,12 +76,14 @@ def _described(name: str, version: str, direct_url: str | None, project: Path) -
         editable = bool(written.get("dir_info", {}).get("editable"))
         vcs, commit = (written.get("vcs_info", {}).get(key, "") for key in ("vcs", "commit_id"))
         below = f"#subdirectory={part}" if (part := written.get("subdirectory", "")) else ""
+        bare = without_credentials(url)
+        signed = bool(urlsplit(url).query)
     except (ValueError, AttributeError):
         return Distribution(name, version, local=True)
     if not url:
         return Distribution(name, version)
     if vcs and commit:
-        return Distribution(name, version, source=f"{vcs}+{without_credentials(url)}@{commit}{below}")
+        return Distribution(name, version, source=f"{vcs}+{bare}@{commit}{below}", local=signed)
     if url.startswith("file:"):
         folder = Path(unquote(urlsplit(url).path))
         inside = Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(project))
@@ -77,65 +92,72 @@ def _described(name: str, version: str, direct_url: str | None, project: Path) -
             return Distribution(name, version, editable=place)
         # A wheel of a local folder may be on an index as well; what else lies here is nowhere else.
         return Distribution(name, version, local=folder.suffix != ".whl")
-    return Distribution(name, version, source=without_credentials(url))
+    return Distribution(name, version, source=bare, local=signed)
 
 
 def without_credentials(url: str) -> str:
+    """The user of ssh stays: `git@host` is no secret, and the host knows no other. A query may be a signature."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    user, at, host = parts.netloc.rpartition("@")
+    kept = f"{user.partition(':')[0]}{at}{host}" if parts.scheme.endswith("ssh") else host
+    return urlunsplit(parts._replace(netloc=kept, query=""))
 
 
 def code(project: Path) -> Project | None:
-    """Of the files as they lie there, changed or new; None outside of a git repository.
-
-    Git hashes them with an index and a folder for objects of its own: the repository is only read.
-    """
+    """Of the files as they lie there, changed or new; None outside of a git repository, and where git refuses."""
     try:
         top = Path(git(project, "rev-parse", "--show-toplevel").strip())
+        folder = git(project, "rev-parse", "--show-prefix").strip()
         commit = git(top, "rev-parse", "HEAD").strip()
-        index = Path(git(top, "rev-parse", "--git-path", "index").strip())
-        objects = (top / git(top, "rev-parse", "--git-path", "objects").strip()).absolute()
-        with tempfile.TemporaryDirectory() as folder:
-            apart = {
-                "GIT_INDEX_FILE": f"{folder}/index",
-                "GIT_OBJECT_DIRECTORY": folder,
-                "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
-            }
-            with suppress(OSError):  # with what git knows of files that did not change, it need not read them
-                shutil.copyfile(top / index, f"{folder}/index")
-            large = _large(top)
-            git(top, "add", "--all", "--", ".", *(f":(exclude,literal){name}" for name in large), variables=apart)
-            tree = git(top, "write-tree", variables=apart).strip()
-            entries = entries_of(top, tree, variables=apart) | large
-        return Project(commit, entries != entries_of(top, commit), entries)
+        large = _large(top, folder)
+        entries = entries_of(top, folder, without=large) | large
+        return Project(commit, entries != entries_of(top, folder, commit), folder, entries)
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _large(top: Path) -> dict[str, str]:
+def entries_of(top: Path, folder: str, commit: str = "", *, without: Collection[str] = ()) -> dict[str, str]:
+    """Git's hash of everything at the top of a commit, or without one of the files as they lie there; but for what
+    fastdiff writes into the project's `folder`.
+
+    Git works with an index and a folder for objects of its own: the repository is only read.
+    """
+    index = top / git(top, "rev-parse", "--git-path", "index").strip()
+    objects = (top / git(top, "rev-parse", "--git-path", "objects").strip()).absolute()
+    with tempfile.TemporaryDirectory() as own:
+        apart = {
+            "GIT_INDEX_FILE": f"{own}/index",
+            "GIT_OBJECT_DIRECTORY": own,
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
+        }
+        if commit:
+            git(top, "read-tree", commit, variables=apart)
+        else:
+            with suppress(OSError):  # with what git knows of files that did not change, it need not read them
+                shutil.copyfile(index, f"{own}/index")
+            git(top, "add", "--all", "--", ".", *(f":(exclude,literal){name}" for name in without), variables=apart)
+        ours = [f":(literal){folder}{name}" for name in OURS]
+        git(top, "rm", "-r", "-q", "-f", "--cached", "--ignore-unmatch", "--", *ours, variables=apart)
+        tree = git(top, "write-tree", variables=apart).strip()
+        lines = git(top, "ls-tree", "-z", tree, variables=apart).split("\0")
+    parts = [line.partition("\t") for line in lines if line]
+    return {name: about.split()[2] for about, _, name in parts}
+
+
+def _large(top: Path, folder: str) -> dict[str, str]:
     """Files that are not in git and would take long to hash, weights for instance: their size and time instead."""
     names = git(top, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
     found = {}
     for name in filter(None, names):
         with suppress(OSError):
             status = (top / name).lstat()
-            if status.st_size > LARGE_BYTES and name.partition("/")[0] not in OURS:
+            inside = name.removeprefix(folder).partition("/")[0]
+            if status.st_size > LARGE_BYTES and inside not in OURS:
                 found[name] = f"{status.st_size} bytes of {status.st_mtime_ns}"
     return found
 
 
-def entries_of(top: Path, tree: str, variables: dict[str, str] | None = None) -> dict[str, str]:
-    """Git's hash of everything at the top of a tree or commit, but for what fastdiff writes."""
-    lines = git(top, "ls-tree", "-z", tree, variables=variables).split("\0")
-    found = {}
-    for line in filter(None, lines):
-        about, _, name = line.partition("\t")
-        if name not in OURS:
-            found[name] = about.split()[2]
-    return found
-
-
-def git(folder: Path, *words: str, variables: dict[str, str] | None = None) -> str:
+def git(folder: Path, *words: str, variables: dict[str, str] | None = None, patience_s: float = GIT_PATIENCE_S) -> str:
     done = subprocess.run(
         ["git", "--no-optional-locks", *words],
         cwd=folder,
@@ -143,7 +165,7 @@ def git(folder: Path, *words: str, variables: dict[str, str] | None = None) -> s
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=GIT_PATIENCE_S,
+        timeout=patience_s,
         check=True,
     )
     return done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import read
 from fastdiff.record.run import FAILED
+
+OF_TIME = ("latency", "latency_all_cores", "first_call")
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,14 +73,12 @@ class Pairs:
                 f"what differs from the accepted run: {changed}; its software is made again and measured beside "
                 f"today's, for at most {minutes} minutes"
             )
+        self._until = self._until or time.monotonic() + 60 * minutes
         try:
             old = self._accepted_side()
-        except UserError as error:
-            if not error.code.startswith("side-"):
-                raise
+        except UserError as error:  # however it came about: nothing is wrong with the stage
             self.undecided[subject.id] = (error.code, str(error))
             return
-        self._until = self._until or time.monotonic() + 60 * minutes
         late = f"the {minutes} minutes of --fastdiff-max-time were over"
         if time.monotonic() > self._until:
             self.undecided[subject.id] = ("not-reached", late)
@@ -118,11 +119,12 @@ class Pairs:
         return [*found, f"fault: {injected}"] if found is not None and injected else found
 
     def wanted(self, id_: str) -> bool:
-        """Whether a stage is to be measured beside the accepted run's software."""
+        """Whether a stage is to be measured beside the accepted run's software. Of another device's accepted run the
+        seconds are not comparable, and the software always is."""
         changed = self.changes(id_)
         if changed is None or self.state.trials[id_].state == FAILED:
             return False
-        return bool(changed) or self.selection.settings.confirm == "all"
+        return bool(changed) or self.baseline is None or self.selection.settings.confirm == "all"
 
     # -- what comes of it ---------------------------------------------------------------------------------------------
 
@@ -134,13 +136,18 @@ class Pairs:
         changed = self.changes(id_)
         if changed is None or self.accepted is None:
             return stored
+        lasting = software.lasting(self.accepted, self.state.run()) + self._same_fastdiff(changed)
         if id_ in self.found:
             exact = [one for one in stored if one.metric not in INTERVAL_METRICS and self.baseline]
             known = {one.metric for one in exact}
-            return [*exact, *(one for one in self.found[id_] if one.metric not in known)]
+            of_pairs = [
+                replace(one, verdict=software.in_pairs(one.verdict, lasting)) if one.metric in OF_TIME else one
+                for one in self.found[id_]
+                if one.metric not in known
+            ]
+            return [*exact, *of_pairs]
         trial, noise = self.state.trials[id_], self.baseline.noise if self.baseline else None
         policy = self.selection.policy_of(trial.model, trial.stage)
-        system = software.system_changes(self.accepted, self.state.run())
         code, why = self.undecided.get(id_, ("not-compared", "the stage was not compared"))
         again = Measure(trial.model) if code == "not-reached" else None  # finished pairs are gone on with
         weighed = []
@@ -148,12 +155,19 @@ class Pairs:
             verdict = one.verdict
             if one.metric in INTERVAL_METRICS and changed:
                 verdict = software.undecided(verdict, code, why, again)
-            elif one.metric in INTERVAL_METRICS and system:
-                verdict = software.of_the_system(verdict, system, noise.trials if noise else 0)
+            elif one.metric in INTERVAL_METRICS and lasting:
+                verdict = software.of_the_system(verdict, lasting, noise.trials if noise else 0)
             elif one.metric in INTERVAL_METRICS:
                 verdict = software.of_the_machine(verdict, getattr(policy, one.metric))
             weighed.append(replace(one, verdict=verdict))
         return weighed
+
+    def _same_fastdiff(self, changed: list[str]) -> list[str]:
+        """Where fastdiff is the project's own code and could not be made again, its change is in neither side."""
+        own = self.accepted is not None and self.accepted.software is not None
+        editable = own and any(one.name == "fastdiff" and one.editable for one in self.accepted.software.distributions)  # type: ignore[union-attr]
+        made = not isinstance(self._accepted, UserError | None) and self._accepted.source is not None
+        return ["fastdiff"] if editable and not made and "code: fastdiff" in changed else []
 
     # -- the measuring ------------------------------------------------------------------------------------------------
 
@@ -171,6 +185,8 @@ class Pairs:
             try:
                 with self.progress.doing("the software of the accepted run"):
                     self._accepted = self._session.accepted(self.side)
+            except (OSError, subprocess.SubprocessError) as error:
+                self._accepted = UserError("environment", f"{error}; see whether fastdiff side build says more.")
             except UserError as error:
                 self._accepted = error
         if isinstance(self._accepted, UserError):
@@ -190,6 +206,7 @@ class Pairs:
             most_pairs=asked.most_pairs,
             comparisons=len(self.state.expected),
             options=asked.options(subject.stage.name),
+            code=questions.code_of(session.root),
         )
         policy = self.selection.policy_of(subject.model.name, subject.stage.name)
         return session.answer(question, policy, until=until)

@@ -24,11 +24,14 @@ def chosen(run: Run, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def merged(old: Run, new: Run, ids: Sequence[str], source: str) -> Run:
-    """Everything but the stages stays the old run's."""
+    """Everything but the stages stays the old run's. What software it is, only where both had the same: otherwise the
+    stages differ in it, and no one side could be made again."""
     where = {name: new.environment[name] for name in MACHINE if name in new.environment}
     replaced = {stage.id: replace(stage, origin=source, where=where) for stage in new.stages if stage.id in ids}
     stages = {stage.id: stage for stage in old.stages} | replaced
-    return replace(old, stages=tuple(stages.values()), expected=tuple(dict.fromkeys([*old.expected, *ids])))
+    software = old.software if old.software == new.software else None
+    expected = tuple(dict.fromkeys([*old.expected, *ids]))
+    return replace(old, stages=tuple(stages.values()), expected=expected, software=software)
 
 
 def merged_benchmarks(old: dict[str, Any], new: dict[str, Any], ids: Sequence[str]) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class Distribution:
     credentials."""
     editable: Inside = ""
     """The folder in the project from which it is imported, `.` for the project itself."""
+    files: str = ""
+    """A hash of its files: a build of one's own may have the version of another one."""
     local: bool = False
     """Whether it came from a place of this machine alone, or from outside of any installer."""
 
@@ -43,6 +45,8 @@ class Project:
     commit: Commit
     dirty: bool
     """Whether files differed from the commit, or were not in it."""
+    folder: Inside = ""
+    """Where the project lies in the repository, `tools/bench/` for instance; empty at its top."""
     entries: dict[str, str] = field(default_factory=dict)
     """Git's hash of every file and folder at the top, as they were: changed files and those that are not in git, too.
     A commit that has the same is the same code."""

@@ -173,6 +173,7 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
             else f"need a noise measured over {of['fewest']} processes (fastdiff accept --noise-of)"
         )
     ),
+    "not-in-the-pairs": lambda of: f"pairs show no loss, but both sides have today's of {listed(of['changed'])}",
     "no-pairs": _said("software differs, and no pairs could tell: {why}"),
     "not-timed": lambda of: f"{of['id']} was not timed" + (f": {of['why']}" if of["why"] else ""),
     "tests-deselected": lambda of: f"{', '.join(of['tests'])} of {of['id']}: deselected",

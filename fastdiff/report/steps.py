@@ -41,7 +41,9 @@ def command(step: Step, shell: Shell) -> str:
         case MorePairs() if step.id in shell.session:
             model, stage = shell.session[step.id]
             pairs = f"--fastdiff-pairs={step.most}"
-            return _pytest(shell, "--fastdiff-model", model, "--fastdiff-stage", stage, pairs)
+            against = any(option.startswith("--fastdiff-against") for option in shell.given)
+            compared = [] if against else ["--benchmark-compare"]
+            return _pytest(shell, *compared, "--fastdiff-model", model, "--fastdiff-stage", stage, pairs)
         case MorePairs():
             sides = [f"--{side} {shlex.quote(word)}" for side in ("old", "new") for word in getattr(step, side)]
             return _fastdiff(shell, "ab", *sides, step.options, f"--max-pairs {step.most}")

@@ -29,6 +29,8 @@ TORCH_INDEX = "https://download.pytorch.org/whl/"
 FREE_BYTES = 2 * 1024**3
 """What has to be free: a CUDA torch has more, unless its files can be shared with the cache of uv."""
 LISTED = 3
+CHECKOUT_PATIENCE_S = 600.0
+"""Of large repositories, and where git has to fetch what a partial clone left out."""
 PROTOCOL = "from fastdiff.trial.process import PROTOCOL; print(PROTOCOL)"
 
 
@@ -63,14 +65,15 @@ def rebuild(
     checkout = _checkout(software, root, kept, say, baseline)
     plan = Plan(name, f"{name}-{_torch(software)}", (packages, software.python, *_platform()), _filling(software, name))
     python, seen = found_or_made(plan, kept, say)
+    _require_versions(software, seen, python)
     share_libraries(python)
     ours = next((one for one in software.distributions if one.name == "fastdiff" and one.editable), None)
     source = _speaking(python, checkout / ours.editable, protocol) if checkout and ours else None
     if source is None:
         remarks.append("both sides ran today's fastdiff, so a change of fastdiff itself was not measured")
     chosen = dict(variables or {})
-    key = digest(python, others(seen), sorted(chosen.items()), str(source))
     paths = _import_folders(software, checkout) if checkout else ()
+    key = digest(python, others(seen), sorted(chosen.items()), str(source), list(map(str, paths)))
     return Rebuilt(Environment(name, python, chosen, key, (name,), source, paths), tuple(remarks))
 
 
@@ -87,6 +90,20 @@ def _requirement(one: Distribution) -> str:
             "from an index or a commit, and accept a run of that.",
         )
     return f"{one.name} @ {one.source}" if one.source else f"{one.name}=={one.version}"
+
+
+def _require_versions(software: Software, seen: Mapping[str, str], python: Path) -> None:
+    """A pin without a local part admits any build, and a finished environment may have been changed by hand."""
+    wanted = {one.name: one.version for one in software.distributions if not one.editable and one.name != "fastdiff"}
+    other = [
+        f"{name} {seen.get(name, 'nothing')} instead of {now}" for name, now in wanted.items() if seen.get(name) != now
+    ]
+    if other:
+        raise UserError(
+            "side-no-package",
+            f"{python.parents[1]} has {', '.join(other[:LISTED])}; remove that folder, and name the index that has the "
+            "accepted build in pip's or uv's configuration.",
+        )
 
 
 def _torch(software: Software) -> str:
@@ -183,13 +200,14 @@ def _checkout(
     else:
         say(f"the project's code of {commit[:10]}: {folder}")
         part = folder.with_name(f".{folder.name}.{os.getpid()}")
-        part.mkdir(parents=True)
+        shutil.rmtree(part, ignore_errors=True)  # left by a killed process of the same number
         index = part.with_name(f"{part.name}.index")
         try:
+            part.mkdir(parents=True)
             own = {"GIT_INDEX_FILE": str(index)}
             git(root, "read-tree", commit, variables=own)
             top = Path(git(root, "rev-parse", "--show-toplevel").strip())
-            git(top, "checkout-index", "--all", f"--prefix={part}/", variables=own)
+            git(top, "checkout-index", "--all", f"--prefix={part}/", variables=own, patience_s=CHECKOUT_PATIENCE_S)
             if not folder.exists():  # another process may have made it meanwhile
                 part.replace(folder)
         except (OSError, subprocess.SubprocessError) as error:
@@ -197,7 +215,7 @@ def _checkout(
         finally:
             shutil.rmtree(part, ignore_errors=True)
             index.unlink(missing_ok=True)
-    return folder
+    return folder / project.folder
 
 
 def _import_folders(software: Software, checkout: Path) -> tuple[Path, ...]:
@@ -217,7 +235,7 @@ def _same_code(project: Project, root: Path, baseline: Path | None) -> str:
     different: list[str] = []
     for commit in (*candidates, project.commit):
         try:
-            entries = entries_of(Path(git(root, "rev-parse", "--show-toplevel").strip()), commit)
+            entries = entries_of(Path(git(root, "rev-parse", "--show-toplevel").strip()), project.folder, commit)
         except (subprocess.SubprocessError, OSError):
             continue
         if entries == project.entries:
@@ -229,7 +247,8 @@ def _same_code(project: Project, root: Path, baseline: Path | None) -> str:
         raise UserError(
             "side-changed-files",
             f"no commit has the code that was measured: {', '.join(different[:LISTED])}{more} were changed and never "
-            "committed like that; commit before you measure what is to be accepted.",
+            "committed like that; commit before you measure what is to be accepted, and let .gitignore name what is no "
+            "code.",
         )
     raise UserError(
         "side-no-commit",

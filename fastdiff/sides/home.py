@@ -181,5 +181,4 @@ def remove(one: Kept) -> int:
             return 0
         freed = one.own_bytes
         shutil.rmtree(one.folder)
-    one.folder.with_name(f"{one.folder.name}.lock").unlink(missing_ok=True)
-    return freed
+    return freed  # the lock's file stays: another process may be waiting for it
