@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -189,10 +190,15 @@ def test_all_asks_for_pairs_where_nothing_differs_and_none_for_none(accepted: Fa
 
 def test_another_device_s_accepted_run_gives_the_side(accepted: Faked, machine: Machine) -> None:
     folder = accepted.baseline.parent
-    folder.rename(folder.with_name("another-machine"))
+    folder = folder.rename(folder.with_name("another-machine"))
+    (run,) = folder.glob("0001_*.json")
+    run.write_text(re.sub('"slug": "[^"]+"', '"slug": "another-machine"', run.read_text()))
     machine.new_s = 1.05
     result = accepted.session("--benchmark-compare")
     assert (result.ret, latency(accepted)) == (1, "SLOW")
+    machine.new_s, machine.environment = 1.0, {"driver": "600.1"}
+    accepted.session("--benchmark-compare")
+    assert latency(accepted) == "SAME"
     result.stdout.fnmatch_lines(["no accepted run of *: in pairs with the software that another-machine/0001_* ran"])
 
 

@@ -47,8 +47,11 @@ def changes(accepted: Run, run: Run) -> list[str] | None:
 
 
 def lasting(accepted: Run, run: Run) -> list[str]:
-    """What differs and cannot be made again: in pairs both sides have today's."""
-    found = differences(*({name: one.environment.get(name) for name in SYSTEM} for one in (accepted, run)))
+    """What differs and cannot be made again: in pairs both sides have today's. Another device's system never was here,
+    so it has not changed."""
+    found = []
+    if accepted.device.slug == run.device.slug:
+        found += differences(*({name: one.environment.get(name) for name in SYSTEM} for one in (accepted, run)))
     found += [
         _change(name, *values) for name, values in _variables(accepted, run).items() if not _made_again(name, *values)
     ]
