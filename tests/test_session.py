@@ -71,6 +71,7 @@ def wanted(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Call
         verdict = verdicts.decide(estimate(effect, Errors(0.05, 0.05)), 0.15)
         monkeypatch.setattr(judge.selection, "policy_of", lambda *_: replace(CPU, latency=0.15))
         monkeypatch.setattr(judge, "_found", lambda _: [Judgement("m-s", "latency", verdict)])
+        monkeypatch.setattr(judge.pairs, "changes", lambda _: None)  # this clone has an accepted run of its own
         return judge.wants_confirmation("m-s"), judge.confirmation.processes
 
     return ask
