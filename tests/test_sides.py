@@ -279,7 +279,7 @@ def made(wheels: Path, home: Path) -> tuple[Environment, list[str]]:
     return ready(spec(wheels, "tinything==1.0", "pluggy==99"), home, said.append), said
 
 
-def test_an_overlay_is_this_environment_with_only_that_changed(made: tuple[Environment, list[str]]) -> None:
+def test_a_copy_is_this_environment_with_only_that_changed(made: tuple[Environment, list[str]]) -> None:
     environment, said = made
     base = packages(HERE, {})
     changed = package_differences(base, packages(environment.python, {}))
@@ -289,7 +289,7 @@ def test_an_overlay_is_this_environment_with_only_that_changed(made: tuple[Envir
     assert Path(own).is_relative_to(environment.python.parents[1])
     assert Path(own).samefile(sys.modules["_pytest"].__file__ or ""), "one file, so that neither copy is the faster"
     assert "tinything" not in base
-    assert any("`pytest` requires `pluggy" in line for line in said), "a range that is not kept is told"
+    assert any("`pytest` requires `pluggy" in line for line in said), "a range that is not kept is named"
     assert said[0].endswith(f"creating {environment.python.parents[1]}")
     assert f"{environment.name}: {', '.join(changed)}" in said
     assert said[-1].startswith(f"{environment.name}: ready after ")

@@ -46,9 +46,9 @@ def changes(accepted: Run, run: Run) -> list[str] | None:
     ]
 
 
-def lasting(accepted: Run, run: Run) -> list[str]:
+def lasting(accepted: Run, run: Run, *, own_fastdiff: bool) -> list[str]:
     """What differs and cannot be made again: in pairs both sides have today's. Another device's system never was here,
-    so it has not changed."""
+    so it has not changed. `own_fastdiff`: where fastdiff is the project's code, the accepted side has its own."""
     found = []
     if accepted.device.slug == run.device.slug:
         found += differences(*({name: one.environment.get(name) for name in SYSTEM} for one in (accepted, run)))
@@ -65,6 +65,8 @@ def lasting(accepted: Run, run: Run) -> list[str]:
         one, other = before[name], after[name]
         if one.version == other.version and one.files != other.files and not (one.editable and other.editable):
             found.append(f"{name} {one.version}: other files of the same version")
+    if not own_fastdiff and "fastdiff" in before and before["fastdiff"].editable:
+        found += ["fastdiff"] if "code: fastdiff" in (changes(accepted, run) or []) else []
     ours = [packages.get("fastdiff") for packages in (before, after)]
     if all(ours) and not all(one and one.editable for one in ours):
         found += differences(*({"fastdiff": one.version if one else None} for one in ours))

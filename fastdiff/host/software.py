@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +15,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from packaging.utils import canonicalize_name
 
 from fastdiff.record.bounds import NAME
 from fastdiff.record.errors import UserError
@@ -38,19 +39,25 @@ def software(project: Path) -> Software:
 
 
 def distributions(project: Path) -> tuple[Distribution, ...]:
-    """In the order of their names; of two of one name the first on the path, which is the one that is imported."""
-    found: dict[str, Distribution] = {}
+    found = []
+    for name, one in installed().items():
+        described = _described(name, one.version, one.read_text("direct_url.json"), project)
+        found.append(_readable(replace(described, files=_files(one.read_text("RECORD")))))
+    return tuple(found)
+
+
+def installed() -> dict[str, importlib.metadata.Distribution]:
+    """By normalised name, in their order; of two of one name the first on the path, which is the one that is
+    imported."""
+    found: dict[str, importlib.metadata.Distribution] = {}
     for one in importlib.metadata.distributions():
         try:
             name, version = one.metadata["Name"], one.version
         except (FileNotFoundError, KeyError):  # what an interrupted removal leaves behind
             continue
-        if name and version:
-            plain = re.sub(r"[-_.]+", "-", name).lower()
-            if plain not in found and NAME.fullmatch(plain):
-                described = _described(plain, version, one.read_text("direct_url.json"), project)
-                found[plain] = _readable(replace(described, files=_files(one.read_text("RECORD"))))
-    return tuple(found[name] for name in sorted(found))
+        if name and version and NAME.fullmatch(canonicalize_name(name)):
+            found.setdefault(canonicalize_name(name), one)
+    return dict(sorted(found.items()))
 
 
 def _files(record: str | None) -> str:

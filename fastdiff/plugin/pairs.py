@@ -136,7 +136,9 @@ class Pairs:
         changed = self.changes(id_)
         if changed is None or self.accepted is None:
             return stored
-        lasting = software.lasting(self.accepted, self.state.run()) + self._same_fastdiff(changed)
+        made = self._accepted if not isinstance(self._accepted, UserError) else None
+        own_fastdiff = made is not None and made.source is not None
+        lasting = software.lasting(self.accepted, self.state.run(), own_fastdiff=own_fastdiff)
         if id_ in self.found:
             exact = [one for one in stored if one.metric not in INTERVAL_METRICS and self.baseline]
             known = {one.metric for one in exact}
@@ -161,13 +163,6 @@ class Pairs:
                 verdict = software.of_the_machine(verdict, getattr(policy, one.metric))
             weighed.append(replace(one, verdict=verdict))
         return weighed
-
-    def _same_fastdiff(self, changed: list[str]) -> list[str]:
-        """Where fastdiff is the project's own code and could not be made again, its change is in neither side."""
-        own = self.accepted is not None and self.accepted.software is not None
-        editable = own and any(one.name == "fastdiff" and one.editable for one in self.accepted.software.distributions)  # type: ignore[union-attr]
-        made = not isinstance(self._accepted, UserError | None) and self._accepted.source is not None
-        return ["fastdiff"] if editable and not made and "code: fastdiff" in changed else []
 
     # -- the measuring ------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import json
 import os
-import re
 import signal
 import sys
 import sysconfig
@@ -63,6 +62,7 @@ class Worker:
 
     def build(self, **asked: Any) -> dict[str, Any]:
         from fastdiff.host.environment import environment
+        from fastdiff.host.software import installed
         from fastdiff.record.reading import convert
         from fastdiff.trial.live import here
         from fastdiff.trial.work import Work
@@ -72,7 +72,7 @@ class Worker:
         return {
             "trial": asdict(self.stage.trial()),
             "environment": environment(work.device),
-            "packages": _packages(),
+            "packages": {name: one.version for name, one in installed().items()},
             "unapplied": self.stage.unapplied,
         }
 
@@ -92,18 +92,6 @@ class Worker:
     def examine(self, pictures: str) -> dict[str, Any]:
         self.stage.examine(Path(pictures) if pictures else None)
         return {"trial": asdict(self.stage.trial())}
-
-
-def _packages() -> dict[str, str]:
-    from importlib.metadata import distributions
-
-    found: dict[str, str] = {}
-    for one in distributions():
-        name, version = one.metadata["Name"], one.version
-        if name and version:  # a removal that was interrupted leaves neither
-            # The first on the path is the one that is imported.
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
-    return dict(sorted(found.items()))
 
 
 def _answer(worker: Worker, line: str) -> dict[str, Any]:
