@@ -6,12 +6,13 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from faked import Faked, words
 from faked import faked as faked
 
+from fastdiff.compare import software
 from fastdiff.experiments import ab
 from fastdiff.experiments.pairs import NEW
 from fastdiff.experiments.sessions import PairSession
@@ -19,12 +20,10 @@ from fastdiff.host import cores
 from fastdiff.host.cores import Halves
 from fastdiff.plugin.state import SessionState
 from fastdiff.record.errors import UserError
+from fastdiff.record.run import Device, Run
 from fastdiff.record.software import Distribution, Project, Software
 from fastdiff.sides.environment import Environment
 from fastdiff.trial.fake import Fake
-
-if TYPE_CHECKING:
-    from fastdiff.record.run import Run
 
 CODE = Project("0" * 40, dirty=False, entries={"mine": "a"})
 SOFTWARE = Software("3.11.7", (Distribution("torch", "2.12.1"), Distribution("numpy", "2.0")), CODE)
@@ -233,3 +232,13 @@ def test_an_accepted_run_of_an_older_fastdiff_is_judged_by_its_seconds(accepted:
     machine.software = None
     accepted.takes(fp32=3.0, other=1.0)
     assert accepted.session("--benchmark-compare", "--fastdiff-trials=0").ret == 1
+
+
+@pytest.mark.parametrize(("own", "found"), [(True, []), (False, ["fastdiff"])])
+def test_a_change_of_fastdiff_itself_shows_only_where_the_accepted_side_has_its_own(
+    own: bool, found: list[str]
+) -> None:
+    editable = replace(SOFTWARE, distributions=(Distribution("fastdiff", "0.1", editable="."),))
+    changed = replace(editable, project=replace(CODE, entries={"fastdiff": "b"}))
+    then, now = (Run(Device("box", "cpu", "box"), "then", software=one) for one in (editable, changed))
+    assert software.lasting(then, now, own_fastdiff=own) == found
