@@ -99,7 +99,7 @@ def test_where_no_software_differs_nothing_got_slower(accepted: Faked, machine: 
 def test_a_doubt_about_nothing_is_none(accepted: Faked) -> None:
     """The middle lies inside the band, and its interval crosses it: with the same software it is the same."""
     accepted.takes(fp32=1.3, other=1.3)
-    accepted.session("--benchmark-compare", "--fastdiff-confirm=none", "--fastdiff-trials=0")
+    accepted.session("--benchmark-compare", "--fastdiff-confirm=none")
     assert latency(accepted) == "UNSURE"
     accepted.session("--benchmark-compare")
     assert latency(accepted) == "SAME"
@@ -117,7 +117,7 @@ def test_code_that_is_not_known_is_not_the_same_code(accepted: Faked, machine: M
     """Outside of git a regression of the code would be the machine's."""
     machine.software = replace(SOFTWARE, project=None)
     accepted.takes(fp32=3.0, other=1.0)
-    assert accepted.session("--benchmark-compare", "--fastdiff-trials=0").ret == 1
+    assert accepted.session("--benchmark-compare").ret == 1
     assert latency(accepted) == "SLOW"
 
 
@@ -231,7 +231,7 @@ def test_a_stage_that_was_not_reached_is_named(
 def test_an_accepted_run_of_an_older_fastdiff_is_judged_by_its_seconds(accepted: Faked, machine: Machine) -> None:
     machine.software = None
     accepted.takes(fp32=3.0, other=1.0)
-    assert accepted.session("--benchmark-compare", "--fastdiff-trials=0").ret == 1
+    assert accepted.session("--benchmark-compare").ret == 1
 
 
 @pytest.mark.parametrize(("own", "found"), [(True, []), (False, ["fastdiff"])])

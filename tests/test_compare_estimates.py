@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fastdiff.compare import noise, policy, verdicts
-from fastdiff.compare.confirmation import PROCESSES, Confirmation, seems_slow
 from fastdiff.compare.effect import Errors, Estimate, centre, estimate, exact, of_trials
 from fastdiff.compare.gate import comparisons_of
 from fastdiff.record.run import Device, Noise, Run, Sample, Trial
@@ -39,15 +37,12 @@ def between(
     baseline: Sequence[float],
     sd: float,
     *,
-    candidates: int = 1,
     dof: float = math.inf,
     confidence: float = 0.95,
     comparisons: int = 1,
-    chances: int = 1,
 ) -> Estimate:
-    """As the gate does it, of trials that are all alike."""
-    effect = of_trials([candidate] * candidates, baseline, sd, dof)
-    return estimate(effect, Errors((1 - confidence) / chances, (1 - confidence) / comparisons))
+    """As the gate does it."""
+    return estimate(of_trials(candidate, baseline, sd, dof), Errors(1 - confidence, (1 - confidence) / comparisons))
 
 
 def rounds(*walls: float) -> tuple[Sample, ...]:
@@ -126,12 +121,6 @@ def test_the_interval_is_the_textbooks() -> None:
     assert math.log(together.alarm_high) == pytest.approx(3.6219 * 0.028 * math.sqrt(1.1), rel=1e-3)
 
 
-def test_who_may_look_twice_pays_for_saying_same_as_well() -> None:
-    once, twice = between(0.0, [0.0], 0.05), between(0.0, [0.0], 0.05, chances=2)
-    assert twice.high == pytest.approx(once.high ** (1.9600 / 1.6449), rel=1e-4)
-    assert twice.alarm_high == once.alarm_high
-
-
 def test_impossible_noise_and_no_baseline_are_refused() -> None:
     for sd in (-0.1, math.nan, math.inf):
         with pytest.raises(ValueError, match="the noise between processes is"):
@@ -183,7 +172,6 @@ def test_torch_and_pytest_stay_outside() -> None:
 
 STAGES, BASELINE_TRIALS, ROUNDS = 6, 10, 7
 SUITES = 400
-SHIPPED = Confirmation(PROCESSES)
 BETWEEN, WITHIN = 0.08, 0.015
 """So that medians of seven rounds differ by 8 % between processes, as measured on two shared cores."""
 
@@ -213,32 +201,19 @@ def budget(centres: np.ndarray) -> Noise:
 
 
 def words(random: np.random.Generator, change: float, *, shared: float = 0.0) -> list[str]:
-    """The latency verdicts of one suite in which every stage changed by `change`, after the confirmations."""
+    """The latency verdicts of one suite in which every stage changed by `change`."""
     accepted = budget(median_centres(random, BASELINE_TRIALS, shared))
-    tonight = median_centres(random, 1 + SHIPPED.processes, shared) + math.log1p(change)
-    found = []
-    for place, trials in enumerate(tonight.T.tolist()):
-        verdict = _verdict(trials[:1], accepted.centres[f"m-s{place}"], accepted)
-        if SHIPPED.wanted(verdict, policy.CPU.latency):
-            verdict = _verdict(trials, accepted.centres[f"m-s{place}"], accepted)
-        found.append(verdict.word)
-    return found
+    (tonight,) = (median_centres(random, 1, shared) + math.log1p(change)).tolist()
+    return [_word(one, accepted.centres[f"m-s{place}"], accepted) for place, one in enumerate(tonight)]
 
 
-def _verdict(candidates: list[float], trials: tuple[float, ...], accepted: Noise) -> verdicts.Verdict:
+def _word(candidate: float, trials: tuple[float, ...], accepted: Noise) -> str:
     """As the gate does it: with the stage's own scatter."""
     sd, dof = noise.spread(trials, accepted.latency_sd, accepted)
     found = between(
-        fmean(candidates),
-        trials,
-        sd,
-        candidates=len(candidates),
-        dof=dof,
-        confidence=policy.CPU.confidence,
-        comparisons=comparisons_of(STAGES, SHIPPED),
-        chances=SHIPPED.chances,
+        candidate, trials, sd, dof=dof, confidence=policy.CPU.confidence, comparisons=comparisons_of(STAGES)
     )
-    return verdicts.decide(found, policy.CPU.latency)
+    return verdicts.decide(found, policy.CPU.latency).word
 
 
 @pytest.fixture
@@ -264,35 +239,6 @@ def test_the_promise_holds_even_where_every_stage_lies_on_the_edge(random: np.ra
     assert np.mean(["SLOW" in suite for suite in suites]) <= 0.05
 
 
-def test_a_confirmation_acquits_few(random: np.random.Generator) -> None:
-    """Of stages at the edge of the band, which of right are the same in one of twenty cases."""
-    sd, count, edge = 0.08, 100_000, math.log1p(policy.CPU.latency)
-    first = edge + random.normal(0, sd, count)
-    further = edge + random.normal(0, sd, (count, SHIPPED.processes))
-    accepted = random.normal(0, sd / math.sqrt(BASELINE_TRIALS), count)
-
-    def same(candidate: np.ndarray, candidates: int) -> np.ndarray:
-        found = between(0.0, [0.0] * BASELINE_TRIALS, sd, candidates=candidates, chances=SHIPPED.chances)
-        return candidate - accepted + math.log(found.high) <= edge
-
-    at_once = same(first, 1)
-    later = (first - accepted > edge) & same(
-        (first + further.sum(axis=1)) / (1 + SHIPPED.processes), len(further[0]) + 1
-    )
-    assert np.mean(at_once) == pytest.approx(0.05, abs=0.003)
-    assert np.mean(later) <= 0.006
-
-
-@pytest.mark.parametrize(
-    ("ratio", "sd", "slow"),
-    [(1.5, 0.01, True), (1.3, 0.2, True), (1.1, 0.2, False), (0.6, 0.01, False), (0.8, 0.2, False), (1.0, 0.01, False)],
-    ids=["SLOW", "perhaps", "a doubt inside the band", "FAST", "perhaps fast", "SAME"],
-)
-def test_what_seems_slow(ratio: float, sd: float, slow: bool) -> None:
-    verdict = verdicts.decide(between(math.log(ratio), [0.0] * 5, sd), 0.15)
-    assert seems_slow(verdict, 0.15) is slow
-
-
 def test_what_is_found(random: np.random.Generator) -> None:
     found = {
         change: float(np.mean([word == "SLOW" for _ in range(SUITES // 4) for word in words(random, change)]))
@@ -300,6 +246,6 @@ def test_what_is_found(random: np.random.Generator) -> None:
     }
     print({f"+{change:.0%}": f"{power:.1%}" for change, power in found.items()})
     assert found[0.30] <= 0.001, "inside the band"
-    assert found[1.00] >= 0.60
+    assert found[1.00] >= 0.40
     assert found[2.00] >= 0.999
     assert found[0.30] <= found[0.50] < found[1.00] < found[2.00]

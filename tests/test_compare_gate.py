@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from fastdiff.compare import noise, policy
-from fastdiff.compare.confirmation import Confirmation
 from fastdiff.compare.gate import Judgement, comparisons_of, judge_run
 from fastdiff.compare.metrics import JUDGES
 from fastdiff.compare.reasons import because
 from fastdiff.compare.verdicts import METRICS, Verdict, fails
 from fastdiff.record.run import Acceptance, Baseline, Components, Device, Memory, Run, Sample, Trial
+from fastdiff.record.software import Software
 from fastdiff.report import sentences, steps
 from fastdiff.report.steps import Shell
 
@@ -124,20 +124,20 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
         {"samples": timed(1.5)},
         {"latency": "SLOW", "ladder": "SLOW"},
         "beyond-band",
-        LOOK + "sdpa --fastdiff-trials 4",
+        LOOK + "sdpa",
     ),
     "faster": ({"samples": timed(0.6)}, {"latency": "FAST", "ladder": "FAST"}, "beyond-band", ACCEPT),
     "at the edge of the band": (
         {"samples": timed(1.15)},
         {"latency": "UNSURE", "ladder": "UNSURE"},
         "crosses-band",
-        LOOK + "sdpa --fastdiff-trials 4",
+        LOOK + "sdpa",
     ),
     "four of seven rounds disturbed": (
         {"samples": timed(1.5, void=4)},
         {"latency": "VOID", "ladder": "VOID"},
         "samples-disturbed",
-        LOOK + "sdpa --fastdiff-trials 4",
+        LOOK + "sdpa",
     ),
     "three of seven rounds disturbed": ({"samples": timed(1.0, void=3)}, {}, "", ""),
     "two rounds": (
@@ -310,7 +310,7 @@ def test_a_lost_gain_is_reported_as_one() -> None:
     verdict = judge(tonight(samples=timed(1.37)))["sdpa ladder"]
     assert verdict.word == "SLOW"
     assert said(verdict).startswith("speedup of sdpa over bf16: 1.40x -> 1.02x: +37.")
-    assert typed(verdict) == LOOK + "bf16,sdpa", "only latencies are confirmed"
+    assert typed(verdict) == LOOK + "bf16,sdpa"
 
 
 def test_the_ladder_needs_no_equal_speed() -> None:
@@ -470,7 +470,7 @@ def test_slow_with_other_libraries_is_told_from_the_machine_by_pairs(
     run = replace(tonight(samples=timed(1.5)), environment={"versions": versions | now})
     found = judge(run, base)["sdpa latency"]
     pairs = f"pytest perf_tests --fastdiff-model m --fastdiff-stage sdpa --fastdiff-against {against}"
-    assert typed(found) == (pairs if against else LOOK + "sdpa --fastdiff-trials 4")
+    assert typed(found) == (pairs if against else LOOK + "sdpa")
     calm = replace(run, stages=(BF16, SDPA))
     assert not typed(judge(calm, base)["sdpa latency"])
 
@@ -479,44 +479,21 @@ def test_who_accepted_a_part_did_not_say_beside_which_libraries() -> None:
     part = replace(ACCEPTED, run=replace(ACCEPTED.run, stages=(BF16, replace(SDPA, origin="later.json"))))
     run = replace(tonight(samples=timed(1.5)), environment={"versions": ENVIRONMENT["versions"] | {"torch": "9.9"}})
     assert "against" in typed(judge(run)["sdpa latency"])
-    assert typed(judge(run, part)["sdpa latency"]) == LOOK + "sdpa --fastdiff-trials 4"
+    assert typed(judge(run, part)["sdpa latency"]) == LOOK + "sdpa"
 
 
-def test_what_was_confirmed_is_for_a_person_to_decide() -> None:
-    found = judge(tonight(samples=timed(1.5), confirmations=(timed(1.5),) * 4))["sdpa latency"]
-    assert found.word == "SLOW"
-    assert typed(found) == 'fastdiff accept {run} --only m-sdpa --reason "..."'
-    put_in = tonight(samples=timed(1.5), confirmations=(timed(1.5),) * 4, injected="slow:50%")
-    never = "what is injected is never accepted"
-    assert typed(judge(put_in)["sdpa latency"]) == LOOK + "sdpa --fastdiff-trials 8", never
-
-
-def test_disturbed_processes_of_a_confirmation_do_not_count() -> None:
-    further = (timed(1.5), timed(9.0, void=4), timed(1.5), timed(9.0, void=7))
-    reason = said(judge(tonight(samples=timed(1.5), confirmations=further))["sdpa latency"])
-    assert "mean of 3 fresh processes: +50.0 %, +50.0 %, +50.0 %; 2 more processes were disturbed" in reason
-
-
-def test_only_what_may_be_confirmed_twice_pays_for_it() -> None:
-    once, twice = judge(RUN), judge(RUN, confirmation=Confirmation(4, of_doubts=True))
-    for name, verdict in once.items():
-        wider = verdict.estimate and twice[name].estimate.high > verdict.estimate.high
-        assert bool(wider) == name.endswith("latency"), name
-
-
-def test_a_doubt_that_stays_wants_pairs_or_more_processes() -> None:
-    doubtful, further = timed(1.15), (timed(1.15),) * 4
+def test_a_doubt_wants_pairs_with_what_the_accepted_run_says_of_its_software() -> None:
     other = {"versions": {**ENVIRONMENT["versions"], "torch": "2.99.0"}}
-    for environment, looks, command in (
-        (ENVIRONMENT, (), "--fastdiff-trials 4"),
-        (ENVIRONMENT, further, "--fastdiff-trials 8"),
-        (other, (), "--fastdiff-trials 4"),
-        (other, further, "--fastdiff-against torch==2.13.0"),
+    known = replace(ACCEPTED, run=replace(ACCEPTED.run, software=Software("3.11.9")))
+    for accepted, environment, command in (
+        (ACCEPTED, ENVIRONMENT, LOOK + "sdpa"),
+        (ACCEPTED, other, "--fastdiff-against torch==2.13.0"),
+        (known, other, LOOK + "sdpa --fastdiff-confirm all"),
     ):
-        run = replace(tonight(samples=doubtful, confirmations=looks), environment=environment)
-        found = judge(run)["sdpa latency"]
-        assert found.word == "UNSURE"
-        assert typed(found).endswith(command)
+        for seconds, word in ((1.15, "UNSURE"), (1.5, "SLOW")):
+            found = judge(replace(tonight(samples=timed(seconds)), environment=environment), accepted)["sdpa latency"]
+            assert found.word == word
+            assert typed(found).endswith(command)
 
 
 FAILING = {"SAME": "", "FAST": "strict", "LESS": "strict", "UNSURE": "strict", "VOID": "strict"}

@@ -74,7 +74,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny: Model) -> Path:
     (folder / "conftest.py").write_text(CONFTEST.format(folder=str(tiny.source), stages=STAGES))
     # A call of the twin is shorter than what the gate's noise was measured on.
     (folder / "pyproject.toml").write_text(
-        "[tool.pytest.ini_options]\nfastdiff_model = 'twin'\nfastdiff_rounds = '3'\nfastdiff_trials = '0'\n"
+        "[tool.pytest.ini_options]\nfastdiff_model = 'twin'\nfastdiff_rounds = '3'\n"
         "fastdiff_confirm = 'none'\n"
         f"fastdiff_stage = '{','.join(STAGES)}'\n"
         "[tool.fastdiff.policy]\nlatency = 1.0\nladder = 1.0\nfirst_call = 3.0\n"

@@ -12,7 +12,6 @@ import pytest
 from kept import variants
 
 from fastdiff.compare import gate, pairs
-from fastdiff.compare.confirmation import UNCONFIRMED, Confirmation
 from fastdiff.compare.policy import default
 from fastdiff.compare.verdicts import fails
 from fastdiff.record import files
@@ -31,10 +30,7 @@ def judged_run(run: dict[str, Any], accepted: dict[str, Any], folder: Path) -> l
     paths = [_written(folder / name, content) for name, content in (("run", run), ("accepted", accepted))]
     read, baseline = files.read(paths[0]), files.read_baseline(paths[1])
     policy = default(read.device.kind)
-    plan = (
-        Confirmation(processes=4, of_doubts=False) if any(stage.confirmations for stage in read.stages) else UNCONFIRMED
-    )
-    return gate.judge_run(read, baseline, lambda *_: policy, confirmation=plan)
+    return gate.judge_run(read, baseline, lambda *_: policy)
 
 
 def judged_pairs(experiment: dict[str, Any], folder: Path) -> list[Judgement]:

@@ -68,7 +68,6 @@ ASKED: dict[str, tuple[str, Any, str, Any]] = {
     "size": ("128", 128, "192", 192),
     "batch": ("2", 2, "3", 3),
     "rounds": ("6", 6, "9", 9),
-    "trials": ("3", 3, "0", 0),
     "against": ("torch==2.12.1", ("torch==2.12.1",), "'. A=1 2' B=3", (". A=1 2", "B=3")),
     "confirm": ("all", "all", "none", "none"),
     "max_time": ("5", 5, "60", 60),

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.compare.confirmation import UNCONFIRMED, Confirmation
 from fastdiff.compare.effect import Errors, estimate, of_trials
 from fastdiff.compare.facts import differences
 from fastdiff.compare.noise import declared, spread
@@ -39,7 +38,6 @@ class Comparison:
     """How many comparisons share the error of the whole suite."""
     kind: str
     environment: Mapping[str, Any]
-    confirmation: Confirmation = UNCONFIRMED
 
     @property
     def incomparable(self) -> Verdict:
@@ -70,15 +68,14 @@ class Comparison:
                 return because("machine-differs", fact=what)
         return None
 
-    def effect(self, candidates: Sequence[float], accepted: Sequence[float], sd: float) -> Effect:
+    def effect(self, candidate: float, accepted: Sequence[float], sd: float) -> Effect:
         """Of logarithms; `sd` is what all stages scatter by, for a stage that has too few trials of its own."""
         sd, dof = spread(accepted, sd, self.noise)
-        return of_trials(candidates, accepted, sd, dof)
+        return of_trials(candidate, accepted, sd, dof)
 
-    def estimate(self, effect: Effect, chances: int = 1) -> Estimate:
-        """`chances` is how often this comparison may be found the same."""
+    def estimate(self, effect: Effect) -> Estimate:
         policy = self.policy
-        return estimate(effect, Errors((1 - policy.same_confidence) / chances, (1 - policy.confidence) / self.among))
+        return estimate(effect, Errors(1 - policy.same_confidence, (1 - policy.confidence) / self.among))
 
 
 def comparable(trial: Trial, baseline: Baseline | None, device: Device) -> tuple[Trial, None] | tuple[None, Reason]:

@@ -37,9 +37,7 @@ class Effect:
     dof: float
     """Degrees of freedom of the error."""
     trials: int
-    """Of the baseline."""
-    candidates: int = 1
-    """Trials of the candidate: more than one after a confirmation."""
+    """Of the baseline, or pairs."""
 
     @property
     def scatter(self) -> float:
@@ -69,9 +67,7 @@ class Estimate:
     """With `alarm_high`: the same with the confidence of the whole suite, which makes many comparisons."""
     alarm_high: float
     trials: int
-    """Of the baseline."""
-    candidates: int = 1
-    """Trials of the candidate: more than one after a confirmation."""
+    """Of the baseline, or pairs."""
 
 
 def estimate(effect: Effect, errors: Errors) -> Estimate:
@@ -88,7 +84,6 @@ def estimate(effect: Effect, errors: Errors) -> Estimate:
         alarm_low=math.exp(effect.mean - alarm),
         alarm_high=math.exp(effect.mean + alarm),
         trials=effect.trials,
-        candidates=effect.candidates,
     )
 
 
@@ -101,8 +96,8 @@ def exact(candidate: float, baseline: float, what: str) -> Effect:
     return Effect(mean, 0.0, math.inf, trials=1)
 
 
-def of_trials(candidates: Sequence[float], baseline: Sequence[float], sd: float, dof: float) -> Effect:
-    """Trials against the baseline's trials, all given by their centres; `sd` is that of fresh processes.
+def of_trials(candidate: float, baseline: Sequence[float], sd: float, dof: float) -> Effect:
+    """A trial against the baseline's trials, all given by their centres; `sd` is that of fresh processes.
 
     The scatter of the samples has no term of its own: the centres from which `sd` was computed contain it already.
     """
@@ -110,8 +105,8 @@ def of_trials(candidates: Sequence[float], baseline: Sequence[float], sd: float,
         raise ValueError("the baseline has no trial; accept a run first.")
     if not (math.isfinite(sd) and sd >= 0):
         raise ValueError(f"the noise between processes is {sd}; it must be a finite number, zero or above.")
-    error = sd * math.sqrt(1 / len(candidates) + 1 / len(baseline))
-    return Effect(fmean(candidates) - fmean(baseline), error, dof, len(baseline), len(candidates))
+    error = sd * math.sqrt(1 + 1 / len(baseline))
+    return Effect(candidate - fmean(baseline), error, dof, len(baseline))
 
 
 def of_pairs(ratios: Sequence[float]) -> Effect:
@@ -144,7 +139,7 @@ def from_scatter(mean: float, sd: float, pairs: int) -> Effect:
     Pulling in costs one degree of freedom more than the mean does: with two fewer than pairs, simulated false alarms
     stay within a tenth of what was allowed, from 5 to 18 pairs (tests/test_compare_pairs.py, which also looks at 24).
     """
-    return Effect(mean, sd / math.sqrt(pairs), pairs - 2, trials=pairs, candidates=pairs)
+    return Effect(mean, sd / math.sqrt(pairs), pairs - 2, trials=pairs)
 
 
 # -- of samples -------------------------------------------------------------------------------------------------------

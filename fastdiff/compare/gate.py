@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.compare.comparison import Comparison, comparable
-from fastdiff.compare.confirmation import PROCESSES, UNCONFIRMED, Confirmation
 from fastdiff.compare.facts import former
 from fastdiff.compare.metrics import JUDGES
 from fastdiff.compare.reasons import because
-from fastdiff.compare.steps import MOST_TRIALS, Accept, Against, Measure, Select, Step, as_dict
+from fastdiff.compare.steps import Accept, Against, Measure, Select, Step, as_dict
 from fastdiff.compare.verdicts import (
     FAST,
     LESS,
@@ -49,20 +48,18 @@ class Judgement:
         return {"stage": self.stage, "metric": self.metric, **plain, "next": as_dict(self.verdict.next)}
 
 
-def comparisons_of(stages: int, confirmation: Confirmation = UNCONFIRMED) -> int:
-    """How many intervals a suite of so many stages has; two chances of a verdict are two chances to err."""
-    return max(1, stages * (len(INTERVAL_METRICS) - 1 + confirmation.chances))
+def comparisons_of(stages: int) -> int:
+    """How many intervals a suite of so many stages has."""
+    return max(1, stages * len(INTERVAL_METRICS))
 
 
 def judge_run(
     run: Run,
     baseline: Baseline | None,
     policy_of: Callable[[str, str], Policy],
-    *,
-    confirmation: Confirmation = UNCONFIRMED,
 ) -> list[Judgement]:
     """Everything that was measured, and MISSING for what was expected and was not. `policy_of(model, stage)`."""
-    comparisons = comparisons_of(len(run.expected), confirmation)
+    comparisons = comparisons_of(len(run.expected))
     judgements = []
     for trial in run.stages:
         previous = run.stage(f"{trial.model}-{trial.follows}")
@@ -75,7 +72,6 @@ def judge_run(
             comparisons,
             run.device,
             run.environment,
-            confirmation=confirmation,
         )
     acceptable = any(trial.samples for trial in run.stages)
     for id_ in run.expected:
@@ -92,8 +88,6 @@ def judge_stage(
     comparisons: int,
     run_device: Device,
     run_environment: Mapping[str, Any],
-    *,
-    confirmation: Confirmation = UNCONFIRMED,
 ) -> list[Judgement]:
     """Judges every metric of which `trial` holds numbers, so it can be asked again when there are more of them.
 
@@ -110,7 +104,6 @@ def judge_stage(
         among=comparisons,
         kind=run_device.kind,
         environment=run_environment,
-        confirmation=confirmation,
     )
     judged = {metric: judge(comparison) for metric, judge in JUDGES.items()}
     return [_judgement(comparison, metric, verdict) for metric, verdict in judged.items() if verdict]
@@ -151,7 +144,7 @@ def _judgement(comparison: Comparison, metric: str, verdict: Verdict) -> Judgeme
     if verdict.word in (NEW, FAST, LESS):
         step = Accept()
     elif metric == "ladder" and comparison.previous:
-        step = Measure(trial.model, (comparison.previous.stage, trial.stage))  # which is not confirmed
+        step = Measure(trial.model, (comparison.previous.stage, trial.stage))
     elif metric == "latency":
         step = _after_latency(comparison, verdict)
     elif metric == "first_call":
@@ -164,13 +157,14 @@ def _judgement(comparison: Comparison, metric: str, verdict: Verdict) -> Judgeme
 
 
 def _after_latency(comparison: Comparison, verdict: Verdict) -> Step:
-    """Pairs tell other libraries from another hour of the machine, where there is a suspicion at all."""
-    trial, looked = comparison.trial, len(comparison.trial.confirmations)
-    suspicion = verdict.word == SLOW or (verdict.word == UNSURE and looked)
+    """Pairs tell a slower stage from another hour of the machine: with the accepted run's software, or, where that run
+    does not say which it had, with the libraries that it names."""
+    trial, baseline = comparison.trial, comparison.baseline
+    if baseline and baseline.run.software:
+        return Measure(trial.model, (trial.stage,), pairs=True)
     # A stage that was accepted alone has other libraries than the rest, and does not say which.
     in_part = comparison.base is not None and comparison.base.origin
-    if suspicion and not in_part and (requirements := former(comparison.base_environment, comparison.environment)):
+    requirements = former(comparison.base_environment, comparison.environment)
+    if verdict.word in (SLOW, UNSURE) and requirements and not in_part:
         return Against(trial.model, (trial.stage,), tuple(requirements))
-    if verdict.word == SLOW and looked and not trial.injected:
-        return Accept(trial.id)
-    return Measure(trial.model, (trial.stage,), trials=min(max(PROCESSES, 2 * looked), MOST_TRIALS))
+    return Measure(trial.model, (trial.stage,))

@@ -54,18 +54,8 @@ def latency(comparison: Comparison) -> Verdict | None:
     if not undisturbed(base):
         return Verdict(NEW, because("no-accepted-samples"))
     accepted = comparison.noise.centres.get(trial.id) or (centre(base.samples),)
-    looks = [trial.samples]
-    looks += [one for one in trial.confirmations if not disturbance(replace(trial, samples=one), comparison.policy)]
-    candidates = [centre(samples) for samples in looks]
-    effect = comparison.effect(candidates, accepted, comparison.noise.latency_sd)
-    found = comparison.estimate(effect, comparison.confirmation.chances)
-    notes = []
-    if len(candidates) > 1:
-        changes = [math.expm1(one - fmean(accepted)) for one in candidates]
-        notes.append(because("mean-of-processes", changes=changes))
-    if disturbed := 1 + len(trial.confirmations) - len(looks):
-        notes.append(because("processes-disturbed", count=disturbed))
-    verdict = _decided(comparison, found, comparison.policy.latency, notes)
+    effect = comparison.effect(centre(trial.samples), accepted, comparison.noise.latency_sd)
+    verdict = _decided(comparison, comparison.estimate(effect), comparison.policy.latency, [])
     return _explained(comparison, verdict, explain)
 
 
@@ -98,7 +88,7 @@ def first_call(comparison: Comparison) -> Verdict | None:
         return None  # other work: neither is slower than the other
     accepted = logarithm(base.first_call_s, f"the accepted first call of {trial.id}")
     candidate = logarithm(trial.first_call_s, f"the first call of {trial.id}")
-    found = comparison.estimate(comparison.effect([candidate], [accepted], comparison.noise.first_call_sd))
+    found = comparison.estimate(comparison.effect(candidate, [accepted], comparison.noise.first_call_sd))
     notes = [because("first-call", before=base.first_call_s, after=trial.first_call_s, cache=trial.cache)]
     verdict = _decided(comparison, found, comparison.policy.first_call, notes)
     return _explained(comparison, verdict, causes)
@@ -145,7 +135,7 @@ def ladder(comparison: Comparison) -> Verdict | None:
     if isinstance(accepted, Reason):
         return Verdict(NEW, accepted)
     gain = _gain(previous, trial)
-    found = comparison.estimate(comparison.effect([-gain], [-one for one in accepted], comparison.noise.ladder_sd))
+    found = comparison.estimate(comparison.effect(-gain, [-one for one in accepted], comparison.noise.ladder_sd))
     verdict = _decided(comparison, found, comparison.policy.ladder, [])
     before, after = math.exp(fmean(accepted)), math.exp(gain)
     speedup = because("speedup", stage=trial.stage, previous=previous.stage, before=before, after=after)

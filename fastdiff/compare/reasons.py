@@ -24,8 +24,6 @@ Code = Literal[
     "not-in-the-pairs",
     # beside it
     "machine-differs",
-    "mean-of-processes",
-    "processes-disturbed",
     "speedup",
     "first-call",
     "first-calls",

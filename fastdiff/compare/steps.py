@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-MOST_TRIALS = 20
-"""Fresh processes of a confirmation, at most; with more of them, pairs answer the question better."""
-
 
 @dataclass(frozen=True)
 class Measure:
@@ -16,8 +13,8 @@ class Measure:
     model: str = ""
     stages: tuple[str, ...] = ()
     """Empty means all of them."""
-    trials: int = 0
-    """Fresh processes for each latency: more samples of one process tell little."""
+    pairs: bool = False
+    """With the accepted run's software in any case: seconds of another hour tell little."""
     emulate: bool = False
 
 

@@ -181,7 +181,7 @@ class Gpu:
         causes = [words for name, words in GPU_DISTURBED.items() if reasons & getattr(self._nvml, name)]
         pids = [process.pid for process in processes or ()]
         # In a container the driver knows this process by another number; then strangers cannot be recognised.
-        # The parent process is no stranger: a session waits for its confirmation.
+        # The parent process is no stranger: a session waits for its pairs.
         strangers = set(pids) - {os.getpid(), os.getppid()}
         if os.getpid() in pids and strangers:
             causes.append(f"{len(strangers)} other processes computed on the GPU")

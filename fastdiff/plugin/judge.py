@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastdiff.compare.confirmation import PROCESSES, Confirmation
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Accept, Measure
 from fastdiff.compare.verdicts import MISSING, VOID, Verdict, fails
@@ -37,13 +36,8 @@ class Judge:
     def __init__(self, selection: Selection, state: SessionState, pairs: Pairs, *, comparing: bool) -> None:
         self.selection, self.state, self.pairs, self.comparing = selection, state, pairs, comparing
         self.baseline = pairs.baseline
-        asked = selection.settings
-        self.strict = asked.strict
-        self.confirmation = Confirmation(
-            processes=PROCESSES if asked.trials is None else asked.trials,
-            of_doubts=asked.strict or asked.trials is not None,
-        )
-        self.against = masked(asked.against)
+        self.strict = selection.settings.strict
+        self.against = masked(selection.settings.against)
         self._judged_in: dict[tuple[str, str], str] = {}
 
     # -- one stage ----------------------------------------------------------------------------------------------------
@@ -61,19 +55,6 @@ class Judge:
         found, paired = self._found(id_), self.pairs.found.get(id_, [])
         return self._new([one for one in found if one in paired or one.metric in INTERVAL_METRICS], test)
 
-    def wants_confirmation(self, id_: str) -> bool:
-        """Whether a stage is to be measured in fresh processes; at most once: repeating until it passes is no test."""
-        if not self.comparing or self.against or self.state.trials[id_].confirmations:
-            return False
-        if self.pairs.changes(id_) is not None:  # stored seconds decide nothing, however often
-            return False
-        if self.state.trials[id_].state == FAILED:  # its own test failed: there is something else to mend first
-            return False
-        found = [one.verdict for one in self._found(id_) if one.metric == "latency"]
-        trial = self.state.trials[id_]
-        band = self.selection.policy_of(trial.model, trial.stage).latency
-        return any(self.confirmation.wanted(one, band) for one in found)
-
     def _found(self, id_: str) -> list[Judgement]:
         from fastdiff.compare import gate
 
@@ -87,10 +68,9 @@ class Judge:
             run.stage(f"{trial.model}-{trial.follows}"),
             self.baseline,
             self.selection.policy_of(trial.model, trial.stage),
-            gate.comparisons_of(len(run.expected), self.confirmation),
+            gate.comparisons_of(len(run.expected)),
             run.device,
             run.environment,
-            confirmation=self.confirmation,
         )
         return self.pairs.weighed(stored, id_)
 
@@ -110,9 +90,7 @@ class Judge:
         from fastdiff.compare import gate
 
         trials, found = self.state.trials, []
-        for one in gate.judge_run(
-            self.state.run(), self.baseline, self.selection.policy_of, confirmation=self.confirmation
-        ):
+        for one in gate.judge_run(self.state.run(), self.baseline, self.selection.policy_of):
             failed_already = one.stage in trials and trials[one.stage].state == FAILED
             found += [one] if one.verdict.word == MISSING and not failed_already else []
         for id_, trial in trials.items() if not self.against else ():

@@ -11,7 +11,7 @@ from fastdiff.plugin.benchmark import write_run
 from fastdiff.plugin.judge import Judge, compared_with
 from fastdiff.plugin.pairs import Pairs
 from fastdiff.plugin.selection import Selection
-from fastdiff.plugin.stages import RUNNER, StageManager
+from fastdiff.plugin.stages import StageManager
 from fastdiff.plugin.state import SessionState
 from fastdiff.record.errors import UserError
 from fastdiff.record.run import FAILED, INCOMPLETE, Trial
@@ -98,7 +98,7 @@ class Session:
         self._fail_on(subject, self.judge.timing(subject.id, test))
 
     def compare(self, subject: Subject) -> None:
-        """Measures what the comparison needs, once: pairs with another side, or a slow stage again.
+        """Measures what the comparison needs, once: pairs with another side.
 
         Where that is impossible it raises, also when it is asked again: a test that is run again must not pass then.
         """
@@ -112,8 +112,6 @@ class Session:
                     self.pairs.against(subject, against)
                 elif self.comparing and self.pairs.wanted(subject.id):
                     self.pairs.beside_accepted(subject)
-                elif self.judge.wants_confirmation(subject.id):
-                    self._confirm(subject)
         except (UserError, OSError) as error:
             self.state.uncompared[subject.id] = str(error)
             raise UserError("process", str(error)) from None
@@ -162,21 +160,6 @@ class Session:
         if failing:
             self.remark(subject, failing[0].verdict.word, state=None)
             raise Judged(self.judge.sentences(failing), pytrace=False)
-
-    def _confirm(self, subject: Subject) -> None:
-        from fastdiff.experiments.confirm import confirm
-        from fastdiff.trial.fresh import Fresh
-
-        runner = self.config.stash.get(RUNNER, None) or Fresh("a fresh process")
-        first = self.state.trials[subject.id]
-        work, processes = self.selection.work(subject), self.judge.confirmation.processes
-        try:
-            confirmations = list(confirm(runner, work, first, processes, self.progress))  # all of them, or none
-        except UserError as error:
-            self.state.troubles.append(f"{subject.id} was not confirmed: {error}")
-            return
-        for samples in confirmations:
-            self.state.confirm(subject.id, samples)
 
 
 @dataclass(frozen=True)

@@ -69,13 +69,6 @@ def _count(text: str) -> int:
     return number
 
 
-def _count_or_none(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
-
-
 def _side(text: str) -> int:
     number = _count(text)
     if number % SIDE:
@@ -126,7 +119,6 @@ EXPECTS: dict[Callable[[str], Any], str] = {
     _yes_or_no: "true or false",
     _names: "a list of names, separated by commas",
     _count: "a whole number above zero",
-    _count_or_none: "a whole number, or 0",
     _even: "an even number above zero",
     _pairs: f"a whole number from {FEWEST_PAIRS} on",
     _words: "words that describe an environment",
@@ -165,13 +157,6 @@ OPTIONS = (
     ),
     Option("batch", "N", "Pictures per call (default: 1).", _count),
     Option("rounds", "N", f"Timed calls of each stage (default: {DEFAULT_ROUNDS}).", _count),
-    Option(
-        "trials",
-        "N",
-        "Number of fresh processes in which --benchmark-compare measures a stage again if it seems slow; all of them "
-        "count (default: 4; 0: none). With this option or --fastdiff-strict, also every UNSURE stage.",
-        _count_or_none,
-    ),
     Option(
         "against",
         "SPEC",
@@ -230,7 +215,6 @@ class Settings:
     size: int | None = None
     batch: int | None = None
     rounds: int = DEFAULT_ROUNDS
-    trials: int | None = None
     against: tuple[str, ...] = ()
     confirm: str = "auto"
     max_time: int = 15
@@ -270,7 +254,7 @@ def settings(config: pytest.Config) -> Settings:
 
 
 OF_PAIRS = ("pairs", "calls")
-NOT_AGAIN = ("trials", "against", "confirm", "max_time", *OF_PAIRS, "strict", "markdown")
+NOT_AGAIN = ("against", "confirm", "max_time", *OF_PAIRS, "strict", "markdown")
 """Options that are about the whole session, not about how a stage is measured."""
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pytest
 
     from fastdiff.compare.gate import Judgement
-    from fastdiff.record.run import Sample, State
+    from fastdiff.record.run import State
     from fastdiff.record.software import Software
     from fastdiff.trial.live import LiveStage
 
@@ -49,7 +49,7 @@ class SessionState:
     experiments: list[Path] = field(default_factory=list)
     """Where pairs are kept."""
     troubles: list[str] = field(default_factory=list)
-    """What could not be kept or confirmed, in sentences."""
+    """What could not be kept, in sentences."""
 
     def __post_init__(self) -> None:
         self.started = datetime.now(UTC)
@@ -70,16 +70,10 @@ class SessionState:
         self.trials[now.id] = replace(
             now,
             samples=now.samples or before.samples,
-            confirmations=before.confirmations,
             quality=now.quality or before.quality,
             state=before.state,
             reason=before.reason,
         )
-
-    def confirm(self, id_: str, samples: tuple[Sample, ...]) -> None:
-        """Keeps what a fresh process measured of a stage beside what this one did."""
-        before = self.trials[id_]
-        self.trials[id_] = replace(before, confirmations=(*before.confirmations, samples))
 
     def remark(self, blank: Trial, remark: str, state: State | None = None) -> None:
         """The first remark stays: what comes later is mostly its consequence. `state` says that it is a failure."""

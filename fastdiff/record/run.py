@@ -132,8 +132,6 @@ class Trial:
     """One-time process costs included in the first call: `compute`, `compile`. None where they are not known."""
     warm_up: WarmUp | None = None
     samples: tuple[Sample, ...] = ()
-    confirmations: tuple[tuple[Sample, ...], ...] = ()
-    """Samples of each fresh process that measured this stage again, because it seemed slow."""
     components: Components | None = None
     memory: Memory | None = None
     fingerprint: dict[str, Fact] = field(default_factory=dict)

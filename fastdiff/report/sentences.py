@@ -111,6 +111,13 @@ def _before_the_first_look(of: dict[str, Any]) -> str:
     return f"{measured}: {of['why']}" if of["why"] else measured
 
 
+def _pairs(of: dict[str, Any]) -> str:
+    void = (
+        f", {percent(of['void'])} of their blocks void, because the machine disturbed one side" if "void" in of else ""
+    )
+    return f"{of['count']} pairs of processes, ±{percent(of['sd'])} between pairs{void}"
+
+
 def _first_calls(of: dict[str, Any]) -> str:
     cache = f", compile cache {of['cache']}" if of["cache"] != "none" else ""
     return f"{_step(of['before'], of['after'])}{cache}"
@@ -137,14 +144,10 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "more-pairs": _said("about {pairs} pairs of processes would settle it"),
     "too-many-pairs": _said("more than {pairs} pairs of processes would be needed to settle it"),
     "machine-differs": lambda of: MACHINES[of["fact"]],
-    "mean-of-processes": lambda of: (
-        f"mean of {len(of['changes'])} fresh processes: {', '.join(change(1 + one) for one in of['changes'])}"
-    ),
-    "processes-disturbed": _said("{count} more processes were disturbed"),
     "speedup": _said("speedup of {stage} over {previous}: {before:.2f}x -> {after:.2f}x"),
     "first-call": lambda of: f"{_step(of['before'], of['after'])}, compile cache {of['cache']}",
     "first-calls": _first_calls,
-    "pairs": lambda of: f"{of['count']} pairs of processes, ±{percent(of['sd'])} between pairs",
+    "pairs": _pairs,
     "memory": lambda of: f"{_megabytes(of['before'], of['after'])}, peak in {of['where']}",
     "memory-changed": _memory_changed,
     "no-accepted-run": _said("there is no baseline for {device} yet"),

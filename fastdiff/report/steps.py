@@ -56,27 +56,25 @@ def command(step: Step, shell: Shell) -> str:
 
 
 def together(steps: Sequence[Step]) -> Step:
-    """Of steps that are `alike`: one with the stages of all, and the most fresh processes of any."""
+    """Of steps that are `alike`: one with the stages of all."""
     first = steps[0]
     if isinstance(first, Measure | Against):
         stages = dict.fromkeys(stage for step in steps for stage in step.stages)  # type: ignore[union-attr]
         first = replace(first, stages=tuple(stages))
-    if isinstance(first, Measure):
-        first = replace(first, trials=max(step.trials for step in steps if isinstance(step, Measure)))
     return first
 
 
 def alike(step: Step | None) -> Step | None:
     """Equal for steps that one command can do."""
     if isinstance(step, Measure):
-        return replace(step, stages=("...",) if step.stages else (), trials=0)
+        return replace(step, stages=("...",) if step.stages else ())
     return replace(step, stages=()) if isinstance(step, Against) else step
 
 
 def _measure(step: Measure) -> list[str]:
     words = ["--fastdiff-model", step.model] if step.model else []
     words += ["--fastdiff-stage", ",".join(step.stages)] if step.stages else []
-    words += ["--fastdiff-trials", str(step.trials)] if step.trials else []
+    words += ["--fastdiff-confirm", "all"] if step.pairs else []
     return [*words, "--fastdiff-emulate"] if step.emulate else words
 
 

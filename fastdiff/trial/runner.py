@@ -96,14 +96,3 @@ class SideTrial(Protocol):
 class Runner(Protocol):
     def __call__(self, work: Work, progress: Progress = ...) -> AbstractContextManager[OpenTrial]:
         """Builds `work` and makes the first call."""
-
-
-def run(runner: Runner, work: Work, samples: int, progress: Progress) -> Trial:
-    """A trial from beginning to end, without the passes that look inside of a call."""
-    with runner(work, progress) as opened:
-        with progress.doing(f"{work.id}: warming up"):
-            opened.settle()
-        for number in range(1, samples + 1):
-            with progress.doing(f"{work.id}: sample {number} of {samples}"):
-                opened.sample()
-        return opened.trial()

@@ -50,11 +50,6 @@ def _run_edits() -> Iterator[tuple[str, Callable[[Json], None], Callable[[Json],
             lambda run, f=factor: [_times(run, s["stage"], f) for s in run["stages"]],
             same,
         )
-        yield (
-            f"sdpa takes {factor}, four more processes agree",
-            lambda run, f=factor: (_times(run, "sdpa", f), _look_again(run, "sdpa", 4)),
-            same,
-        )
     for share in (0.9, 0.995, 1.005, 1.02, 1.5):
         yield f"sdpa needs {share} of the memory", lambda run, s=share: _memory(run, "sdpa", s), same
     for void in (2, 3, 5):
@@ -171,14 +166,6 @@ def _all_times(run: Json, factor: float) -> None:
 
 def _first_call(run: Json, name: str, factor: float) -> None:
     _stage(run, name)["first_call_s"] *= factor
-
-
-def _look_again(run: Json, name: str, processes: int) -> None:
-    stage = _stage(run, name)
-    stage["confirmations"] = [
-        [one | {"wall_s": one["wall_s"] * (1 + 0.01 * process)} for one in stage["samples"]]
-        for process in range(processes)
-    ]
 
 
 def _memory(run: Json, name: str, factor: float) -> None:
