@@ -86,6 +86,30 @@ def test_a_few_disturbed_blocks_do_not_move_a_pair() -> None:
     assert math.exp(judge.ratio_of(pair(old, new, "on" * 10))) == pytest.approx(1.05, abs=0.002)
 
 
+def test_blocks_that_the_machine_disturbed_on_one_side_are_void() -> None:
+    """So many are left out that without this the ratio would be another one; one that both sides had counts."""
+    voids = {"old": {2: "steal"}, "new": {2: "steal", 6: "steal", 9: "others", 11: "others"}}
+    found = disturbed([1.0] * 12, [1.05, 1.05] * 3 + [3.0] * 6, voids)
+    assert judge.void_blocks(found) == {3, 4, 5}
+    assert math.exp(judge.ratio_of(found)) == pytest.approx(1.05)
+    assert judge.void_share([found, pair([1.0] * 12, [1.0] * 12, "o" * 6)]) == 0.25
+
+
+def test_a_side_that_disturbs_itself_is_slow_and_not_void() -> None:
+    found = disturbed([1.0] * 12, [3.0] * 12, {"old": {}, "new": dict.fromkeys(range(0, 8), "others")})
+    assert judge.void_blocks(found) == set(), "four of six blocks are no accident"
+    assert math.exp(judge.ratio_of(found)) == pytest.approx(3)
+
+
+def disturbed(old: list[float], new: list[float], voids: dict[str, dict[int, str]]) -> Pair:
+    sides = {"old": old, "new": new}
+    trials = [
+        Trial("m", "s", None, samples=tuple(Sample(one, None, voids[name].get(i, "")) for i, one in enumerate(times)))
+        for name, times in sides.items()
+    ]
+    return Pair(*trials, way="turns", starts="o" * (len(old) // 2), seconds=1.0)
+
+
 def test_processes_that_were_alone_are_compared_by_their_medians() -> None:
     assert math.exp(judge.ratio_of(pair([1.0, 1.0, 9.0], [2.0, 2.0, 0.1], "", "apart"))) == pytest.approx(2)
 

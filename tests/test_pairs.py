@@ -84,6 +84,9 @@ for line in sys.stdin:
     elif do == "hello":
         answer = {"protocol": said.get("protocol", 2), "folders": said.get("folders", [])}
     elif do == "build":
+        if asked["faults"].startswith("slow:"):
+            put_in = float(asked["faults"][5:-1]) / 100
+            said["slow"] = said.get("slow", 1.0) * (1 + put_in * said.get("seen", 1.0))
         answer = {"trial": record, "environment": said.get("environment", {}), "packages": said.get("packages", {}),
                   "unapplied": said.get("unapplied", [])}
     elif do == "sample":
@@ -179,7 +182,7 @@ def is_running(pid: str) -> bool:
 @pytest.fixture
 def world(tmp_path: Path, source: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> World:
     """On any machine the sides take turns here, because the workers' times are made up."""
-    monkeypatch.setattr(ab, "halves_for", lambda _: None)
+    monkeypatch.setattr(ab, "halves_for", lambda *_: None)
     return World(tmp_path, source, lines)
 
 

@@ -20,13 +20,16 @@ from fastdiff.experiments.sessions import failing
 from fastdiff.host import cores, pagecache
 from fastdiff.host.cores import Halves
 from fastdiff.models import CATALOGUE
+from fastdiff.record import calibration
 from fastdiff.record import pairs as record
+from fastdiff.record.calibration import Calibration
 from fastdiff.record.errors import UserError
 from fastdiff.report import pairs as report
+from fastdiff.report import sentences
 from fastdiff.report.steps import Shell
 from fastdiff.sides.environment import Environment
 from fastdiff.stages.published import LADDER
-from fastdiff.trial.fake import Fake
+from fastdiff.trial.fake import Fake, FakeStage
 from fastdiff.trial.runner import SILENT
 from fastdiff.trial.work import Work
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from fastdiff.compare.pairs import Answer
+    from fastdiff.record.run import Sample
     from fastdiff.trial.fake import FakeSide
     from fastdiff.trial.runner import Wait
 
@@ -93,7 +97,7 @@ class Log(list[str]):
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path)
-    monkeypatch.setattr(ab, "halves_for", lambda _: made.halves)
+    monkeypatch.setattr(ab, "halves_for", lambda *_: made.halves)
     return made
 
 
@@ -121,6 +125,24 @@ def test_both_sides_take_every_step_at_the_same_time_and_swap_halves_after_two_c
     assert {first, second} == {"move to (0,) and move to (1,)"}
     moves = [line for line in world.log if " move to " in line]
     assert len(set(moves)) == 4, "each side was on each half"
+
+
+def test_what_the_machine_took_from_one_side_is_void_and_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = FakeStage._keep
+
+    def disturbed(self: FakeStage) -> Sample:
+        found = keep(self)
+        if isinstance(self.runner.log, Log) and self.runner.log.name == NEW and len(self.samples) <= 8:
+            self.samples[-1] = found = replace(found, wall_s=5.0, void="the hypervisor took 9 % of the machine")
+        return found
+
+    monkeypatch.setattr(FakeStage, "_keep", disturbed)
+    answer = world.ask(calls=16, all_cores=False)
+    assert answer.latency.verdict.word == SAME
+    kept = record.read(answer.path).pairs[0]
+    assert [bool(one.void) for one in kept.new.samples] == [True] * 8 + [False] * 8
+    line = sentences.headline(answer.latency)
+    assert "50 % of their blocks void, because the machine disturbed one side" in line
 
 
 def test_a_block_names_the_side_that_began_on_the_first_half(world: World) -> None:
@@ -333,6 +355,7 @@ def test_sides_on_a_gpu_and_questions_about_threads_take_turns(
     new: dict[str, str],
     variable: str,
     found: Halves | None,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in cores.PLACING:
@@ -340,7 +363,25 @@ def test_sides_on_a_gpu_and_questions_about_threads_take_turns(
     if variable:
         monkeypatch.setenv(variable, "2")
     monkeypatch.setattr(cores, "halves", lambda: TWO_CORES)
-    assert halves_for(Question(side("1", **old), side("2", **new))) == found
+    assert halves_for(Question(side("1", **old), side("2", **new)), tmp_path) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "hidden", "found"),
+    [(None, 0.97, TWO_CORES), (None, 0.6, None), (None, None, TWO_CORES), (True, 0.6, TWO_CORES), (False, 0.97, None)],
+)
+def test_where_halves_hide_work_the_sides_take_turns(
+    asked: bool | None, hidden: float | None, found: Halves | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in cores.PLACING:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cores, "halves", lambda: TWO_CORES)
+    known = Calibration("cpu-x", "shapes-sdpa", "", {}, "", 5, 8, 0.01, 0.02, 12, 1, 0.99, 0.02)
+    monkeypatch.setattr(ab, "device_slug", lambda _: "cpu-x")
+    for newer in (0.1, hidden) if hidden else ():
+        calibration.write(tmp_path, replace(known, work=f"work {newer}", recovered_in_halves=newer))
+    calibration.write(tmp_path, replace(known, device="another", recovered_in_halves=0.1))
+    assert halves_for(Question(side("1"), side("2"), in_halves=asked), tmp_path) == found
 
 
 # -- shared libraries -------------------------------------------------------------------------------------------------

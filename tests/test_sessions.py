@@ -17,11 +17,12 @@ import warm
 from test_pairs import source as source
 
 from fastdiff.compare.verdicts import SAME, SLOW, VOID
-from fastdiff.experiments import questions, sessions
+from fastdiff.experiments import ab, questions, sessions
 from fastdiff.experiments.questions import AbOptions
 from fastdiff.experiments.sessions import PairSession, failing
 from fastdiff.record import calibration as calibrations
 from fastdiff.record.errors import UserError
+from fastdiff.record.pairs import HALVES, TURNS
 from fastdiff.report import bisection, pairs
 from fastdiff.report.progress import Progress
 from fastdiff.report.steps import Shell
@@ -197,12 +198,36 @@ def test_a_calibration_is_kept_and_repeated_in_every_report(session: PairSession
     assert found.pairs == 6, "a scatter is wanted, and no early decision"
     assert 0 < found.paired_sd < 0.02
     assert 0.01 < found.smallest < 0.05
+    assert 0.8 < (found.recovered or 0) < 1.2, "of the work that was put into one side"
     assert calibrations.read(tmp_path) == [found]
     answers = session.compare(SDPA, side(tmp_path), side(tmp_path))
     assert (
         f"finds: {100 * found.smallest:+.1f} % of shapes-sdpa (256 px, 8 steps) in 12 pairs of 8"
         in pairs.text(answers, session.limit(answers), ["x"], Shell())[-1]
     )
+
+
+@pytest.mark.parametrize(("seen", "way"), [(0.97, HALVES), (0.6, TURNS)])
+def test_halves_that_hide_work_are_not_used(
+    seen: float, way: str, session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On any machine the stand-ins take turns, and say that they were in halves."""
+    answer = PairSession.answer
+
+    def named(self: PairSession, question: Any, *arguments: Any, **options: Any) -> Any:
+        found = answer(self, question, *arguments, **options)
+        return replace(found, experiment=replace(found.experiment, way=HALVES if question.in_halves else TURNS))
+
+    monkeypatch.setattr(ab, "halves_for", lambda *_: None)
+    monkeypatch.setattr(PairSession, "answer", named)
+    monkeypatch.setattr(sessions, "recovered", lambda experiment, _: seen if experiment.way == HALVES else 1.01)
+    (found,) = session.calibrate(replace(SDPA, most_pairs=5), most_pairs=5)
+    assert (found.way, found.recovered_in_halves) == (way, seen)
+    assert found.recovered == (seen if way == HALVES else 1.01)
+    assert calibrations.hides_work(tmp_path, found.device) == (way == TURNS)
+    assert not calibrations.hides_work(tmp_path, "another-device")
+    told = pairs.limit(found)
+    assert (" in turns scattered" in told, "(side by side only 60 %)" in told) == (way == TURNS, way == TURNS)
 
 
 def test_half_a_calibration_promises_nothing(

@@ -77,7 +77,7 @@ def collect(asked: AbOptions, count: int, folder: Path, keep: Path | None) -> li
     """What was measured is kept after each pair, and gone on from."""
     here = Environment("here", Path(sys.executable), {}, key="here")
     (question,) = questions(asked, here, here, folder)
-    halves = halves_for(question)
+    halves = halves_for(question, folder)
     runner = PairRunner(
         {OLD: question.old, NEW: question.new},
         question.calls,

@@ -83,9 +83,29 @@ def ratio_of(pair: Pair) -> float:
     old, new = ([logarithm(one.wall_s, "a call") for one in side.samples] for side in (pair.old, pair.new))
     if pair.way == APART:
         return median(new) - median(old)
-    size = BLOCK[pair.way]
-    ratios = [fmean(new[place : place + size]) - fmean(old[place : place + size]) for place in range(0, len(old), size)]
+    size, void = BLOCK[pair.way], void_blocks(pair)
+    ratios = [
+        fmean(new[place : place + size]) - fmean(old[place : place + size])
+        for place in range(0, len(old), size)
+        if place // size not in void
+    ]
     return median([(one + other) / 2 for one, other in combinations_with_replacement(ratios, 2)])
+
+
+def void_blocks(pair: Pair) -> set[int]:
+    """Those in which the machine disturbed one side only. None where that are more than half of them: then it is no
+    accident, and may be what the side itself does to the machine."""
+    if pair.way == APART:
+        return set()
+    size = BLOCK[pair.way]
+    disturbed = [{place // size for place, one in enumerate(side.samples) if one.void} for side in (pair.old, pair.new)]
+    void = disturbed[0] ^ disturbed[1]
+    return void if 2 * len(void) <= len(pair.starts) else set()
+
+
+def void_share(pairs: Sequence[Pair]) -> float:
+    blocks = sum(len(pair.starts) for pair in pairs)
+    return sum(len(void_blocks(pair)) for pair in pairs) / blocks if blocks else 0.0
 
 
 def order_effect(pairs: Sequence[Pair]) -> float | None:
@@ -139,7 +159,9 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
     effect = of_pairs([ratio_of(pair) for pair in experiment.pairs[:looked]])
     verdict = _decided(effect, experiment, policy, comparisons, band_of(experiment, policy))
     details = tuple(differing(experiment)) if verdict.word == SLOW else ()
-    return replace(verdict, notes=(because("pairs", count=looked, sd=effect.scatter),), details=details)
+    void = void_share(experiment.pairs[:looked])
+    note = because("pairs", count=looked, sd=effect.scatter, **({"void": void} if void else {}))
+    return replace(verdict, notes=(note,), details=details)
 
 
 def all_cores(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:

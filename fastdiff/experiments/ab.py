@@ -22,6 +22,7 @@ from fastdiff.compare.verdicts import UNSURE, VOID
 from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Side, processes
 from fastdiff.host import cores
 from fastdiff.host.environment import device_name, device_slug
+from fastdiff.record import calibration
 from fastdiff.record import pairs as record
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import stamp
@@ -68,6 +69,8 @@ class Question:
     """Of the latency, instead of the policy's."""
     all_cores: bool = True
     """Whether pairs in turns with all cores stand beside those in halves."""
+    in_halves: bool | None = None
+    """None: where there are halves, and no calibration found that they hide work."""
     to_the_end: bool = False
     """Without an early look: a scatter is wanted, not a decision."""
 
@@ -108,7 +111,7 @@ def ask(
 ) -> Answer:
     """Goes on with a stopped experiment of the same question, unless it is to be a `fresh` one. `until` is a reading
     of `time.monotonic` after which no pair is begun. `start` starts the sides' processes in another way than usual."""
-    halves = halves_for(question)
+    halves = halves_for(question, root)
     with _held(question, halves, root, fresh=fresh) as (path, experiment):
         sides = {OLD: question.old, NEW: question.new}
         folder = path.with_suffix("")
@@ -118,13 +121,16 @@ def ask(
         return _ask(question, experiment, path, policy, runner, say, until)
 
 
-def halves_for(question: Question) -> Halves | None:
-    """None where the sides take turns: on a GPU, where the processor has no halves, and where the user decides about
-    threads, for instance on one side only."""
+def halves_for(question: Question, root: Path) -> Halves | None:
+    """None where the sides take turns: on a GPU, where the processor has no halves or they hide work, and where the
+    user decides about threads, for instance on one side only."""
     sides = (question.old, question.new)
     on_cpu = all(side.work.device == "cpu" for side in sides)
     own = [name for side in sides for name in side.environment.variables]
-    return cores.halves() if on_cpu and not cores.decided(os.environ, own) else None
+    wanted = question.in_halves
+    if wanted is None:
+        wanted = not calibration.hides_work(root, device_slug(question.new.work.device))
+    return cores.halves() if wanted and on_cpu and not cores.decided(os.environ, own) else None
 
 
 def _ask(

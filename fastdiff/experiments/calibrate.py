@@ -13,20 +13,21 @@ from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.record.calibration import Calibration
 from fastdiff.record.errors import UserError
 from fastdiff.report.sentences import counted
+from fastdiff.trial.faults import Fault
 
 if TYPE_CHECKING:
+    from fastdiff.compare.effect import Effect
     from fastdiff.compare.policy import Policy
     from fastdiff.record.pairs import Experiment
 
 
+KNOWN_WORK = Fault("slow", 0.05)
+"""Put into one side, to see how much of it comes back."""
+
+
 def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stages: int) -> Calibration:
-    """From an experiment whose two sides are the same, all of whose planned pairs were measured."""
-    pairs = experiment.pairs
-    if not experiment.complete or experiment.unapplied or len(pairs) < FEWEST_PAIRS:
-        why = experiment.unapplied or next(reversed(experiment.failures), "nothing says why")
-        needed = max(FEWEST_PAIRS, experiment.looks[-1])
-        raise UserError("experiment", f"{counted(len(pairs))} measured, and this calibration needs {needed}: {why}")
-    seen = of_pairs([judge.ratio_of(pair) for pair in pairs])
+    """From an experiment whose two sides are the same."""
+    pairs, seen = experiment.pairs, _seen(experiment)
     return Calibration(
         device=experiment.device.slug,
         stage=experiment.stage,
@@ -35,6 +36,7 @@ def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stag
         when=experiment.started,
         pairs=len(pairs),
         calls=experiment.calls,
+        way=experiment.way,
         paired_sd=seen.scatter,
         process_sd=process_sd(experiment),
         most_pairs=most_pairs,
@@ -45,6 +47,21 @@ def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stag
             plan.upper(seen.scatter, seen.dof), plan.looks(most_pairs), policy.paired, policy, judge.errors_of(stages)
         ),
     )
+
+
+def recovered(experiment: Experiment, share: float) -> float:
+    """Of the known work, how much its pairs saw: 1 is all of it."""
+    return _seen(experiment).mean / math.log1p(share)
+
+
+def _seen(experiment: Experiment) -> Effect:
+    """Of an experiment all of whose planned pairs were measured."""
+    pairs = experiment.pairs
+    if not experiment.complete or experiment.unapplied or len(pairs) < FEWEST_PAIRS:
+        why = experiment.unapplied or next(reversed(experiment.failures), "nothing says why")
+        needed = max(FEWEST_PAIRS, experiment.looks[-1])
+        raise UserError("experiment", f"{counted(len(pairs))} measured, and this calibration needs {needed}: {why}")
+    return of_pairs([judge.ratio_of(pair) for pair in pairs])
 
 
 def process_sd(experiment: Experiment) -> float:

@@ -214,8 +214,8 @@ class PairRunner:
                 first_in_process=trial.first_in_process,
             )
         )
-        # Of a call its seconds alone: what was seen around it concerns both sides of the pair.
-        return replace(kept, state=MEASURED, samples=tuple(Sample(one.wall_s) for one in samples))
+        # Of a call its seconds, and whether something disturbed this side.
+        return replace(kept, state=MEASURED, samples=tuple(Sample(one.wall_s, void=one.void) for one in samples))
 
     def pictures(self, name: str) -> Path:
         return self.folder / f"{name}.npy"

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from fastdiff.compare import pairs as judge
 from fastdiff.compare.facts import package_differences
 from fastdiff.compare.pairs import Answer, differing
+from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.compare.verdicts import FAST, SLOW, VOID, fails
 from fastdiff.experiments import ab
 from fastdiff.experiments.accepted import newest, side_of
 from fastdiff.experiments.bisect import candidates, search, spec_of
-from fastdiff.experiments.calibrate import calibration
+from fastdiff.experiments.calibrate import KNOWN_WORK, calibration, recovered
 from fastdiff.experiments.pairs import OLD
 from fastdiff.experiments.questions import limits, policy_of, questions
 from fastdiff.host.environment import device_kind, device_slug
@@ -26,10 +27,11 @@ from fastdiff.record import calibration as calibrations
 from fastdiff.record import pairs
 from fastdiff.record.bisection import MEASURED, UNUSABLE, Step
 from fastdiff.record.errors import UserError
-from fastdiff.record.pairs import FOLDER
+from fastdiff.record.pairs import FOLDER, HALVES
 from fastdiff.record.project import OURS
 from fastdiff.record.writing import write_text
-from fastdiff.report.sentences import interval, reason_of, sentence
+from fastdiff.report.pairs import WAYS
+from fastdiff.report.sentences import interval, percent, reason_of, sentence
 from fastdiff.sides.environment import Environment, ready
 from fastdiff.sides.home import home
 from fastdiff.sides.installed import releases
@@ -132,7 +134,8 @@ class PairSession:
         return answers
 
     def calibrate(self, asked: AbOptions, *, most_pairs: int, fresh: bool = False) -> list[Calibration]:
-        """The same environment on both sides, and all of the pairs."""
+        """How much of a known amount of work pairs see, and then the same environment on both sides, in all of the
+        pairs."""
         self._check(asked)
         here = self.environment(["."])
         asking = questions(asked, here, here, self.root)
@@ -142,9 +145,15 @@ class PairSession:
             done.forget()
         found = []
         for question in asking:
-            answer = self._answered(done, question, fresh=fresh)
-            known = calibration(
-                answer.experiment, policy_of(question, self.root), most_pairs=most_pairs, stages=len(LADDER.stages)
+            shares = self._recovered(question, fresh=fresh)
+            in_halves = shares.get(HALVES, 1.0) >= calibrations.FEWEST_RECOVERED
+            answer = self._answered(done, replace(question, in_halves=in_halves), fresh=fresh)
+            known = replace(
+                calibration(
+                    answer.experiment, policy_of(question, self.root), most_pairs=most_pairs, stages=len(LADDER.stages)
+                ),
+                recovered=shares.get(answer.experiment.way),
+                recovered_in_halves=shares.get(HALVES),
             )
             verdict = answer.latency.verdict
             read = interval(verdict.estimate) if verdict.estimate else verdict.word
@@ -161,6 +170,23 @@ class PairSession:
             found.append(known)
         done.forget()
         return found
+
+    def _recovered(self, question: Question, *, fresh: bool) -> dict[str, float]:
+        """By way, which share of a known amount of work pairs see: in halves where the cores have some, and in turns
+        where they have none or the halves hide some of it."""
+        work = replace(question.new.work, faults=str(KNOWN_WORK))
+        known = replace(question, new=replace(question.new, work=work), most_pairs=FEWEST_PAIRS)
+        shares: dict[str, float] = {}
+        for in_halves in (True, False):
+            asking = replace(known, in_halves=in_halves)
+            answer = self._answered(Done(self.root, [asking]), asking, fresh=fresh)
+            experiment = answer.experiment
+            share = shares[experiment.way] = recovered(experiment, KNOWN_WORK.share)
+            self.say(f"{question.id}: {WAYS[experiment.way]}, {percent(share)} of {KNOWN_WORK} came back")
+            if experiment.way != HALVES or share >= calibrations.FEWEST_RECOVERED:
+                break
+            self.say(f"{question.id}: halves of the cores hide work here, so that the sides take turns")
+        return shares
 
     def _check(self, asked: AbOptions) -> None:
         """Whether it can be asked, before anything is made; and what this CPU makes of it."""

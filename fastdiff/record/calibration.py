@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastdiff.record.bounds import Count, Deviation, Fact, Finite, Share  # noqa: TC001  (msgspec reads them)
 from fastdiff.record.errors import UserError
+from fastdiff.record.pairs import TURNS, Way
 from fastdiff.record.reading import convert, load, named
 from fastdiff.record.writing import as_json, write_text
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = ".fastdiff/calibration.json"
+FEWEST_RECOVERED = 0.8
+"""Where pairs in halves see less of a known amount of work, the sides take turns."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class Calibration:
     """Of the whole suite."""
     smallest: Finite
     """The slowdown that is found with 95 % power at that confidence: 0.02 is 2 %."""
+    way: Way = TURNS
+    """In which the pairs were measured."""
+    recovered: Finite | None = None
+    """The share of a known amount of work, put into one side, that such pairs saw: 1 is all of it."""
+    recovered_in_halves: Finite | None = None
+    """The same of pairs in halves, whether or not these are; None where the cores have no halves."""
     band: Finite = 0.01
     """Beyond which it is found."""
 
@@ -73,6 +82,13 @@ def of_device(root: Path, device: str, stage: str) -> Calibration | None:
     known = [one for one in _readable(root) if one.device == device]
     own = [one for one in known if one.stage == stage]
     return own[-1] if own else max(known, key=lambda one: one.paired_sd, default=None)
+
+
+def hides_work(root: Path, device: str) -> bool:
+    """Whether pairs in halves were found to hide work on this device, when it was last calibrated."""
+    seen = [one.recovered_in_halves for one in _readable(root) if one.device == device]
+    newest = next((share for share in reversed(seen) if share is not None), 1.0)
+    return newest < FEWEST_RECOVERED
 
 
 def _readable(root: Path) -> list[Calibration]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastdiff.compare.facts import package_differences
 from fastdiff.compare.pairs import order_effect, unlike
+from fastdiff.record.pairs import TURNS
 from fastdiff.report import sentences, steps, tables
 from fastdiff.report.sentences import percent
 
@@ -73,9 +74,17 @@ def limit(calibration: Calibration | None) -> str:
         f"({one.request.get('size')} px, {one.request.get('steps')} steps) in {one.most_pairs} "
         f"pairs of {one.calls} calls a side (95 % power, {percent(1 - one.confidence)} false alarms of a suite of "
         f"{one.stages} stages, a band of ±{100 * one.band:g} %). "
-        f"Calibrated {one.when[:10]}: {one.pairs} pairs scattered by {percent(one.paired_sd)}, single processes by "
-        f"{percent(one.process_sd)}."
+        f"Calibrated {one.when[:10]}: {one.pairs} pairs {WAYS[one.way]} scattered by {percent(one.paired_sd)}, single "
+        f"processes by {percent(one.process_sd)}{_came_back(one)}."
     )
+
+
+def _came_back(one: Calibration) -> str:
+    if one.recovered is None:
+        return ""
+    hidden = one.recovered_in_halves
+    why = f" (side by side only {percent(hidden)})" if one.way == TURNS and hidden is not None else ""
+    return f", and {percent(one.recovered)} of a known amount of work came back{why}"
 
 
 def _row(answer: Answer) -> tuple[str, ...]:
