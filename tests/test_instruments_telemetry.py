@@ -185,7 +185,7 @@ def test_strangers_on_the_gpu_make_a_round_void() -> None:
     assert found.void == "1 other processes computed on the GPU"
 
 
-def test_the_session_that_waits_for_a_confirmation_is_no_stranger() -> None:
+def test_the_session_that_waits_for_its_pairs_is_no_stranger() -> None:
     processes = [SimpleNamespace(pid=pid) for pid in (os.getpid(), os.getppid())]
     assert gpu_round(Driver(nvmlDeviceGetComputeRunningProcesses=processes)).void == ""
 

@@ -311,11 +311,11 @@ def test_what_mends_several_stages_is_typed_once() -> None:
     shell = Shell(run_file="runs/x.json")
     found = [
         judgement("fp32", "SAME", None),
-        judgement("bf16", "UNSURE", Measure("m", ("bf16",), trials=8), "so"),
+        judgement("bf16", "UNSURE", Measure("m", ("bf16",), pairs=True), "so"),
         judgement("sdpa", "NEW", Accept()),
         judgement("compile", "SLOW", Measure("m", ("sdpa", "compile"))),
         judgement("int8", "NEW", Accept()),
-        judgement("fused", "SLOW", Measure("m", ("bf16", "fused"), trials=4)),
+        judgement("fused", "SLOW", Measure("m", ("bf16", "fused"))),
         judgement("odd", "VOID", None),
     ]
     many = [judgement(f"s{n}", "UNSURE", Measure("m", (f"s{n}",)), f"{n} %") for n in range(4)]
@@ -331,7 +331,7 @@ def test_what_mends_several_stages_is_typed_once() -> None:
         "UNSURE  m-bf16 latency: so",
         "SLOW  m-compile latency: why",
         "SLOW  m-fused latency: why",
-        f"{again} bf16,sdpa,compile,fused --fastdiff-trials 8",
+        f"{again} bf16,sdpa,compile,fused --fastdiff-confirm all",
         "",
         "NEW  m-sdpa latency and 1 more: why",
         'next: fastdiff accept runs/x.json --reason "..."',
@@ -349,9 +349,9 @@ HERE = Shell(("perf_tests",), ("--fastdiff-size=64", "--fastdiff-stage=sdpa,bf16
         (Measure(), Shell(()), "pytest --benchmark-compare"),
         (Measure(), HERE, "pytest perf_tests --benchmark-compare --fastdiff-size=64 --fastdiff-stage=sdpa,bf16"),
         (
-            Measure("m", ("sdpa",), 4, emulate=True),
+            Measure("m", ("sdpa",), pairs=True, emulate=True),
             HERE,
-            "pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage sdpa --fastdiff-trials 4 "
+            "pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage sdpa --fastdiff-confirm all "
             "--fastdiff-emulate --fastdiff-size=64",
         ),
         (

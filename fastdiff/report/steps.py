@@ -56,18 +56,20 @@ def command(step: Step, shell: Shell) -> str:
 
 
 def together(steps: Sequence[Step]) -> Step:
-    """Of steps that are `alike`: one with the stages of all."""
+    """Of steps that are `alike`: one with the stages of all, and with pairs where any of them wants some."""
     first = steps[0]
     if isinstance(first, Measure | Against):
         stages = dict.fromkeys(stage for step in steps for stage in step.stages)  # type: ignore[union-attr]
         first = replace(first, stages=tuple(stages))
+    if isinstance(first, Measure):
+        first = replace(first, pairs=any(isinstance(step, Measure) and step.pairs for step in steps))
     return first
 
 
 def alike(step: Step | None) -> Step | None:
     """Equal for steps that one command can do."""
     if isinstance(step, Measure):
-        return replace(step, stages=("...",) if step.stages else ())
+        return replace(step, stages=("...",) if step.stages else (), pairs=False)
     return replace(step, stages=()) if isinstance(step, Against) else step
 
 
