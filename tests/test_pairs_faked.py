@@ -376,7 +376,7 @@ def test_where_halves_hide_work_the_sides_take_turns(
     for name in cores.PLACING:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(cores, "halves", lambda: TWO_CORES)
-    known = Calibration("cpu-x", "shapes-sdpa", "", {}, "", 5, 8, 0.01, 0.02, 12, 1, 0.99, 0.02)
+    known = Calibration("cpu-x", "shapes-sdpa", "", {}, "", 5, 8, record.TURNS, 0.01, 0.02, 12, 1, 0.99, 0.02)
     monkeypatch.setattr(ab, "device_slug", lambda _: "cpu-x")
     for newer in (0.1, hidden) if hidden else ():
         calibration.write(tmp_path, replace(known, work=f"work {newer}", recovered_in_halves=newer))

@@ -230,6 +230,29 @@ def test_halves_that_hide_work_are_not_used(
     assert (" in turns scattered" in told, "(side by side only 60 %)" in told) == (way == TURNS, way == TURNS)
 
 
+def test_a_stopped_calibration_goes_on_and_a_finished_one_begins_anew(
+    session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, asked = PairSession.answer, replace(SDPA, most_pairs=5)
+    measured: list[str] = []
+
+    def counted(self: PairSession, question: Any, *arguments: Any, **options: Any) -> Any:
+        measured.append(question.new.work.faults)
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return answer(self, question, *arguments, **options)
+
+    monkeypatch.setattr(ab, "halves_for", lambda *_: None)
+    monkeypatch.setattr(PairSession, "answer", counted)
+    with pytest.raises(KeyboardInterrupt):
+        session.calibrate(asked, most_pairs=5)
+    session.calibrate(asked, most_pairs=5)
+    assert measured == ["slow:5%", "", ""], "the known work is not measured twice by one command"
+    session.calibrate(asked, most_pairs=5)
+    assert measured[3:] == ["slow:5%", ""]
+    assert not list((tmp_path / "runs" / "ab").glob(".*.command"))
+
+
 def test_half_a_calibration_promises_nothing(
     session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,10 +12,13 @@ from fastdiff.compare.effect import of_pairs
 from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.record.calibration import Calibration
 from fastdiff.record.errors import UserError
+from fastdiff.record.pairs import HALVES
 from fastdiff.report.sentences import counted
 from fastdiff.trial.faults import Fault
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastdiff.compare.effect import Effect
     from fastdiff.compare.policy import Policy
     from fastdiff.record.pairs import Experiment
@@ -25,8 +28,10 @@ KNOWN_WORK = Fault("slow", 0.05)
 """Put into one side, to see how much of it comes back."""
 
 
-def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stages: int) -> Calibration:
-    """From an experiment whose two sides are the same."""
+def calibration(
+    experiment: Experiment, policy: Policy, shares: Mapping[str, float], *, most_pairs: int, stages: int
+) -> Calibration:
+    """From an experiment whose two sides are the same, and the shares of the known work that came back, by way."""
     pairs, seen = experiment.pairs, _seen(experiment)
     return Calibration(
         device=experiment.device.slug,
@@ -41,6 +46,8 @@ def calibration(experiment: Experiment, policy: Policy, *, most_pairs: int, stag
         process_sd=process_sd(experiment),
         most_pairs=most_pairs,
         stages=stages,
+        recovered=shares.get(experiment.way),
+        recovered_in_halves=shares.get(HALVES),
         confidence=policy.paired_confidence,
         band=policy.paired,
         smallest=plan.smallest(

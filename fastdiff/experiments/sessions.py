@@ -72,7 +72,7 @@ class Done:
             self._known = dict(json.loads(self._file.read_text(encoding="utf-8")))
 
     def answer(self, question: Question, policy: Policy) -> Answer | None:
-        name = self._known.get(question.id)
+        name = self._known.get(_asked(question))
         if name is None:
             return None
         path = self._file.parent / name
@@ -82,14 +82,19 @@ class Done:
             return Answer(experiment, judged, path)
         return None
 
-    def keep(self, answer: Answer) -> None:
+    def keep(self, question: Question, answer: Answer) -> None:
         if answer.experiment.complete:
-            self._known[answer.experiment.stage] = answer.path.name
+            self._known[_asked(question)] = answer.path.name
             write_text(self._file, json.dumps(self._known) + "\n")
 
     def forget(self) -> None:
         self._known = {}
         self._file.unlink(missing_ok=True)
+
+
+def _asked(question: Question) -> str:
+    """What tells one question of a command from its others."""
+    return f"{question.id} {question.new.work.faults} {question.in_halves}"
 
 
 class PairSession:
@@ -145,16 +150,11 @@ class PairSession:
             done.forget()
         found = []
         for question in asking:
-            shares = self._recovered(question, fresh=fresh)
+            shares = self._recovered(done, question, fresh=fresh)
             in_halves = shares.get(HALVES, 1.0) >= calibrations.FEWEST_RECOVERED
             answer = self._answered(done, replace(question, in_halves=in_halves), fresh=fresh)
-            known = replace(
-                calibration(
-                    answer.experiment, policy_of(question, self.root), most_pairs=most_pairs, stages=len(LADDER.stages)
-                ),
-                recovered=shares.get(answer.experiment.way),
-                recovered_in_halves=shares.get(HALVES),
-            )
+            policy, stages = policy_of(question, self.root), len(LADDER.stages)
+            known = calibration(answer.experiment, policy, shares, most_pairs=most_pairs, stages=stages)
             verdict = answer.latency.verdict
             read = interval(verdict.estimate) if verdict.estimate else verdict.word
             self.say(f"{known.stage}: the same environment twice read {read}")
@@ -171,7 +171,7 @@ class PairSession:
         done.forget()
         return found
 
-    def _recovered(self, question: Question, *, fresh: bool) -> dict[str, float]:
+    def _recovered(self, done: Done, question: Question, *, fresh: bool) -> dict[str, float]:
         """By way, which share of a known amount of work pairs see: in halves where the cores have some, and in turns
         where they have none or the halves hide some of it."""
         work = replace(question.new.work, faults=str(KNOWN_WORK))
@@ -179,8 +179,7 @@ class PairSession:
         shares: dict[str, float] = {}
         for in_halves in (True, False):
             asking = replace(known, in_halves=in_halves)
-            answer = self._answered(Done(self.root, [asking]), asking, fresh=fresh)
-            experiment = answer.experiment
+            experiment = self._answered(done, asking, fresh=fresh).experiment
             share = shares[experiment.way] = recovered(experiment, KNOWN_WORK.share)
             self.say(f"{question.id}: {WAYS[experiment.way]}, {percent(share)} of {KNOWN_WORK} came back")
             if experiment.way != HALVES or share >= calibrations.FEWEST_RECOVERED:
@@ -204,7 +203,7 @@ class PairSession:
             )
             return answer
         answer = self.answer(question, policy, until=until, fresh=fresh)
-        done.keep(answer)
+        done.keep(question, answer)
         return answer
 
     def bisect(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastdiff.record.bounds import Count, Deviation, Fact, Finite, Share  # noqa: TC001  (msgspec reads them)
 from fastdiff.record.errors import UserError
-from fastdiff.record.pairs import TURNS, Way
+from fastdiff.record.pairs import Way  # noqa: TC001  (msgspec reads it)
 from fastdiff.record.reading import convert, load, named
 from fastdiff.record.writing import as_json, write_text
 
@@ -36,6 +36,8 @@ class Calibration:
     pairs: Count
     """Over how many it was measured."""
     calls: Count
+    way: Way
+    """In which they were measured."""
     paired_sd: Deviation
     process_sd: Deviation
     """Of single processes in seconds: what pairing removes is the difference."""
@@ -47,8 +49,6 @@ class Calibration:
     """Of the whole suite."""
     smallest: Finite
     """The slowdown that is found with 95 % power at that confidence: 0.02 is 2 %."""
-    way: Way = TURNS
-    """In which the pairs were measured."""
     recovered: Finite | None = None
     """The share of a known amount of work, put into one side, that such pairs saw: 1 is all of it."""
     recovered_in_halves: Finite | None = None

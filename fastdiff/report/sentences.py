@@ -112,10 +112,10 @@ def _before_the_first_look(of: dict[str, Any]) -> str:
 
 
 def _pairs(of: dict[str, Any]) -> str:
-    void = (
-        f", {percent(of['void'])} of their blocks void, because the machine disturbed one side" if "void" in of else ""
-    )
-    return f"{of['count']} pairs of processes, ±{percent(of['sd'])} between pairs{void}"
+    line = f"{of['count']} pairs of processes, ±{percent(of['sd'])} between pairs"
+    if "void" not in of:
+        return line
+    return f"{line}, {percent(of['void'])} of their blocks void, because the machine disturbed one side"
 
 
 def _first_calls(of: dict[str, Any]) -> str:

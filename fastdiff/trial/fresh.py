@@ -1,4 +1,4 @@
-"""The runner whose every trial is a fresh process, and one side of a pair, which is such a process, too."""
+"""One side of a pair: a fresh process that builds and measures one stage."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from fastdiff.record.errors import UserError
 from fastdiff.record.reading import convert
 from fastdiff.record.run import Sample, Trial
 from fastdiff.trial.process import Process
-from fastdiff.trial.runner import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from fastdiff.trial.runner import Progress, Wait
+    from fastdiff.trial.runner import Wait
     from fastdiff.trial.work import Work
 
 T = TypeVar("T")
@@ -25,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Fresh:
-    """The runner: every trial is a process of its own, under the named interpreter and with these variables besides."""
+    """Starts such processes, under the named interpreter and with these variables besides."""
 
     name: str
     """How errors call the process."""
@@ -33,15 +32,6 @@ class Fresh:
     variables: Mapping[str, str | None] = field(default_factory=dict)
     cores: tuple[int, ...] = ()
     """Where it starts; empty: wherever this process may be."""
-
-    @contextmanager
-    def __call__(self, work: Work, progress: Progress = SILENT) -> Iterator[FreshTrial]:
-        with self.side(work) as side:
-            with progress.doing(
-                f"{work.id}: building and first call{' (compiling)' if work.stage.recipe.compile else ''}"
-            ):
-                side.build()()
-            yield FreshTrial(side)
 
     @contextmanager
     def side(self, work: Work) -> Iterator[FreshSide]:
@@ -108,25 +98,6 @@ class FreshSide:
 
     def _examined(self, answer: dict[str, Any]) -> None:
         self._trial = _read(answer, "trial", Trial, self._process.name)
-
-
-class FreshTrial:
-    """A stage in another process, each of whose steps is waited for."""
-
-    def __init__(self, side: FreshSide) -> None:
-        self._side = side
-
-    def settle(self) -> None:
-        self._side.settle()()
-
-    def sample(self) -> Sample:
-        return self._side.sample()()
-
-    def examine(self, pictures: Path | None = None) -> None:
-        self._side.examine(pictures)()
-
-    def trial(self) -> Trial:
-        return self._side.trial()
 
 
 def _read(answer: Mapping[str, Any], what: str, kind: type[T], name: str) -> T:

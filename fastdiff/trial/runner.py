@@ -1,9 +1,8 @@
-"""What a runner is: it builds a stage and makes the first call. `run` takes a trial from beginning to end; in a session
-pytest-benchmark asks for the samples instead.
+"""Who builds and measures a stage, and what those who ask for it need to know.
 
-Three runners follow this protocol: `live.here` builds in this process, `fresh.Fresh` in a process of its own, and
-`fake.Fake` builds nothing. The last two also give the sides of a pair, whose steps are begun and waited for apart.
-Nothing outside of this room builds a stage or times a call.
+`live.here` builds in this process, for a session and for `fastdiff run`. `fresh.Fresh` starts a process for one side of
+a pair, whose steps are begun and waited for apart. `fake.Fake` builds nothing and stands in for both. Nothing outside
+of this room builds a stage or times a call.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastdiff.record.run import Sample, Trial
-    from fastdiff.trial.work import Work
 
 
 class Progress(Protocol):
@@ -36,22 +34,6 @@ class Silent:
 
 
 SILENT = Silent()
-
-
-class OpenTrial(Protocol):
-    """A stage that was built and called once; the block that opened it ends it."""
-
-    def settle(self) -> None:
-        """Calls until the times agree, so that the samples are of the steady state."""
-
-    def sample(self) -> Sample:
-        """One timed call."""
-
-    def examine(self, pictures: Path | None = None) -> None:
-        """Passes of their own that count and take apart; `pictures` names a NumPy file for what was drawn."""
-
-    def trial(self) -> Trial:
-        """Everything that is known by now."""
 
 
 T = TypeVar("T")
@@ -91,8 +73,3 @@ class SideTrial(Protocol):
     def examine(self, pictures: Path | None = None) -> Wait[None]: ...
 
     def trial(self) -> Trial: ...
-
-
-class Runner(Protocol):
-    def __call__(self, work: Work, progress: Progress = ...) -> AbstractContextManager[OpenTrial]:
-        """Builds `work` and makes the first call."""
