@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -556,10 +557,24 @@ def test_where_links_are_not_possible_the_code_is_copied(tmp_path: Path, monkeyp
     assert sorted(one.name for one in tmp_path.iterdir()) == [".gitignore", "source"]
 
 
-def test_a_source_path_that_cannot_be_is_a_sentence(tmp_path: Path) -> None:
+def test_a_source_path_that_cannot_be_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "source").touch()
     with pytest.raises(UserError, match=r"source.* cannot be written \(.*\); make room"):
         source_path(tmp_path)
+    (tmp_path / "source").unlink()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "symlink_to", full)
+    with pytest.raises(UserError, match=r"source.* cannot be written \(No space left on device\); make room"):
+        source_path(tmp_path)
+    assert not (tmp_path / "source" / "fastdiff").exists(), "a copy would fill what is full"
+
+
+def test_what_a_killed_process_left_is_in_no_way(tmp_path: Path) -> None:
+    (tmp_path / f".source.{os.getpid()}").symlink_to(tmp_path)
+    assert (source_path(tmp_path) / "fastdiff").is_symlink()
 
 
 # -- this environment, copied -----------------------------------------------------------------------------------------

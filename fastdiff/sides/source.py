@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import fastdiff
 from fastdiff.record.errors import UserError
 from fastdiff.sides.home import ready_home
+
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
+"""How a file system without links refuses one."""
 
 
 def source_path(home: Path) -> Path:
@@ -25,10 +29,13 @@ def source_path(home: Path) -> Path:
     fresh = home / f".source.{os.getpid()}"
     try:
         ready_home(home)
+        _remove(fresh)  # left by a killed process of the same number
         target.parent.mkdir(exist_ok=True)
         try:
             fresh.symlink_to(package, target_is_directory=True)
-        except (OSError, NotImplementedError):  # a file system without links
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
             shutil.copytree(package, fresh, ignore=shutil.ignore_patterns("__pycache__"))
         if target.is_dir() and not target.is_symlink():  # such a copy, and only a link can be replaced in one step
             shutil.rmtree(target)
