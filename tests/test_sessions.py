@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import warm
 from test_pairs import source as source
+from typer.testing import CliRunner
 
+from fastdiff.cli import app
 from fastdiff.compare.verdicts import SAME, SLOW, VOID
 from fastdiff.experiments import ab, questions, sessions
 from fastdiff.experiments.questions import AbOptions
@@ -155,6 +157,19 @@ def test_the_same_command_goes_on_where_it_stopped_and_throws_no_dice_again(
     assert [one.path for one in again] == [first, again[1].path]
     third = session.compare(asked, side(tmp_path), side(tmp_path))
     assert third[0].path != first, "what was answered whole is asked anew"
+
+
+@pytest.mark.parametrize(
+    ("slow", "options", "code"), [(1.0, (), 0), (1.1, (), 1), (0.9, (), 0), (0.9, ("--strict",), 1)]
+)
+def test_the_exit_status_is_the_verdicts(
+    session: PairSession, tmp_path: Path, slow: float, options: tuple[str, ...], code: int
+) -> None:
+    words = ["ab", "--stage=sdpa", "--calls=8", "--max-pairs=5", f"--root={session.root}", *options]
+    for name, said in (("old", {}), ("new", {"slow": slow})):
+        words += [f"--{name}={word}" for word in side(tmp_path, **said)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == code, done.output
 
 
 @pytest.mark.parametrize(("band", "word"), [(None, SLOW), (0.15, SAME)])
