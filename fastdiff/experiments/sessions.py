@@ -181,10 +181,11 @@ class PairSession:
             asking = replace(known, in_halves=in_halves)
             experiment = self._answered(done, asking, fresh=fresh).experiment
             share = shares[experiment.way] = recovered(experiment, KNOWN_WORK.share)
-            self.say(f"{question.id}: {WAYS[experiment.way]}, {percent(share)} of {KNOWN_WORK} came back")
+            put_in = f"{KNOWN_WORK.share:.0%} of work put into one side"
+            self.say(f"{question.id}: of {put_in}, pairs {WAYS[experiment.way]} saw {percent(share)}")
             if experiment.way != HALVES or share >= calibrations.FEWEST_RECOVERED:
                 break
-            self.say(f"{question.id}: halves of the cores hide work here, so that the sides take turns")
+            self.say(f"{question.id}: halves of the cores hide work here, so the sides take turns")
         return shares
 
     def _check(self, asked: AbOptions) -> None:
