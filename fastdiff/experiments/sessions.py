@@ -181,8 +181,8 @@ class PairSession:
             asking = replace(known, in_halves=in_halves)
             experiment = self._answered(done, asking, fresh=fresh).experiment
             share = shares[experiment.way] = recovered(experiment, KNOWN_WORK.share)
-            put_in = f"{KNOWN_WORK.share:.0%} of work put into one side"
-            self.say(f"{question.id}: of {put_in}, pairs {WAYS[experiment.way]} saw {percent(share)}")
+            put_in = f"+{percent(KNOWN_WORK.share)} that were put into one side"
+            self.say(f"{question.id}: pairs {WAYS[experiment.way]} saw {percent(share)} of the {put_in}")
             if experiment.way != HALVES or share >= calibrations.FEWEST_RECOVERED:
                 break
             self.say(f"{question.id}: halves of the cores hide work here, so the sides take turns")
