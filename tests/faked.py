@@ -115,6 +115,7 @@ class Faked:
 @pytest.fixture
 def faked(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Faked:
     monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.setattr(state, "software", lambda _: None)  # another test of this process may have imported torch
     return Faked(pytester)
 

@@ -148,6 +148,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     session_of(session.config).collected(
         [(subject.id, nodeid) for subject, nodeid in subjects if subject is not None],
         [subject.id for item in session.items if (subject := subject_of(item, "regression"))],
+        places={item.nodeid: (item.location[0], (item.location[1] or 0) + 1) for item in session.items},
         reference_wanted=any("reference" in fixtures_of(item) for item in session.items),
     )
 

@@ -142,7 +142,7 @@ class Judge:
         """The reasons for which the session failed; "passed" if there is none."""
         if interrupted:
             return "interrupted"
-        reasons = [one.verdict.word.lower() for one in self.state.judgements.values() if self._fails(one)]
+        reasons = [one.verdict.word.lower() for one, _ in self.failing]
         reasons += ["not compared"] if self.state.uncompared else []
         for trial in self.state.trials.values():
             of_trial = {
@@ -156,6 +156,11 @@ class Judge:
             reasons += found
         return ", ".join(dict.fromkeys(reasons)) or "passed"
 
+    @property
+    def failing(self) -> list[tuple[Judgement, str]]:
+        """Verdicts that fail the session, each with its test; the test is empty where none gave the verdict."""
+        return [(one, self._judged_in[key]) for key, one in self.state.judgements.items() if self._fails(one)]
+
     # -- in words -----------------------------------------------------------------------------------------------------
 
     @property
@@ -166,9 +171,6 @@ class Judge:
         side = self.pairs.side if self.pairs.found and not self.baseline else None
         elsewhere = f"{side.parent.name}/{side.name}" if side else ""
         return verdicts.against(self.baseline, device_name(self.selection.device), elsewhere)
-
-    def sentences(self, judgements: list[Judgement]) -> str:
-        return "\n".join(verdicts.sentence(judgement, self.shell) for judgement in judgements)
 
     @property
     def shell(self) -> Shell:

@@ -15,13 +15,15 @@ from fastdiff.plugin.stages import StageManager
 from fastdiff.plugin.state import SessionState
 from fastdiff.record.errors import UserError
 from fastdiff.record.run import FAILED, INCOMPLETE, Trial
+from fastdiff.report.verdicts import sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fastdiff.compare.gate import Judgement
     from fastdiff.plugin.selection import Subject
     from fastdiff.record.run import State
+    from fastdiff.report.github import Place
     from fastdiff.report.progress import Progress
     from fastdiff.trial.live import LiveStage
 
@@ -43,16 +45,25 @@ class Session:
         self.stages = StageManager(self.selection, progress, self.remark)
         self.last_tests: dict[str, str] = {}
         """Of each stage, the test after which it ends."""
+        self.places: Mapping[str, Place] = {}
+        """Where each test is written."""
         self.deselected: dict[str, list[str]] = {}
         """By stage, the names of its tests that were collected and taken away again."""
         self.compared: set[str] = set()
         self.interrupted = False
         """Whether Ctrl-C came in a comparison after the last test."""
 
-    def collected(self, tests: Sequence[tuple[str, str]], compared: Sequence[str], *, reference_wanted: bool) -> None:
+    def collected(
+        self,
+        tests: Sequence[tuple[str, str]],
+        compared: Sequence[str],
+        *,
+        places: Mapping[str, Place],
+        reference_wanted: bool,
+    ) -> None:
         """`tests`: the stage and the node id of every test that needs one, in the order in which they run; `compared`:
-        the stages that are to be compared."""
-        self.last_tests = dict(tests)
+        the stages that are to be compared; `places`: of every test."""
+        self.last_tests, self.places = dict(tests), places
         self.stages.expected = tuple(self.last_tests)
         self.state.expected = tuple(dict.fromkeys([*self.last_tests, *compared]))
         self.stages.reference_wanted = reference_wanted
@@ -159,7 +170,7 @@ class Session:
     def _fail_on(self, subject: Subject, failing: list[Judgement]) -> None:
         if failing:
             self.remark(subject, failing[0].verdict.word, state=None)
-            raise Judged(self.judge.sentences(failing), pytrace=False)
+            raise Judged("\n".join(sentence(one, self.judge.shell) for one in failing), pytrace=False)
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ OPTIONS = (
         "Where compiled code is kept (default: TORCHINDUCTOR_CACHE_DIR if it is set, else .fastdiff/compile-cache).",
         Path,
     ),
-    Option("markdown", "FILE", "Write the ladder as a markdown table to this file.", Path),
+    Option("markdown", "FILE", "Write the ladder and the verdicts as markdown to this file.", Path),
     Option(
         "strict",
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from fastdiff.host.environment import device_slug
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from fastdiff.models import Model
     from fastdiff.plugin.session import Session
+    from fastdiff.plugin.state import SessionState
     from fastdiff.record.run import Trial
 
 
@@ -26,6 +28,7 @@ def show(terminal: pytest.TerminalReporter, session: Session) -> None:
             show_ladder(terminal, session, model, rungs)
     if session.comparing:
         show_verdicts(terminal, session)
+        show_annotations(terminal, session)
     for line in (cache_line(session), *session.state.closing_lines):
         if line:
             terminal.write_line(line)
@@ -47,21 +50,34 @@ def show_ladder(terminal: pytest.TerminalReporter, session: Session, model: Mode
 
 def show_verdicts(terminal: pytest.TerminalReporter, session: Session) -> None:
     from fastdiff.record.calibration import of_device
-    from fastdiff.record.run import FAILED
     from fastdiff.report import verdicts
     from fastdiff.report.colour import coloured
     from fastdiff.report.pairs import limit
 
     state = session.state
-    failed = [id_ for id_, trial in state.trials.items() if trial.state == FAILED or id_ in state.uncompared]
     terminal.section("fastdiff: verdicts", sep="=", bold=True)
     terminal.write_line(session.judge.compared_with)
     terminal.write_line("")
-    for line in verdicts.text(list(state.judgements.values()), session.judge.shell, failed):
+    for line in verdicts.text(list(state.judgements.values()), session.judge.shell, without_verdict(state)):
         terminal.write_line(coloured(line) if terminal.hasmarkup else line)
     terminal.write_line("")
     first = next(iter(state.trials), "")
     terminal.write_line(limit(of_device(project_folder(session.config), device_slug(session.selection.device), first)))
+
+
+def show_annotations(terminal: pytest.TerminalReporter, session: Session) -> None:
+    from fastdiff.report.github import IN_A_JOB, error
+
+    if os.environ.get(IN_A_JOB) == "true":
+        for judgement, test in session.judge.failing:
+            terminal.write_line(error(judgement, session.judge.shell, session.places.get(test)))
+
+
+def without_verdict(state: SessionState) -> list[str]:
+    """Stages that could not be measured or compared."""
+    from fastdiff.record.run import FAILED
+
+    return [id_ for id_, trial in state.trials.items() if trial.state == FAILED or id_ in state.uncompared]
 
 
 def write_markdown(terminal: pytest.TerminalReporter, session: Session, named: Path) -> None:
@@ -71,10 +87,21 @@ def write_markdown(terminal: pytest.TerminalReporter, session: Session, named: P
         if rungs := rungs_of(session, model):
             above = [selection.without_instructions, ""] if selection.without_instructions else []
             lines += [f"### {selection.title(model)}", "", *above, *selection.report.markdown(rungs), ""]
+    if session.comparing:
+        lines += [*markdown_verdicts(session), ""]
     try:
         write_text(session.config.invocation_params.dir / named, "\n".join(lines) + "\n")
     except OSError as error:
         terminal.write_line(f"--fastdiff-markdown {named} cannot be written ({error.strerror}); name another file.")
+
+
+def markdown_verdicts(session: Session) -> list[str]:
+    from fastdiff.report import verdicts
+    from fastdiff.report.clean import in_markdown
+
+    state = session.state
+    table = verdicts.markdown(list(state.judgements.values()), session.judge.shell, without_verdict(state))
+    return ["### verdicts", "", in_markdown(session.judge.compared_with), "", *table]
 
 
 def rungs_of(session: Session, model: Model) -> list[Rung]:

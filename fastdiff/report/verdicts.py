@@ -1,11 +1,12 @@
-"""Verdicts for a terminal: one table, then a sentence for each that is not SAME, and what to type next."""
+"""Verdicts for a terminal or a page: one table, then a sentence for each that is not SAME, and what to type next."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.verdicts import METRICS, UNSURE
-from fastdiff.report import sentences, steps
+from fastdiff.report import sentences, steps, tables
+from fastdiff.report.clean import clean, in_markdown
 from fastdiff.report.columns import aligned
 
 if TYPE_CHECKING:
@@ -23,11 +24,24 @@ MANY = 3
 
 def text(judgements: Sequence[Judgement], shell: Shell, failed: Sequence[str] = ()) -> list[str]:
     """`failed` are stages that could not be measured or compared; the failed tests say why."""
-    if not judgements and failed:
-        return [f"no verdict: {', '.join(failed)} could not be measured or compared; the failed tests say why"]
     if not judgements:
-        return ["nothing was judged: no stage of this session was measured, and that is how it was accepted"]
-    return [*_table(judgements), *_sentences(judgements, shell)]
+        return [_nothing(failed)]
+    lines = aligned(_rows(judgements), ruled=True)
+    for found, command in _sentences(judgements, shell):
+        lines += ["", *found, *([f"next: {command}"] if command else [])]
+    return lines
+
+
+def markdown(judgements: Sequence[Judgement], shell: Shell, failed: Sequence[str] = ()) -> list[str]:
+    """The same for a page, for instance the summary of a CI's job."""
+    if not judgements:
+        return [in_markdown(_nothing(failed))]
+    headings, *rows = [tuple(map(in_markdown, row)) for row in _rows(judgements)]
+    lines = tables.markdown(headings, rows, numbers=False)
+    for found, command in _sentences(judgements, shell):
+        lines += ["", *(f"- {in_markdown(one)}" for one in found)]
+        lines += ["", "```console", command, "```"] if command else []
+    return lines
 
 
 def against(baseline: Baseline | None, device: str, elsewhere: str = "") -> str:
@@ -40,24 +54,30 @@ def against(baseline: Baseline | None, device: str, elsewhere: str = "") -> str:
         )
     noise = f"noise measured over {baseline.noise.trials} trials" if baseline.noise else "noise declared, not measured"
     accepted = baseline.acceptance
-    return f"against {baseline.name}, accepted {accepted.when[:10]} ({noise}): {accepted.reason}"
+    return clean(f"against {baseline.name}, accepted {accepted.when[:10]} ({noise}): {accepted.reason}")
 
 
 def sentence(judgement: Judgement, shell: Shell) -> str:
     """Of a failure: what, why, where it comes from, and what to type."""
     verdict = judgement.verdict
-    command = [f"next: {steps.command(verdict.next, shell)}"] if verdict.next else []
+    command = [clean(f"next: {steps.command(verdict.next, shell)}")] if verdict.next else []
     details = [f"  {sentences.sentence(one)}" for one in verdict.details]
     return "\n".join([sentences.headline(judgement), *details, *command])
 
 
-def _table(judgements: Sequence[Judgement]) -> list[str]:
+def _nothing(failed: Sequence[str]) -> str:
+    if failed:
+        return f"no verdict: {', '.join(failed)} could not be measured or compared; the failed tests say why"
+    return "nothing was judged: no stage of this session was measured, and that is how it was accepted"
+
+
+def _rows(judgements: Sequence[Judgement]) -> list[tuple[str, ...]]:
+    """The first one is the headings."""
     words = {(judgement.stage, judgement.metric): _cell(judgement) for judgement in judgements}
     stages = list(dict.fromkeys(judgement.stage for judgement in judgements))
     metrics = [metric for metric in METRICS if any(judged == metric for _, judged in words)]
     rows = [("stage", *(metric.replace("_", " ") for metric in metrics))]
-    rows += [(stage, *(words.get((stage, metric), NOT_JUDGED) for metric in metrics)) for stage in stages]
-    return aligned(rows, ruled=True)
+    return rows + [(stage, *(words.get((stage, metric), NOT_JUDGED) for metric in metrics)) for stage in stages]
 
 
 def _cell(judgement: Judgement) -> str:
@@ -65,8 +85,9 @@ def _cell(judgement: Judgement) -> str:
     return judgement.verdict.word + (f" {sentences.interval(estimate)}" if estimate is not None else "")
 
 
-def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[str]:
-    """Stages that have the same to say, as all of a first run do, say it once; and what mends several stands once."""
+def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[tuple[list[str], str]]:
+    """Groups of sentences that one command mends; it is empty where there is nothing to type. Stages that have the same
+    to say, as all of a first run do, say it once."""
     grouped: dict[tuple[str, str, Step | None], list[str]] = {}
     for judgement in judgements:
         verdict = judgement.verdict
@@ -78,12 +99,13 @@ def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[str]:
     for (word, reason, step), places in grouped.items():
         where = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
         by_step.setdefault(steps.alike(step), []).append((word, f"{word}  {where}: {reason}", step))
-    lines = []
+    groups = []
     for found in by_step.values():
         unsure = sum(word == UNSURE for word, _, _ in found)
-        lines += ["", *(line for word, line, _ in found if word != UNSURE or unsure <= MANY)]
+        lines = [line for word, line, _ in found if word != UNSURE or unsure <= MANY]
         if unsure > MANY:
             lines.append(f"{UNSURE}  {unsure} times, as the table shows; each with its reason in {shell.run_file}")
-        if wanted := [step for _, _, step in found if step]:
-            lines.append(f"next: {steps.command(steps.together(wanted), shell)}")
-    return lines
+        wanted = [step for _, _, step in found if step]
+        command = steps.command(steps.together(wanted), shell) if wanted else ""
+        groups.append(([clean(line) for line in lines], clean(command)))
+    return groups
