@@ -1,9 +1,8 @@
 """The workflow files are safe and complete, by two linters and by our own rules, and every check catches its defect.
 
-What `make test` and `make bench` themselves do is tested elsewhere.
+What their shell does is tested in test_workflow_scripts.py, and `make test` and `make bench` in test_make.py.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -14,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-FOLDER = Path(__file__).parents[1] / ".github" / "workflows"
+REPOSITORY = Path(__file__).parents[1]
+FOLDER = REPOSITORY / ".github" / "workflows"
 WORKFLOWS = sorted([*FOLDER.glob("*.yml"), *FOLDER.glob("*.yaml")])
-CI, GPU = FOLDER / "ci.yml", FOLDER / "nightly-gpu.yml"
+CI, GPU, PULL_REQUEST = FOLDER / "ci.yml", FOLDER / "nightly-gpu.yml", FOLDER / "pull-request.yml"
 
 Check = Callable[[Path], list[str]]
 
@@ -127,6 +127,8 @@ def alone_on_the_gpu(path: Path) -> list[str]:
     problems = []
     if "group" not in queue or queue.get("cancel-in-progress", "false") != "false":
         problems.append(f"{path.name} needs a concurrency group that waits, or two runs share one GPU.")
+    if len(workflow["jobs"]) > 1:
+        problems.append(f"{path.name} has jobs beside each other; make them one with a matrix, or two share one GPU.")
     for name, job in workflow["jobs"].items():
         strategy = job.get("strategy", {})
         if job.get("runs-on") != ["self-hosted", "gpu"]:
@@ -140,6 +142,34 @@ def alone_on_the_gpu(path: Path) -> list[str]:
     return problems
 
 
+def gives_the_clocks_back(path: Path) -> list[str]:
+    """Also after a failure and a cancellation, in every job that locks them."""
+    found = []
+    for name, job in load(path)["jobs"].items():
+        scripts = [(step.get("run", ""), step.get("if", "")) for step in job.get("steps", [])]
+        locks = any("clocks.sh lock" in script for script, _ in scripts)
+        restores = any("clocks.sh restore" in script and condition == "always()" for script, condition in scripts)
+        if locks and not restores:
+            found.append(f"{path.name}: job {name} locks the clocks; give them back in a step with `if: always()`.")
+    return found
+
+
+def harmless_to_call(path: Path) -> list[str]:
+    """For the workflow that other repositories call: it runs the code of strangers."""
+    workflow = load(path)
+    problems = []
+    if triggers(workflow) != {"workflow_call"}:
+        problems.append(f"{path.name} is for other workflows to call, and must have no trigger beside workflow_call.")
+    if "secrets" in path.read_text():
+        problems.append(f"{path.name} must not name secrets: the code that it runs could send them away.")
+    problems += [
+        f"{path.name}: job {name} runs the code of strangers, so it must run on a machine of GitHub's."
+        for name, job in workflow["jobs"].items()
+        if not hosted(job)
+    ]
+    return problems
+
+
 EVERYWHERE: list[Check] = [
     zizmor,
     schema,
@@ -148,6 +178,7 @@ EVERYWHERE: list[Check] = [
     bounded,
     no_expression_in_shell,
     no_stranger_on_our_machine,
+    gives_the_clocks_back,
 ]
 
 
@@ -161,6 +192,26 @@ def test_workflow(path: Path, check: Check) -> None:
 def test_gpu_workflow() -> None:
     problems = alone_on_the_gpu(GPU)
     assert not problems, "\n".join(problems)
+
+
+def test_the_workflow_that_others_call() -> None:
+    problems = harmless_to_call(PULL_REQUEST)
+    assert not problems, "\n".join(problems)
+
+
+def test_the_lines_to_copy_are_few_and_sound(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    (lines,) = [block for block in blocks if PULL_REQUEST.name in block]
+    assert lines.count("\n") <= 10
+    path = written(tmp_path, lines.replace("@REF", f"@{HASH}"))
+    problems = [problem for check in (zizmor, schema, read_only) for problem in check(path)]
+    assert not problems, "\n".join(problems)
+    workflow, called = load(path), load(PULL_REQUEST)
+    assert triggers(workflow) == {"pull_request"}
+    for job in workflow["jobs"].values():
+        assert job["uses"].startswith(f"OWNER/fastdiff/{PULL_REQUEST.relative_to(REPOSITORY)}@")
+        assert set(job["with"]) <= set(called["on"]["workflow_call"]["inputs"])
+        assert job["permissions"] == called["jobs"]["pairs"]["permissions"], "a caller may give too little"
 
 
 @pytest.mark.parametrize("command", ["make test", "make test-compile", "make bench"])
@@ -195,6 +246,20 @@ jobs:
       - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
         with:
           persist-credentials: false
+      - run: bash .github/scripts/clocks.sh lock
+      - run: make bench
+      - run: bash .github/scripts/clocks.sh restore
+        if: always()
+"""
+CALLED = """\
+name: called
+on:
+  workflow_call:
+permissions: {}
+jobs:
+  pairs:
+    runs-on: ubuntu-24.04
+    steps:
       - run: make bench
 """
 HASH = "3d3c42e5aac5ba805825da76410c181273ba90b1"
@@ -203,6 +268,10 @@ HASH = "3d3c42e5aac5ba805825da76410c181273ba90b1"
 @pytest.mark.parametrize("check", [*EVERYWHERE, alone_on_the_gpu])
 def test_sound_workflow_passes(check: Check, tmp_path: Path) -> None:
     assert check(written(tmp_path, SOUND)) == []
+
+
+def test_sound_workflow_may_be_called(tmp_path: Path) -> None:
+    assert harmless_to_call(written(tmp_path, CALLED)) == []
 
 
 @pytest.mark.parametrize(
@@ -231,11 +300,30 @@ def test_sound_workflow_passes(check: Check, tmp_path: Path) -> None:
         pytest.param(alone_on_the_gpu, "in-progress: false", "in-progress: true", "waits", id="cancels-a-measurement"),
         pytest.param(alone_on_the_gpu, "fail-fast: false", "fail-fast: true", "fail-fast", id="failure-hides-others"),
         pytest.param(alone_on_the_gpu, "!github.event.repository.fork", "always()", "fork", id="runs-in-forks"),
+        pytest.param(
+            alone_on_the_gpu, "jobs:\n", "jobs:\n  other: {runs-on: gpu}\n", "beside each other", id="two-jobs-at-once"
+        ),
+        pytest.param(gives_the_clocks_back, "clocks.sh restore", "clocks.sh", "give them back", id="clocks-stay"),
+        pytest.param(gives_the_clocks_back, "if: always()", "if: success()", "always()", id="clocks-stay-when-red"),
     ],
 )
 def test_defect_is_caught(check: Check, sound: str, defect: str, sentence: str, tmp_path: Path) -> None:
     assert sound in SOUND, f"{sound!r} is not in the sound workflow, so this test would prove nothing."
     assert sentence in "\n".join(check(written(tmp_path, SOUND.replace(sound, defect))))
+
+
+@pytest.mark.parametrize(
+    ("sound", "defect", "sentence"),
+    [
+        pytest.param("workflow_call", "pull_request", "no trigger", id="not-to-call"),
+        pytest.param("workflow_call:", "workflow_call:\n  pull_request_target:", "no trigger", id="for-strangers"),
+        pytest.param("make bench", "echo ${{ secrets.TOKEN }}", "secrets", id="secret"),
+        pytest.param("ubuntu-24.04", "self-hosted", "of GitHub's", id="our-machine"),
+    ],
+)
+def test_defect_of_the_called_workflow_is_caught(sound: str, defect: str, sentence: str, tmp_path: Path) -> None:
+    assert sound in CALLED
+    assert sentence in "\n".join(harmless_to_call(written(tmp_path, CALLED.replace(sound, defect))))
 
 
 def written(folder: Path, text: str) -> Path:
@@ -244,51 +332,3 @@ def written(folder: Path, text: str) -> Path:
     path.parent.mkdir(parents=True)
     path.write_text(text)
     return path
-
-
-# The one shell script that takes what a person typed: run as it stands, with a `make` that only tells its arguments.
-
-
-@pytest.mark.parametrize(
-    ("torch", "arguments"),
-    [("", ["bench"]), ("2.15.0", ["bench", "TORCH=2.15.0"])],
-    ids=["pinned-torch", "named-torch"],
-)
-def test_measure_step_calls_make(torch: str, arguments: list[str], tmp_path: Path) -> None:
-    done = measure(tmp_path, model="sd15", torch=torch)
-    *first, last = done.stdout.splitlines()
-    assert first == arguments
-    assert last == "ARGS=--fastdiff-model sd15 --fastdiff-device cuda --fastdiff-markdown runs/sd15.md"
-    assert "fastdiff accept runs/NAME.json" in (tmp_path / "summary.md").read_text()
-
-
-def test_measure_step_is_strict_from_the_first_accepted_run_on(tmp_path: Path) -> None:
-    (tmp_path / "baselines/nvidia-h200").mkdir(parents=True)
-    (tmp_path / "baselines/nvidia-h200/0001_sdxl.json").touch()
-    assert measure(tmp_path, model="sd15", torch="").stdout.endswith("runs/sd15.md --fastdiff-strict\n")
-    assert not (tmp_path / "summary.md").exists()
-
-
-@pytest.mark.parametrize("typed", ["$(shell id)", "2.15.0; id", "2.15.0\nid", "`id`"])
-def test_measure_step_refuses_what_make_or_a_shell_would_run(typed: str, tmp_path: Path) -> None:
-    for done in (measure(tmp_path, model="sd15", torch=typed), measure(tmp_path, model=typed, torch="")):
-        assert done.returncode == 2
-        assert done.stdout.startswith("::error::")
-        assert done.stdout.count("\n") == 1, "A second line could carry a workflow command of the person who typed it."
-
-
-def measure(folder: Path, model: str, torch: str) -> subprocess.CompletedProcess[str]:
-    script = next(step["run"] for _, step in steps(load(GPU)) if "MODEL_NAME" in step.get("env", {}))
-    make = folder / "make"
-    make.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    make.chmod(0o755)
-    environment = {
-        "PATH": f"{folder}:{os.environ['PATH']}",
-        "HOME": str(folder),
-        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
-        "MODEL_NAME": model,
-        "TORCH_VERSION": torch,
-    }
-    # The options that GitHub gives to `shell: bash`.
-    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=30)
