@@ -57,7 +57,7 @@ def git(folder: Path, *words: str) -> None:
     subprocess.run(["git", "-C", str(folder), *names, *words], check=True, capture_output=True, timeout=60)
 
 
-def commit(folder: Path, side: str, project: str = "[project]\\n") -> None:
+def commit(folder: Path, side: str, project: str = "[project]\n") -> None:
     (folder / "mine.py").write_text(f"SIDE = {side!r}\n")
     (folder / "pyproject.toml").write_text(project)
     git(folder, "add", "-A")

@@ -16,20 +16,25 @@ done
 # Kept between nights: the checkout is not. The software of accepted runs lies in ~/.cache/fastdiff, too.
 export TORCHINDUCTOR_CACHE_DIR="$HOME/.cache/fastdiff/compile"
 
-# Strict from the first accepted run of this GPU on; before it every time is NEW, and nothing could be green.
-gate=--fastdiff-strict
-if ! bash .github/scripts/accepted.sh; then
-  gate="--fastdiff-confirm none" # what was accepted on another device has no CUDA
-elif [[ -n "$TORCH_VERSION" || $# -gt 0 ]]; then
-  gate= # another torch, or another ladder, is a question: nothing of it was accepted
+options="--fastdiff-model $MODEL_NAME --fastdiff-device cuda --fastdiff-markdown runs/$page.md${*:+ $*}"
+# Another torch, or another ladder, is a question and no gate: nothing of it was accepted.
+if [[ -z "$TORCH_VERSION" && $# == 0 ]]; then gate=yes; else gate=; fi
+if bash .github/scripts/accepted.sh; then
+  accepted=yes
+  # Minutes: where software differs a strict night needs an answer for every stage, and the job has three hours.
+  if [[ $# == 0 ]]; then options+=" --fastdiff-max-time 100"; fi
+  if [[ -n "$gate" ]]; then options+=" --fastdiff-strict"; fi
+else
+  accepted=
+  # Every time is NEW, so nothing could be green; and what was accepted on another device has no CUDA.
+  options+=" --fastdiff-confirm none"
 fi
 
 status=0
-make bench ${TORCH_VERSION:+"TORCH=$TORCH_VERSION"} ARGS="--fastdiff-model $MODEL_NAME --fastdiff-device cuda \
---fastdiff-markdown runs/$page.md${gate:+ $gate}${*:+ $*}" || status=$?
+make bench ${TORCH_VERSION:+"TORCH=$TORCH_VERSION"} ARGS="$options" || status=$?
 
 runs=(runs/*.json)
-if [[ "$gate" == *none && -z "$TORCH_VERSION" && $# == 0 && -e "${runs[-1]}" ]]; then
+if [[ -n "$gate" && -z "$accepted" && -e "${runs[-1]}" ]]; then
   echo "No run of this GPU is accepted yet; accept this one in a clone with: \`gh run download $GITHUB_RUN_ID --name" \
     "$ARTIFACT --dir runs && fastdiff accept ${runs[-1]} --reason 'the first night'\`" >> "$GITHUB_STEP_SUMMARY"
 fi
