@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Locks the clocks of every GPU for a measurement, and gives them back to the driver: clocks.sh lock, clocks.sh restore.
-# Where this user may not, one line says so, and the job goes on.
+# Where this user may not, one line says so, and the job goes on. Without persistence mode the driver forgets a lock as
+# soon as no program uses the GPU.
 # GPU_CLOCK_MHZ: the clock to lock to; empty for the one that the driver calls the default for applications.
 set -euo pipefail
 mark="$RUNNER_TEMP/clocks-locked"

@@ -60,9 +60,9 @@ def against(baseline: Baseline | None, device: str, elsewhere: str = "") -> str:
 def sentence(judgement: Judgement, shell: Shell) -> str:
     """Of a failure: what, why, where it comes from, and what to type."""
     verdict = judgement.verdict
-    command = [clean(f"next: {steps.command(verdict.next, shell)}")] if verdict.next else []
+    command = [f"next: {steps.command(verdict.next, shell)}"] if verdict.next else []
     details = [f"  {sentences.sentence(one)}" for one in verdict.details]
-    return "\n".join([sentences.headline(judgement), *details, *command])
+    return "\n".join(map(clean, [sentences.headline(judgement), *details, *command]))
 
 
 def _nothing(failed: Sequence[str]) -> str:
