@@ -32,7 +32,8 @@ while [ $# -gt 1 ]; do
 done
 if [ -e "$python/pyvenv.cfg" ]; then
   grep -q broken pyproject.toml && exit 1
-  echo "$PWD" > "$python"/lib/python*/site-packages/mine.pth
+  echo "$PWD" > mine.pth
+  mv mine.pth "$python"/lib/python*/site-packages
   mkdir runs
   printf '#!/bin/sh\\nexec "$(dirname "$0")/python" "$HOME/session.py" "$@"\\n' > "$python/bin/pytest"
   chmod +x "$python/bin/pytest"
