@@ -143,7 +143,7 @@ def commands(lines: list[str]) -> list[str]:
 def test_in_a_job_each_failing_verdict_is_shown_at_its_test(accepted: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
     accepted.takes(other=4.0)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    slow = accepted.session("--benchmark-compare", "--fastdiff-trials=0")
+    slow = accepted.session("--benchmark-compare")
     line = (
         (accepted.root / "perf_tests" / "test_suite.py")
         .read_text()
@@ -162,7 +162,7 @@ def test_in_a_job_each_failing_verdict_is_shown_at_its_test(accepted: Faked, mon
 def test_without_a_test_of_its_own_a_verdict_is_the_jobs(accepted: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
     accepted.takes(other=4.0)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    result = accepted.session("--benchmark-compare", "--fastdiff-trials=0", "-k", "latency")
+    result = accepted.session("--benchmark-compare", "-k", "latency")
     assert [one.partition("::shapes")[0] for one in commands(result.outlines)] == [
         f"::error title=shapes-other {metric}%3A SLOW" for metric in ("latency", "ladder")
     ]
@@ -170,12 +170,12 @@ def test_without_a_test_of_its_own_a_verdict_is_the_jobs(accepted: Faked, monkey
 
 def test_outside_of_a_job_no_command_is_printed(accepted: Faked) -> None:
     accepted.takes(other=4.0)
-    assert commands(accepted.session("--benchmark-compare", "--fastdiff-trials=0").outlines) == []
+    assert commands(accepted.session("--benchmark-compare").outlines) == []
 
 
 def test_the_summary_of_a_session_has_the_ladder_and_the_verdicts(accepted: Faked) -> None:
     accepted.takes(other=4.0)
-    result = accepted.session("--benchmark-compare", "--fastdiff-trials=0", "--fastdiff-markdown=runs/page.md")
+    result = accepted.session("--benchmark-compare", "--fastdiff-markdown=runs/page.md")
     page = (accepted.root / "runs" / "page.md").read_text()
     ladder, _, gate = page.partition("### verdicts\n")
     assert "| stage | latency | spread |" in ladder
