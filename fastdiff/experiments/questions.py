@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.policy import default
@@ -111,7 +111,7 @@ def questions(asked: AbOptions, old: Environment, new: Environment, project: Pat
             stage.recipe.on(kind, emulated=lacking)
         except UserError as error:
             raise UserError(error.code, f"{stage.name}: {error}") from None
-    return [
+    found = [
         Question(
             old=side_of(old, model, ladder[asked.old_stage] if asked.old_stage else stage, asked, project),
             new=side_of(new, model, stage, asked, project, ladder),
@@ -119,11 +119,12 @@ def questions(asked: AbOptions, old: Environment, new: Environment, project: Pat
             most_pairs=asked.most_pairs,
             comparisons=len(stages),
             options=asked.options(stage.name),
-            code=code_of(project),
             band=asked.band,
         )
         for stage in stages
     ]
+    code_of_all = code_of(project)  # once, and after what cannot be asked was refused
+    return [replace(one, code=code_of_all) for one in found]
 
 
 def code_of(project: Path) -> str:
