@@ -24,7 +24,7 @@ from fastdiff.record.reading import convert
 from fastdiff.record.software import Distribution, Project, Software
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
 GIT_PATIENCE_S = 30
 """Files that are not in git are hashed once; a repository on a slow disk must not hold up a session for much longer."""
@@ -42,15 +42,16 @@ def distributions(project: Path) -> tuple[Distribution, ...]:
     found = []
     for name, one in installed().items():
         described = _described(name, one.version, one.read_text("direct_url.json"), project)
-        found.append(_readable(replace(described, files=_files(one.read_text("RECORD")))))
+        found.append(_readable(replace(described, files=contents(one.read_text("RECORD")))))
     return tuple(found)
 
 
-def installed() -> dict[str, importlib.metadata.Distribution]:
+def installed(folders: Sequence[Path] = ()) -> dict[str, importlib.metadata.Distribution]:
     """By normalised name, in their order; of two of one name the first on the path, which is the one that is
-    imported."""
+    imported. `folders`: of another interpreter."""
     found: dict[str, importlib.metadata.Distribution] = {}
-    for one in importlib.metadata.distributions():
+    every = importlib.metadata.distributions
+    for one in every(path=[str(folder) for folder in folders]) if folders else every():
         try:
             name, version = one.metadata["Name"], one.version
         except (FileNotFoundError, KeyError):  # what an interrupted removal leaves behind
@@ -60,11 +61,11 @@ def installed() -> dict[str, importlib.metadata.Distribution]:
     return dict(sorted(found.items()))
 
 
-def _files(record: str | None) -> str:
-    """Of the contents that an installer has written down; scripts hold the path of the environment, and differ."""
+def contents(record: str | None) -> str:
+    """A hash of what an installer has written down; scripts hold the path of the environment, and differ."""
     lines = [line for line in (record or "").splitlines() if ",sha256=" in line and not line.startswith("..")]
-    contents = sorted(line for line in lines if ".dist-info/" not in line)
-    return hashlib.sha256("\n".join(contents).encode("utf-8", "replace")).hexdigest()[:12] if contents else ""
+    found = sorted(line for line in lines if ".dist-info/" not in line)
+    return hashlib.sha256("\n".join(found).encode("utf-8", "replace")).hexdigest()[:12] if found else ""
 
 
 def _readable(found: Distribution) -> Distribution:

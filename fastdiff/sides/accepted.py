@@ -67,12 +67,10 @@ def rebuild(
     python, seen = found_or_made(plan, kept, say)
     _require_versions(software, seen, python)
     share_libraries(python)
-    ours = next((one for one in software.distributions if one.name == "fastdiff" and one.editable), None)
-    source = _speaking(python, checkout / ours.editable, protocol) if checkout and ours else None
+    source, paths = code_of(software, checkout, python, protocol) if checkout else (None, ())
     if source is None:
         remarks.append("both sides ran today's fastdiff, so a change of fastdiff itself was not measured")
     chosen = dict(variables or {})
-    paths = _import_folders(software, checkout) if checkout else ()
     key = digest(python, others(seen), sorted(chosen.items()), str(source), list(map(str, paths)))
     return Rebuilt(Environment(name, python, chosen, key, (name,), source, paths), tuple(remarks))
 
@@ -193,38 +191,51 @@ def _checkout(
         return None
     if project is None:
         raise UserError("side-no-commit", "the accepted run was made outside of a git repository, so its code is gone.")
-    commit = _same_code(project, root, baseline)
-    folder = kept.parent / CHECKOUTS / digest(sorted(project.entries.items()))
+    commit = same_code(project, root, baseline)
+    return checked_out(root, commit, project.entries, kept, say) / project.folder
+
+
+def checked_out(root: Path, commit: str, entries: Mapping[str, str], kept: Path, say: Callable[[str], None]) -> Path:
+    """The folder with the code of a commit, which is kept under the name of its entries."""
+    folder = kept.parent / CHECKOUTS / digest(sorted(entries.items()))
     if folder.exists():
         os.utime(folder)  # used now
-    else:
-        say(f"the project's code of {commit[:10]}: {folder}")
-        part = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(part, ignore_errors=True)  # left by a killed process of the same number
-        index = part.with_name(f"{part.name}.index")
-        try:
-            part.mkdir(parents=True)
-            own = {"GIT_INDEX_FILE": str(index)}
-            git(root, "read-tree", commit, variables=own)
-            top = Path(git(root, "rev-parse", "--show-toplevel").strip())
-            git(top, "checkout-index", "--all", f"--prefix={part}/", variables=own, patience_s=CHECKOUT_PATIENCE_S)
-            if not folder.exists():  # another process may have made it meanwhile
-                part.replace(folder)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise UserError("side-no-room", f"{folder} cannot be written ({error}); make room there.") from None
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-            index.unlink(missing_ok=True)
-    return folder / project.folder
+        return folder
+    say(f"the project's code of {commit[:10]}: {folder}")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)  # left by a killed process of the same number
+    index = part.with_name(f"{part.name}.index")
+    try:
+        part.mkdir(parents=True)
+        own = {"GIT_INDEX_FILE": str(index)}
+        git(root, "read-tree", commit, variables=own)
+        top = Path(git(root, "rev-parse", "--show-toplevel").strip())
+        git(top, "checkout-index", "--all", f"--prefix={part}/", variables=own, patience_s=CHECKOUT_PATIENCE_S)
+        if not folder.exists():  # another process may have made it meanwhile
+            part.replace(folder)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UserError("side-no-room", f"{folder} cannot be written ({error}); make room there.") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        index.unlink(missing_ok=True)
+    return folder
 
 
-def _import_folders(software: Software, checkout: Path) -> tuple[Path, ...]:
+def code_of(software: Software, checkout: Path, python: Path, protocol: int) -> tuple[Path | None, tuple[Path, ...]]:
+    """The fastdiff of the checkout, where it speaks the protocol of this one, and the folders of the project's own
+    packages."""
+    ours = next((one for one in software.distributions if one.name == "fastdiff" and one.editable), None)
+    source = _speaking(python, checkout / ours.editable, protocol) if ours else None
+    return source, import_folders(software, checkout)
+
+
+def import_folders(software: Software, checkout: Path) -> tuple[Path, ...]:
     """Of the project's own distributions, which an editable install imports from the folder or from `src` in it."""
     found = [checkout / one.editable for one in software.distributions if one.editable and one.name != "fastdiff"]
     return tuple(path for folder in found for path in (folder / "src", folder) if path.is_dir())
 
 
-def _same_code(project: Project, root: Path, baseline: Path | None) -> str:
+def same_code(project: Project, root: Path, baseline: Path | None) -> str:
     """A commit whose files are those that were measured: the one that brought the baseline's file (a squash merge
     leaves no other), or the one that was measured."""
     candidates = []

@@ -25,7 +25,7 @@ from fastdiff.sides.installed import asked, needs, packages
 from fastdiff.sides.spec import is_wheel, masked, named, with_extras
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from fastdiff.sides.spec import Spec
 
@@ -148,12 +148,18 @@ def copy_this_one(folder: Path) -> None:
     files and writes new ones, and never writes into one that both environments have. Where a user's own or a system's
     packages stand behind the environment's, they stand behind the copy's, too.
     """
-    first, *behind = base_folders()
-    _link_tree(first, site_packages(folder))
+    link_folders(base_folders(), site_packages(folder))
+
+
+def link_folders(folders: Sequence[Path], target: Path, without: Collection[str] = ()) -> None:
+    """The first of an interpreter's folders as hard links, but for these files of it; the others stand behind it."""
+    first, *behind = folders
+    _link_tree(first, target, without)
     # `addsitedir` and not the bare path: it follows .pth files, which is how editable installs are seen.
     lines = [f"import site; site.addsitedir({str(path)!a})\n" for path in behind]
     if lines:
-        (site_packages(folder) / BASE_LINK).write_text("".join(lines), encoding="ascii")
+        (target / BASE_LINK).unlink(missing_ok=True)  # a link to that of the folder, which has to stay as it is
+        (target / BASE_LINK).write_text("".join(lines), encoding="ascii")
 
 
 def base_folders() -> list[Path]:
@@ -161,18 +167,33 @@ def base_folders() -> list[Path]:
     return [path for path in map(Path, sys.path) if path.name in ("site-packages", "dist-packages") and path.is_dir()]
 
 
-def _link_tree(source: Path, target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
+def _link_tree(source: Path, target: Path, without: Collection[str]) -> None:
     with os.scandir(source) as entries:
         for entry in entries:
+            if entry.path in without or _compiled_from(entry.path) in without:
+                continue
             there = target / entry.name
             if entry.is_dir(follow_symlinks=False):
-                _link_tree(Path(entry.path), there)
-            elif not there.exists():  # what makes an environment one is its own
-                try:
-                    os.link(entry.path, there, follow_symlinks=False)
-                except OSError:  # another file system, or one without links
-                    shutil.copy2(entry.path, there, follow_symlinks=False)
+                _link_tree(Path(entry.path), there, without)
+            else:
+                link(Path(entry.path), there)
+
+
+def _compiled_from(path: str) -> str:
+    """The module of which this would be the bytecode."""
+    folder, _, name = path.rpartition("/__pycache__/")
+    return f"{folder}/{name.partition('.')[0]}.py" if folder else ""
+
+
+def link(source: Path, target: Path) -> None:
+    """What is there already stays: what makes an environment one is its own."""
+    target.parent.mkdir(parents=True, exist_ok=True)  # not before: an empty folder can be imported
+    if target.exists():
+        return
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _install_requirements(spec: Spec, folder: Path, base: Mapping[str, str], say: Callable[[str], None]) -> None:

@@ -9,7 +9,8 @@ import re
 import shlex
 import subprocess
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -20,7 +21,6 @@ from fastdiff.sides.spec import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
 PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 PATIENCE_S = 60.0
@@ -30,7 +30,7 @@ INDEX_PATIENCE_S = 300.0
 LAST_WORDS = 500
 """Characters of a failed program's output that are worth showing."""
 LISTING = """
-import importlib.metadata, json, platform, re
+import importlib.metadata, json, os, platform, re, sys
 found = {}
 for one in importlib.metadata.distributions():
     try:
@@ -39,7 +39,9 @@ for one in importlib.metadata.distributions():
         continue
     if name and version:
         found.setdefault(re.sub("[-_.]+", "-", name).lower(), version)  # the first is the one that is imported
-print(json.dumps({"python": platform.python_version(), "packages": found}))
+folders = [path for path in sys.path if path.endswith(("site-packages", "dist-packages")) and os.path.isdir(path)]
+build = [*platform.python_build(), platform.python_compiler()]
+print(json.dumps({"python": platform.python_version(), "build": build, "packages": found, "folders": folders}))
 """
 
 
@@ -53,10 +55,21 @@ def packages(python: Path, variables: Mapping[str, str]) -> dict[str, str]:
 
 def asked(python: Path, variables: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """The interpreter's own version, and its packages."""
+    answer = _listing(python, variables)
+    return answer["python"], answer["packages"]
+
+
+def folders(python: Path) -> tuple[str, str, tuple[Path, ...]]:
+    """The interpreter's own version and build, and the folders in which its packages lie, in their order."""
+    answer = _listing(python, {})
+    return answer["python"], " ".join(answer["build"]), tuple(map(Path, answer["folders"]))
+
+
+def _listing(python: Path, variables: Mapping[str, str]) -> dict[str, Any]:
     done = _ended([str(python), "-c", LISTING], str(python), PATIENCE_S, apart() | dict(variables))
     try:
         answer = json.loads(done.stdout.strip().splitlines()[-1])  # before it stands what others print at the start
-        return answer["python"], answer["packages"]
+        return {name: answer[name] for name in ("python", "build", "packages", "folders")}
     except (IndexError, KeyError, TypeError, ValueError):
         raise UserError(
             "environment",
