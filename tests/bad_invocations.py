@@ -95,12 +95,8 @@ PROJECTS = {
 PAIRED = {
     "ab": (),
     "calibrate": (),
-    "bisect": ("--package", "torch", "--good", "2.12.0", "--bad", "2.13.0"),
+    "bisect": ("torch==2.12.0", "torch==2.13.0"),
 }
-
-
-BISECT = ("bisect", "--good", "1", "--bad", "2", "--emulate")
-"""Where nothing is emulated, a remark says so before the error."""
 
 
 def invocations() -> Iterator[tuple[str, ...]]:
@@ -159,10 +155,10 @@ def _of_words() -> Iterator[tuple[str, ...]]:
                 yield (command, *needed, option, word)
         for option in ("--old", "--new", "--old-stage", "--inject"):
             yield ("ab", option, word)
-        if not word.startswith("x"):
-            yield (*BISECT, "--package", word)
+        yield ("bisect", word, ".")
+        yield ("bisect", ".", word)
     for word in ("", " "):
-        yield (*BISECT, "--package", word)
+        yield ("bisect", word, ".")
     yield ("accept", "run.json", "--reason", "")
     yield ("accept", "run.json", "--reason", " \n ")
 

@@ -159,6 +159,7 @@ def test_a_loss_that_stored_seconds_do_not_see_is_found(accepted: Faked, machine
     assert (result.ret, latency(accepted)) == (1, "SLOW")
     assert ("shapes-other", "ladder") not in words(accepted), "seconds of another hour are in it"
     result.stdout.fnmatch_lines(["FAILED *test_not_slower?shapes-fp32? - *latency is SLOW*"])
+    result.stdout.fnmatch_lines(["next: fastdiff bisect accepted . --stage fp32 *"])
 
 
 @pytest.mark.parametrize(("new_s", "word"), [(1.0, "UNSURE"), (1.05, "SLOW")])

@@ -209,10 +209,31 @@ def test_a_slower_environment_is_found_and_explained(world: World) -> None:
     assert verdict.estimate.ratio == pytest.approx(1.1, abs=0.01)
     assert "versions: torch: 2.12.1 -> 2.13.0" in causes(verdict)
     assert "environment: threads: 2 -> 1" in causes(verdict)
-    assert typed(verdict) == "fastdiff bisect --package torch --good 2.12.1 --bad 2.13.0 --stage sdpa --max-pairs 8"
+    assert typed(verdict) == "fastdiff bisect torch==1 . --stage sdpa --max-pairs 8"
     assert len(answer.experiment.pairs) < 8, "a clear case ends at an early look"
     assert answer.experiment.complete
     assert not world.survivors
+
+
+@pytest.mark.parametrize(
+    ("packages", "variables", "only"),
+    [
+        ({"torch": "2.12.2"}, {}, "torch: 2.12.1 -> 2.12.2"),
+        ({"torch": "2.12.1", "numpy": "2"}, {}, "numpy: nothing -> 2"),
+        ({"torch": "2.12.1"}, {"OMP_NUM_THREADS": "1"}, "variables.OMP_NUM_THREADS: nothing -> 1"),
+        ({"torch": "2.12.2"}, {"OMP_NUM_THREADS": "1"}, ""),
+        ({"torch": "2.12.1", "fastdiff": "2"}, {}, None),
+    ],
+)
+def test_where_one_step_differs_the_verdict_says_so_and_there_is_no_search(
+    world: World, packages: dict[str, str], variables: dict[str, str], only: str | None
+) -> None:
+    old = {"packages": {"torch": "2.12.1"}, "environment": {"variables": {}}}
+    new = {"packages": packages, "environment": {"variables": variables}, "slow": 1.1}
+    verdict = world.ask(old, new).latency.verdict
+    assert verdict.word == SLOW
+    assert (f"nothing else of the two sides' software differs: {only}" in causes(verdict)) == bool(only)
+    assert (verdict.next is None) == (only != "")
 
 
 def test_the_same_environment_twice_is_the_same(world: World) -> None:

@@ -379,9 +379,9 @@ HERE = Shell(("perf_tests",), ("--fastdiff-size=64", "--fastdiff-stage=sdpa,bf16
             "--fastdiff-against=torch==2.12.1",
         ),
         (
-            Bisect("torch", "2.12.1", "2.13.0", "--stage sdpa", 8),
+            Bisect(("accepted",), (".", "A=b c"), "--stage sdpa", 8),
             Shell(root="../project"),
-            "fastdiff bisect --package torch --good 2.12.1 --bad 2.13.0 --stage sdpa --max-pairs 8 --root=../project",
+            "fastdiff bisect accepted '. '\"'\"'A=b c'\"'\"'' --stage sdpa --max-pairs 8 --root=../project",
         ),
     ],
 )

@@ -23,6 +23,7 @@ from fastdiff.experiments import ab, questions, sessions
 from fastdiff.experiments.questions import AbOptions
 from fastdiff.experiments.sessions import PairSession, failing
 from fastdiff.record import calibration as calibrations
+from fastdiff.record.bisection import FOLDER, Range
 from fastdiff.record.errors import UserError
 from fastdiff.record.pairs import HALVES, TURNS
 from fastdiff.report import bisection, pairs
@@ -331,7 +332,7 @@ class Index:
             raise UserError("environment", f"{spec} does not install: no wheel")
         said = {"slow": 1.2 if minor >= self.slow_from else 1.0, "packages": {"thing": f"1.{minor}"}}
         variables = {"SAID": json.dumps(said), "PIDS": str(self.root / "pids")}
-        return Environment(spec, Path(sys.executable), variables, key=spec)
+        return Environment(spec, Path(sys.executable), variables, key=spec, words=(spec,))
 
 
 @pytest.fixture
@@ -339,33 +340,47 @@ def index(session: PairSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return Index(session, tmp_path, monkeypatch)
 
 
+ENDS = (["thing==1.0"], ["thing==1.5"])
+
+
 def test_the_first_slow_release_is_found(session: PairSession, index: Index) -> None:
-    end, found = session.bisect(SDPA, "thing", "1.0", "1.5")
-    assert (end, found.culprit, found.last_good) == ("thing==1.0", "thing==1.4", "thing==1.3")
-    text = "\n".join(bisection.text(found, end, "--stage sdpa"))
-    assert "the first bad release is thing==1.4, and the last good one thing==1.3" in text
+    found = session.bisect(SDPA, *ENDS)
+    assert found.range == Range("releases", "thing==1.4", "thing==1.3")
+    text = "\n".join(bisection.text(found, "--stage sdpa", 5, Shell()))
+    assert "what makes it slower is thing 1.0 -> 1.5" in text
+    assert "the first slow release is thing==1.4, and the last good one thing==1.3" in text
     assert "thing: 1.0 -> 1.4" in text
     assert "next: fastdiff ab --old thing==1.3 --new thing==1.4 --stage sdpa" in text
 
 
 def test_a_release_that_does_not_install_is_passed_over(session: PairSession, index: Index) -> None:
     index.broken = (3,)
-    _, found = session.bisect(SDPA, "thing", "1.0", "1.5")
-    assert (found.last_good, found.between, found.culprit) == ("thing==1.2", ("thing==1.3",), "thing==1.4")
+    assert session.bisect(SDPA, *ENDS).range == Range("releases", "thing==1.4", "thing==1.2", ("thing==1.3",))
 
 
-def test_a_search_goes_on_and_measures_nothing_twice(
-    session: PairSession, index: Index, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = session.bisect(SDPA, "thing", "1.0", "1.5")
+def test_a_search_goes_on_and_measures_nothing_twice(session: PairSession, index: Index) -> None:
+    first = session.bisect(SDPA, *ENDS)
+    (file,) = (session.root / FOLDER).iterdir()
+    assert len(json.loads(file.read_text())["steps"]) == len(first.steps)
     index.made.clear()
-    assert session.bisect(SDPA, "thing", "1.0", "1.5") == first
+    assert session.bisect(SDPA, *ENDS) == first
     assert index.made == ["thing==1.0"]
 
 
 def test_an_end_that_is_no_release_is_one_sentence(session: PairSession, index: Index) -> None:
     with pytest.raises(UserError, match=r"thing has no release 0\.9"):
-        session.bisect(SDPA, "thing", "0.9", "1.5")
+        session.bisect(SDPA, ["thing==0.9"], ["thing==1.5"])
+
+
+def test_of_two_variables_the_slow_one_is_found(session: PairSession, tmp_path: Path) -> None:
+    new = [*side(tmp_path, slow=1.2), "EXTRA=1"]
+    found = session.bisect(SDPA, side(tmp_path), new)
+    assert [step.candidate for step in found.steps] == ["the new side", "EXTRA", "SAID"]
+    assert [member.name for member in found.guilty] == ["SAID"]
+    lines = bisection.text(found, "--stage sdpa", 5, Shell())
+    assert 'what makes it slower is SAID {} -> {"slow": 1.2}: ' in "\n".join(lines)
+    assert lines[-1].startswith(f"next: fastdiff ab --old . --old 'SAID={{}}' --old PIDS={tmp_path}")
+    assert f"--new {sys.executable} " in lines[-1]
 
 
 # -- the commands as a person types them ------------------------------------------------------------------------------

@@ -1,8 +1,7 @@
-"""`fastdiff bisect`: find the first slow release."""
+"""`fastdiff bisect`: find what made a stage slower."""
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import typer
@@ -10,14 +9,19 @@ import typer
 from fastdiff.cli.common import aloud, one_sentence, session_in, share
 from fastdiff.cli.options import A_BATCH, BAND, CALLS, DEVICE, EMULATE, MODEL, MOST_PAIRS, ROOT, SIZE, STEPS, WEIGHTS
 
+OLD = typer.Argument(
+    metavar="OLD",
+    help="The side that is fast enough, as `fastdiff ab` takes it; several words as one text. A nightly may be named "
+    "by its date: torch==2026-11-01.",
+)
+NEW = typer.Argument(metavar="NEW", help="The slower side, in the same form.")
 PIP = typer.Option([], metavar="OPTION", help="Option for pip, such as --index-url=URL or --pre. May be repeated.")
 ALSO = typer.Option([], metavar="SPEC", help="SPEC added to both sides, such as a variable. May be repeated.")
 
 
 def bisect(
-    package: str = typer.Option(help="The package to search."),
-    good: str = typer.Option(help="A release (or, for nightlies, a date) known to be good."),
-    bad: str = typer.Option(help="A later one known to be bad."),
+    old: str = OLD,
+    new: str = NEW,
     model: str = MODEL,
     weights: str = WEIGHTS,
     stage: str = typer.Option("sdpa", help="The stage that became slower."),
@@ -33,18 +37,19 @@ def bisect(
     also: list[str] = ALSO,
     root: Path = ROOT,
 ) -> None:
-    """Find the first release of a package that makes a stage slower; each candidate is compared with the good one."""
+    """Find what makes a stage slower: the package or variable that differs, its first slow release, or the commit."""
     with one_sentence(kept="every finished step is kept, and the same command goes on."):
         from fastdiff.experiments.questions import AbOptions
         from fastdiff.report import bisection
-        from fastdiff.sides.spec import masked
+        from fastdiff.report.steps import Shell
+        from fastdiff.sides.spec import words_of
 
         asked = AbOptions(
             model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs, (), share(band), emulate
         )
-        end, found = session_in(root).bisect(asked, package, good, bad, pip=pip, also=also)
-        options = [f"--{side} {shlex.quote(masked(word))}" for word in (*pip, *also) for side in ("old", "new")]
-        for line in bisection.text(found, end, " ".join([*options, asked.options(stage), f"--max-pairs {max_pairs}"])):
+        found = session_in(root).bisect(asked, words_of(old), words_of(new), pip=pip, also=also)
+        shell = Shell(root="" if root == Path() else str(root))
+        for line in bisection.text(found, asked.options(stage), max_pairs, shell):
             aloud(line)
-        if found.culprit is None:
+        if not found.is_something:
             raise typer.Exit(1)

@@ -81,6 +81,19 @@ def former(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return words + [f"--extra-index-url=https://download.pytorch.org/whl/{build}" for build in builds]
 
 
+def releases_between(old: str, new: str) -> bool:
+    """Whether a package may have other releases between the two; not between 1.0.3 and 1.0.4."""
+    try:
+        ends = Version(old), Version(new)
+    except InvalidVersion:  # also where one side does not have it
+        return False
+    if ends[0] >= ends[1]:
+        return False
+    plain = not any(end.is_prerelease or end.is_postrelease for end in ends)
+    (*same, old_last), (*also, new_last) = (end.release for end in ends)
+    return not (plain and same == also and len(same) > 1 and new_last == old_last + 1)
+
+
 def breakages(trial: Trial) -> list[Reason]:
     """What is wrong with a stage on every machine, whatever was accepted. The proof's sentences say it best."""
     if trial.unapplied:

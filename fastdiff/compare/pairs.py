@@ -11,20 +11,18 @@ from itertools import combinations_with_replacement
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from packaging.version import Version
-
 from fastdiff.compare import metrics
 from fastdiff.compare.comparison import Comparison
 from fastdiff.compare.effect import Effect, estimate, logarithm, of_pairs
 from fastdiff.compare.explanation import causes, where
-from fastdiff.compare.facts import STRUCTURAL, across_stacks, breakages, differences
+from fastdiff.compare.facts import across_stacks, breakages, differences, package_differences, releases_between
 from fastdiff.compare.gate import Judgement
 from fastdiff.compare.plan import MOST_PAIRS, errors, pairs_needed
 from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Bisect, MorePairs
 from fastdiff.compare.verdicts import CHANGED, SAME, SLOW, UNSURE, VOID, Verdict, decide
-from fastdiff.record.pairs import APART, BLOCK, HALVES, TURNS
+from fastdiff.record.pairs import ACCEPTED, APART, BLOCK, HALVES, TURNS
 from fastdiff.record.run import Acceptance, Baseline, Run
 
 if TYPE_CHECKING:
@@ -159,6 +157,8 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
     effect = of_pairs([ratio_of(pair) for pair in experiment.pairs[:looked]])
     verdict = _decided(effect, experiment, policy, comparisons, band_of(experiment, policy))
     details = tuple(differing(experiment)) if verdict.word == SLOW else ()
+    if verdict.word == SLOW and (only := _only_difference(experiment)):
+        details = (*details, because("only-difference", what=only))
     void = void_share(experiment.pairs[:looked])
     note = because("pairs", count=looked, sd=effect.scatter, **({"void": void} if void else {}))
     return replace(verdict, notes=(note,), details=details)
@@ -260,15 +260,36 @@ def _next(experiment: Experiment, verdict: Verdict) -> Step | None:
     """None where there is nothing to find out."""
     if verdict.word == VOID and not experiment.unapplied:
         return _ask(experiment, experiment.looks[-1])
-    packages = experiment.old.packages, experiment.new.packages
-    changed = [name for name in STRUCTURAL if packages[0].get(name) != packages[1].get(name)]
     plain = not experiment.injected and experiment.old_stage == experiment.stage
-    plain = plain and all(len(side.words) == 1 for side in (experiment.old, experiment.new))
-    if verdict.word == SLOW and plain and len(changed) == 1 and all(changed[0] in side for side in packages):
-        good, bad = (side[changed[0]].partition("+")[0] for side in packages)
-        if Version(good) < Version(bad):
-            return Bisect(changed[0], good, bad, experiment.options, experiment.looks[-1])
+    if verdict.word == SLOW and plain and _searchable(experiment):
+        return Bisect(experiment.old.words, experiment.new.words, experiment.options, experiment.looks[-1])
     return None
+
+
+def _searchable(experiment: Experiment) -> bool:
+    """Whether something is left to find. Of an accepted side the code may differ, which no process tells."""
+    found = software_differences(experiment)
+    if len(found) != 1:
+        return bool(found) or ACCEPTED in (*experiment.old.words, *experiment.new.words)
+    return not _only_difference(experiment)
+
+
+def _only_difference(experiment: Experiment) -> str:
+    """The one thing that differs, where nothing is left to find of it: a variable, or a package without a release
+    between the two."""
+    found = software_differences(experiment)
+    if len(found) != 1 or ACCEPTED in (*experiment.old.words, *experiment.new.words):
+        return ""
+    name = found[0].partition(":")[0]
+    ends = [side.packages.get(name, "") for side in (experiment.old, experiment.new)]
+    return "" if releases_between(*ends) else found[0]
+
+
+def software_differences(experiment: Experiment) -> list[str]:
+    """Packages and variables, as far as the processes of both sides told."""
+    sides = (experiment.old, experiment.new)
+    variables = differences(*({"variables": side.environment.get("variables", {})} for side in sides))
+    return package_differences(*(side.packages for side in sides)) + variables
 
 
 def _ask(experiment: Experiment, most: int) -> MorePairs:

@@ -71,6 +71,7 @@ Code = Literal[
     "environment-differs",
     "recipe-differs",
     "fault-injected",
+    "only-difference",
 ]
 
 

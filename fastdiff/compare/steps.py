@@ -55,11 +55,10 @@ class MorePairs:
 
 @dataclass(frozen=True)
 class Bisect:
-    """Search the releases of a package between two ends."""
+    """Search for what makes the new side slower, in everything that differs."""
 
-    package: str
-    good: str
-    bad: str
+    old: tuple[str, ...]
+    new: tuple[str, ...]
     options: str
     most: int
 

@@ -73,6 +73,8 @@ class Question:
     """None: where there are halves, and no calibration found that they hide work."""
     to_the_end: bool = False
     """Without an early look: a scatter is wanted, not a decision."""
+    attempts: int = MOST_FAILURES
+    """Pairs in a row that may fail."""
 
     def __post_init__(self) -> None:
         size = max(record.BLOCK.values())
@@ -151,7 +153,7 @@ def _ask(
     in_turns = replace(runner, halves=None, calls=min(runner.calls, CALLS_ALL_CORES), seen={})
 
     failed = 0
-    while not experiment.complete and time.monotonic() < until and failed < MOST_FAILURES:
+    while not experiment.complete and time.monotonic() < until and failed < question.attempts:
         beside = _is_decided(experiment, policy, errors)
         number = len(experiment.all_cores if beside else experiment.pairs) + 1
         try:

@@ -12,31 +12,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdiff.compare import pairs as judge
-from fastdiff.compare.facts import package_differences
+from fastdiff.compare.facts import listed, package_differences
 from fastdiff.compare.pairs import Answer, differing
 from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.compare.verdicts import FAST, SLOW, VOID, fails
 from fastdiff.experiments import ab
 from fastdiff.experiments.accepted import newest, side_of
-from fastdiff.experiments.bisect import candidates, search, spec_of
+from fastdiff.experiments.bisect import Bench, Difference, search
 from fastdiff.experiments.calibrate import KNOWN_WORK, calibration, recovered
 from fastdiff.experiments.pairs import OLD
-from fastdiff.experiments.questions import limits, policy_of, questions
+from fastdiff.experiments.questions import code_of, limits, policy_of, questions
+from fastdiff.experiments.releases import candidates, of_one_package, spec_of
+from fastdiff.experiments.swaps import Swaps, accepted_code
 from fastdiff.host.environment import device_kind, device_slug
+from fastdiff.record import bisection, pairs
 from fastdiff.record import calibration as calibrations
-from fastdiff.record import pairs
-from fastdiff.record.bisection import MEASURED, UNUSABLE, Step
+from fastdiff.record.bisection import MEASURED, UNUSABLE, Member, Step
 from fastdiff.record.errors import UserError
+from fastdiff.record.files import read_baseline
 from fastdiff.record.pairs import FOLDER, HALVES
 from fastdiff.record.project import OURS
 from fastdiff.record.writing import write_text
 from fastdiff.report.pairs import WAYS
 from fastdiff.report.sentences import interval, percent, reason_of, sentence
 from fastdiff.sides.environment import Environment, ready
-from fastdiff.sides.home import home
+from fastdiff.sides.home import digest, home
 from fastdiff.sides.installed import releases
 from fastdiff.sides.source import source_path
-from fastdiff.sides.spec import masked, parse
+from fastdiff.sides.spec import parse
 from fastdiff.stages.published import LADDER
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 
     from fastdiff.compare.policy import Policy
     from fastdiff.experiments.ab import Question
+    from fastdiff.experiments.bisect import Candidate
     from fastdiff.experiments.questions import AbOptions
     from fastdiff.record.bisection import Found
     from fastdiff.record.calibration import Calibration
@@ -208,39 +212,87 @@ class PairSession:
         return answer
 
     def bisect(
-        self, asked: AbOptions, package: str, good: str, bad: str, *, pip: Sequence[str] = (), also: Sequence[str] = ()
-    ) -> tuple[str, Found]:
-        """The good end as pip takes it, and what was found among the releases of pip's index.
-
-        Those that do not install or do not build are passed over.
-        """
-        words = [*pip, *also]
+        self,
+        asked: AbOptions,
+        old: Sequence[str],
+        new: Sequence[str],
+        *,
+        pip: Sequence[str] = (),
+        also: Sequence[str] = (),
+    ) -> Found:
+        """What makes the new side slower. `also`: words of both sides; `pip`: options for their installer."""
+        if ends := of_one_package(old, new):
+            self._check(asked)
+            return self._bisect_releases(asked, *ends, words=[*pip, *also], pip=pip)
+        specs = [parse([*words, *also], self.root) for words in (old, new)]
         self._check(asked)
+        words = [[*spec.words, *(pip if spec.requirements or spec.files else ())] for spec in specs]
+        before, now = (self.environment(one, asked.device) for one in words)
+        accepted = None
+        if specs[0].accepted != specs[1].accepted:
+            is_old = specs[0].accepted
+            file = newest(self.root, asked.device)
+            software = read_baseline(file).run.software
+            accepted = accepted_code(software, before if is_old else now, self.root, file, is_old=is_old)
+        swaps = Swaps(self.root, before, now, accepted, pip, self.say)
+        measure = self._measuring(asked, before, swaps.environment)
+        bench = Bench("the new side", measure, swaps.releases, swaps.commits)
+        return self._search(asked, swaps.difference, bench, before, now)
+
+    def _bisect_releases(
+        self, asked: AbOptions, package: str, good: str, bad: str, *, words: Sequence[str], pip: Sequence[str]
+    ) -> Found:
+        """Both sides are this environment with another release of one package: every candidate is one, too."""
         offered = releases(package, Path(sys.executable), pip)
         specs, end = candidates(offered, good, bad, package), spec_of(offered, good, package)
-        reference = self.environment([end, *words])
+        (_, _, first), (_, _, last) = end.partition("=="), specs[-1].partition("==")
+        before = self.environment([end, *words])
+        measure = self._measuring(asked, before, lambda candidate: self.environment([candidate.text, *words]))
+        bench = Bench(specs[-1], measure, lambda _: specs, list)
+        return self._search(asked, Difference((Member("package", package, first, last),)), bench, before)
 
-        def measure(spec: str) -> Step:
+    def _search(
+        self,
+        asked: AbOptions,
+        difference: Difference,
+        bench: Bench,
+        old: Environment,
+        new: Environment | None = None,
+    ) -> Found:
+        about = {name: str(value) for name, value in asdict(asked).items()}
+        about["device"] = device_slug(device_kind() if asked.device == "auto" else asked.device)
+        about["old"], about["new"] = f"{old.name} ({old.key})", f"{new.name} ({new.key})" if new else bench.whole
+        about["difference"] = listed([*(member.text for member in difference.members), *difference.lasting])
+        if any(member.kind == "code" for member in difference.members):
+            about["code"] = code_of(self.root)
+        command = digest(old.name, new.name if new else bench.whole, asdict(asked))
+        path = self.root / bisection.FOLDER / f"{asked.model}-{'-'.join(asked.stages)}-{command}.json"
+        found = search(difference, bench, path, about, self.say)
+        return replace(found, old=old.words)
+
+    def _measuring(
+        self, asked: AbOptions, reference: Environment, environment: Callable[[Candidate], Environment]
+    ) -> Callable[[Candidate], Step]:
+        def measure(candidate: Candidate) -> Step:
             began = time.monotonic()
             try:
-                environment = self.environment([spec, *words])
-                (question,) = questions(asked, reference, environment, self.root)
-                answer = self.answer(replace(question, all_cores=False))  # one release is slower in halves, too
+                made = environment(candidate)
+                (question,) = questions(asked, reference, made, self.root)
+                # In halves alone: a search wants to know which side a candidate is on. And what packages of two sides
+                # do not run together does not at the third attempt.
+                answer = self.answer(replace(question, all_cores=False, attempts=2))
             except UserError as error:
                 if error.code not in ("environment", "process", "memory", "not-applied"):
                     raise
-                return Step(spec, UNUSABLE, reason=str(error), seconds=time.monotonic() - began)
+                return Step(
+                    candidate.text, candidate.level, UNUSABLE, reason=str(error), seconds=time.monotonic() - began
+                )
             trouble = answer.experiment.unapplied or next(reversed(answer.experiment.failures), "")
             if answer.latency.verdict.estimate is None and trouble.startswith(f"{OLD} "):
-                raise UserError("bisect", f"the good end cannot be measured: {trouble}; name another --good.")
-            return _step(spec, answer, time.monotonic() - began)
+                raise UserError("bisect", f"the old side cannot be measured: {trouble}; name another OLD.")
+            return _step(candidate, answer, made.words, time.monotonic() - began)
 
-        later = {"band": None, "emulate": False}  # which older files do not have
-        about = {name: str(value) for name, value in asdict(asked).items() if later.get(name, ...) != value}
-        about["also"] = masked(" ".join(words))
-        about["on"] = device_slug(device_kind() if asked.device == "auto" else asked.device)
-        keep = self.root / FOLDER / f"bisect-{package}-{good}-{bad}-{asked.model}-{'-'.join(asked.stages)}.json"
-        return end, search(specs, measure, keep, self.say, good=end, asked=about)
+        return measure
 
     def limit(self, answers: Sequence[Answer]) -> Calibration | None:
         """What this machine was found to see, for the report."""
@@ -268,20 +320,22 @@ def failing(answers: Sequence[Answer], *, strict: bool) -> bool:
     return any(fails(one, strict) or one.word == VOID for one in verdicts)
 
 
-def _step(spec: str, answer: Answer, seconds: float) -> Step:
+def _step(candidate: Candidate, answer: Answer, words: tuple[str, ...], seconds: float) -> Step:
     verdict, experiment = answer.latency.verdict, answer.experiment
-    found = verdict.estimate
+    found, reason = verdict.estimate, reason_of(answer.latency)
     if found is None:
-        return Step(spec, UNUSABLE, word=verdict.word, reason=reason_of(answer.latency), seconds=seconds)
+        return Step(candidate.text, candidate.level, UNUSABLE, word=verdict.word, reason=reason, seconds=seconds)
     return Step(
-        spec,
+        candidate.text,
+        candidate.level,
         MEASURED,
         word=verdict.word,
         ratio=found.ratio,
         low=found.low,
         high=found.high,
-        reason=reason_of(answer.latency),
+        reason=reason,
         difference=tuple(package_differences(experiment.old.packages, experiment.new.packages)),
         changes=tuple(map(sentence, differing(experiment))),
+        words=words,
         seconds=seconds,
     )

@@ -21,6 +21,8 @@ KEY = "fastdiff-ab"
 
 MEASURE_AGAIN = "Remove this file, and measure its pairs again: fastdiff ab --old SPEC --new SPEC"
 
+ACCEPTED = "accepted"
+"""The word for a side that is the accepted run's software."""
 HALVES: Final = "halves"
 TURNS: Final = "turns"
 APART: Final = "apart"

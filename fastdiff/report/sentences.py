@@ -201,4 +201,5 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "environment-differs": _differ("environment"),
     "recipe-differs": _differ("recipe"),
     "fault-injected": _said("injected on purpose: {faults}"),
+    "only-difference": _said("nothing else of the two sides' software differs: {what}"),
 }

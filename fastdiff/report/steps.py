@@ -48,8 +48,8 @@ def command(step: Step, shell: Shell) -> str:
             sides = [f"--{side} {shlex.quote(word)}" for side in ("old", "new") for word in getattr(step, side)]
             return _fastdiff(shell, "ab", *sides, step.options, f"--max-pairs {step.most}")
         case Bisect():
-            ends = f"--package {step.package} --good {step.good} --bad {step.bad}"
-            return _fastdiff(shell, "bisect", ends, step.options, f"--max-pairs {step.most}")
+            sides = [shlex.quote(shlex.join(words)) for words in (step.old, step.new)]
+            return _fastdiff(shell, "bisect", *sides, step.options, f"--max-pairs {step.most}")
         case Accept():
             only = [f"--only {step.only}"] if step.only else []
             return _fastdiff(shell, "accept", shell.run_file, *only, '--reason "..."')

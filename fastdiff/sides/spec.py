@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import shlex
 import shutil
 import sys
 from contextlib import suppress
@@ -19,6 +20,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import Version
 
 from fastdiff.record.errors import UserError
+from fastdiff.record.pairs import ACCEPTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +35,6 @@ EXPECTED = (
 )
 VARIABLE = re.compile(r"([A-Z_][A-Z0-9_]*)=(?!=)(.*)", re.DOTALL)
 """A value may hold more of them: `GLIBC_TUNABLES=glibc.malloc.tcache_count=0`."""
-ACCEPTED = "accepted"
 TAKEN = ("PYTHONPATH", "PYTHONHOME")
 """Variables by which the workers find fastdiff and their libraries: another value would be another environment."""
 SWITCHES = ("--pre", "--no-index")
@@ -73,6 +74,14 @@ class Spec:
 def masked(text: str) -> str:
     """Reports and run files are shared, so passwords of an index stay out of them."""
     return re.sub(r"(https?://)[^/@\s]+@", r"\1****@", text)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a side that was written as one text."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError("spec", f"{text!r} cannot be split into words ({error}).") from None
 
 
 def parse(words: Sequence[str], folder: Path) -> Spec:
