@@ -99,6 +99,14 @@ def nothing_left_alive() -> Iterator[None]:
         built.close()
 
 
+@pytest.fixture(autouse=True)
+def nothing_in_use() -> Iterator[None]:
+    """What a test used of the cache of environments is free after it, as after a process."""
+    yield
+    if home := sys.modules.get("fastdiff.sides.home"):
+        home.let_go()
+
+
 def _write_tiny(folder: Path) -> None:
     from fastdiff.models.libraries import diffusers, torch  # first, because it drops the noise of the others
     from tools.shapes import architecture

@@ -42,10 +42,16 @@ def build(device: str = DEVICE, root: Path = ROOT) -> None:
 
 @side.command()
 def prune(days: int = DAYS) -> None:
-    """Remove environments that were not used for a while, and what was never finished."""
+    """Remove environments that were not used for a while, and what was never finished; what is in use stays."""
     with one_sentence():
         from fastdiff.report.sides import size
         from fastdiff.sides.home import kept, remove
 
-        freed = sum(remove(one) for one in kept() if not one.finished or one.unused_days >= days)
+        freed = 0
+        for one in kept():
+            if not one.finished or one.unused_days >= days:
+                bytes_ = remove(one)
+                freed += bytes_ or 0
+                if bytes_ is None:
+                    typer.echo(f"{one.folder.name} is in use, and stays")
         typer.echo(f"{size(freed)} freed")

@@ -69,10 +69,11 @@ def append_line(path: Path, line: str) -> None:
 
 
 @contextmanager
-def locked(path: Path, patience_s: float = 0.0) -> Iterator[bool]:
+def locked(path: Path, patience_s: float = 0.0, *, shared: bool = False) -> Iterator[bool]:
     """Holds the lock file until the block ends; the system frees it with the process.
 
-    The value is False where another process held it for longer than `patience_s`: then nothing is held.
+    `shared`: with others that share it, and with none that has it alone. The value is False where another process held
+    it for longer than `patience_s`: then nothing is held.
     """
     import fcntl
 
@@ -81,7 +82,7 @@ def locked(path: Path, patience_s: float = 0.0) -> Iterator[bool]:
         until = time.monotonic() + patience_s
         while True:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() >= until:
                     yield False

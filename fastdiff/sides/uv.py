@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fastdiff.record.errors import UserError
+from fastdiff.sides import bounded
 from fastdiff.sides.installed import apart, last_words
+from fastdiff.sides.spec import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -131,30 +134,18 @@ def _of_pip() -> Mapping[str, str]:
 
 def _run(arguments: Sequence[str], trouble: str, say: Callable[[str], None], cwd: Path | None = None) -> None:
     """What takes long is shown while it happens; an error ends with the last lines of the output."""
-    lines = []
-    with subprocess.Popen(
-        [_binary(), *arguments, "--color=never"],
-        cwd=cwd,
-        env=variables() | {"UV_NO_PROGRESS": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                lines.append(line)
-                if line.strip().startswith(WORTH_SHOWING):
-                    say(f"  {line.strip()}")
-            process.wait()
-        except BaseException:
-            process.kill()  # at Ctrl-C too: what it writes is removed next
-            process.wait()
-            raise
-    output = "".join(lines)
-    if process.returncode:
+
+    def seen(line: str) -> None:
+        if line.strip().startswith(WORTH_SHOWING):
+            say(f"  {line.strip()}")
+
+    command = [_binary(), *arguments, "--color=never"]
+    ended = bounded.run(command, variables() | {"UV_NO_PROGRESS": "1"}, cwd, seen)
+    if ended.status is None:
         raise UserError(
-            "environment", f"{trouble}. It ended with: {last_words(output) or f'exit status {process.returncode}'}"
+            "environment",
+            f"{trouble}: uv did not end within {bounded.LIMIT_S / 60:.0f} minutes; look at the network and the disk, "
+            f"or see what it does by hand: {masked(shlex.join(command))}",
         )
+    if ended.status:
+        raise UserError("environment", f"{trouble}. It ended with: {last_words(ended.output) or ended.status_text}")
