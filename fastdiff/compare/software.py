@@ -38,7 +38,7 @@ def changes(accepted: Run, run: Run) -> list[str] | None:
         return None
     found = differences({"python": _minor(then.python)}, {"python": _minor(now.python)})
     found += differences(_versions(then), _versions(now))
-    before, after = then.project.entries, now.project.entries
+    before, after = (one.entries | one.built for one in (then.project, now.project))
     names = sorted(before.keys() | after.keys())
     found += [f"code: {name}" for name in names if before.get(name) != after.get(name)]
     return found + [

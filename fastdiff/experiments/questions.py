@@ -130,7 +130,9 @@ def questions(asked: AbOptions, old: Environment, new: Environment, project: Pat
 def code_of(project: Path) -> str:
     """A hash of the project's files; empty outside of a git repository."""
     found = code(project)
-    return hashlib.sha256(repr(sorted(found.entries.items())).encode()).hexdigest()[:16] if found else ""
+    return (
+        hashlib.sha256(repr(sorted((found.entries | found.built).items())).encode()).hexdigest()[:16] if found else ""
+    )
 
 
 def limits(asked: AbOptions, project: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from fastdiff.experiments.releases import candidates
 from fastdiff.host.software import OURS, code, entries_of, git
 from fastdiff.record.bisection import WORKING_TREE, Member
 from fastdiff.record.errors import UserError
-from fastdiff.sides.accepted import TORCH_INDEX, checked_out, code_of, import_folders, same_code
+from fastdiff.sides.accepted import TORCH_INDEX, checked_out, code_at, code_in, import_folders, same_code
 from fastdiff.sides.environment import Environment
 from fastdiff.sides.home import digest, home, others
 from fastdiff.sides.installed import releases
@@ -198,17 +198,19 @@ class Swaps:
 
     def _of_commit(self, commit: str) -> Environment:
         assert self.accepted is not None
-        software = self.accepted.software
+        software, project = self.accepted.software, self.accepted.project
+        seen = {name: part.version for name, part in self.parts[0].packages.items()}
         try:
             whole = git(self.root, "rev-parse", commit).strip()
-            entries = entries_of(self._top, self._folder, whole)
-            folder = checked_out(self.root, whole, entries, home(), self._say) / self._folder
+            project = replace(project, entries=entries_of(self._top, self._folder, whole))
+            code = code_at(software, project, self.root, whole)
         except (OSError, subprocess.SubprocessError) as error:
             raise UserError("environment", f"the code of {commit} cannot be had: {error}") from None
-        source, paths = code_of(software, folder, self.old.python, PROTOCOL)
+        key = digest(self.old.python, others(seen))
+        folder = checked_out(code, home(), self._say, self.old.python, key)
+        source, paths = code_in(software, folder, self.old.python, PROTOCOL)
         if self.old.source and source is None:
             raise UserError("environment", f"the fastdiff of {commit} speaks another protocol of workers")
-        seen = {name: part.version for name, part in self.parts[0].packages.items()}
         return self._environment(commit, self.old.python, seen, dict(self.old.variables), source, paths)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.machinery
 import importlib.metadata
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -118,8 +119,8 @@ def code(project: Path) -> Project | None:
         folder = git(project, "rev-parse", "--show-prefix").strip()
         commit = git(top, "rev-parse", "HEAD").strip()
         large = _large(top, folder)
-        entries = entries_of(top, folder, without=large) | large
-        return Project(commit, entries != entries_of(top, folder, commit), folder, entries)
+        entries = entries_of(top, folder, without=large) | large | _changed_submodules(top)
+        return Project(commit, entries != entries_of(top, folder, commit), folder, entries, _built(top))
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -163,6 +164,48 @@ def _large(top: Path, folder: str) -> dict[str, str]:
             if status.st_size > LARGE_BYTES and inside not in OURS:
                 found[name] = f"{status.st_size} bytes of {status.st_mtime_ns}"
     return found
+
+
+def submodules(top: Path, commit: str = "") -> dict[str, str]:
+    """The commit of each submodule by its folder: those of a commit, or without one those that are checked out."""
+    listed = git(top, "ls-tree", "-r", "-z", commit) if commit else git(top, "ls-files", "--stage", "-z")
+    parts = [line.partition("\t") for line in listed.split("\0") if line.startswith("160000 ")]
+    return {name: next(word for word in about.split()[1:] if word != "commit") for about, _, name in parts}
+
+
+def _changed_submodules(top: Path) -> dict[str, str]:
+    """Those with files that differ from their own commit, which is all that the project's git knows of them."""
+    found = {}
+    for name in submodules(top):
+        if (top / name / ".git").exists():
+            with suppress(subprocess.SubprocessError):  # one without a commit
+                now = entries_of(top / name, "")
+                if now != entries_of(top / name, "", "HEAD"):
+                    found[f"{name}/"] = hashlib.sha256(json.dumps(sorted(now.items())).encode()).hexdigest()
+    return found
+
+
+def _built(top: Path) -> dict[str, str]:
+    """What Python here can load, and what lies beside files of the project: an environment in it has none of them."""
+    names = git(top, "ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", "*.so").split("\0")
+    paths = [PurePosixPath(name) for name in names if _is_loaded(name)]
+    if not paths:
+        return {}
+    sources = {PurePosixPath(name).parent for name in git(top, "ls-files", "-z").split("\0") if name}
+    found = {}
+    for path in paths:
+        with suppress(OSError):
+            if path.parent in sources:
+                with (top / path).open("rb") as file:
+                    found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return found
+
+
+def _is_loaded(name: str) -> bool:
+    """Not one that another version of Python left behind."""
+    last = PurePosixPath(name).name
+    ends = [one for one in importlib.machinery.EXTENSION_SUFFIXES if last.endswith(one)]
+    return any("." not in last.removesuffix(one) for one in ends)
 
 
 def git(folder: Path, *words: str, variables: dict[str, str] | None = None, patience_s: float = GIT_PATIENCE_S) -> str:

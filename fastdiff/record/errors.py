@@ -26,6 +26,9 @@ Code = Literal[
     "side-not-recorded",  # the accepted run does not say which software it ran
     "side-changed-files",  # its code is in no commit
     "side-no-commit",  # its code is in a commit that is not here
+    "side-submodules",  # a submodule of its code is not here
+    "side-needs-prepare",  # its code has built extensions, and names no command that builds them
+    "side-not-prepared",  # that command failed
     "side-local-package",  # one of its packages is nowhere but on its machine
     "side-no-package",  # one of its packages is on no index that can be reached
     "side-no-python",  # its Python cannot be had

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KNOWN = ("models", "stages", "policy")
+PREPARE = "prepare"
 FILE = "pyproject.toml"
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 """Where inductor keeps compiled code."""
@@ -36,9 +37,13 @@ def tables(project: Path) -> dict[str, dict[str, Any]]:
     file = project / FILE
     if not file.is_file():
         return found
-    for name, table in _ours(file).items():
+    ours = _ours(_whole(file))
+    _prepare(ours)
+    for name, table in ours.items():
+        if name == PREPARE:
+            continue
         if name not in found:
-            raise UserError("recipe", f"{FILE}: [tool.fastdiff] {unknown('key', name, found)}")
+            raise UserError("recipe", f"{FILE}: [tool.fastdiff] {unknown('key', name, [*found, PREPARE])}")
         if not isinstance(table, dict):
             raise UserError("recipe", f"{FILE}: [tool.fastdiff.{name}] must be a table of tables.")
         found[name] = table
@@ -53,8 +58,23 @@ def distribution(project: Path) -> str:
     return canonicalize_name(found) if isinstance(found, str) else ""
 
 
-def _ours(file: Path) -> dict[str, Any]:
-    whole: Any = _whole(file)
+def prepare(text: str) -> str:
+    """The shell command that builds the project's extensions, as this text of a pyproject.toml names it; or nothing."""
+    return _prepare(_ours(_parsed(text)))
+
+
+def _prepare(ours: dict[str, Any]) -> str:
+    command = ours.get(PREPARE, "")
+    if not isinstance(command, str) or (PREPARE in ours and not command.strip()):
+        raise UserError(
+            "recipe",
+            f"{FILE}: [tool.fastdiff] {PREPARE} must be a shell command, such as "
+            '"python setup.py build_ext --inplace".',
+        )
+    return command
+
+
+def _ours(whole: Any) -> dict[str, Any]:
     for name in ("tool", "fastdiff"):
         whole = whole.get(name, {})
         if not isinstance(whole, dict):
@@ -65,10 +85,15 @@ def _ours(file: Path) -> dict[str, Any]:
 
 def _whole(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return _parsed(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError("file", f"{FILE} cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
         raise UserError("file", f"{FILE} is not UTF-8 text, which TOML has to be; save it as UTF-8.") from None
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also for a number of more digits than Python reads
         raise UserError("recipe", f"{FILE}: this is no TOML: {error}.") from None

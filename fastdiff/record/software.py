@@ -50,6 +50,8 @@ class Project:
     entries: dict[str, str] = field(default_factory=dict)
     """Git's hash of every file and folder at the top, as they were: changed files and those that are not in git, too.
     A commit that has the same is the same code."""
+    built: dict[str, str] = field(default_factory=dict)
+    """Extension modules beside the sources that git ignores, with a hash of each: no commit has them."""
 
 
 @dataclass(frozen=True)

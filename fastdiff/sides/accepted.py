@@ -15,9 +15,18 @@ from typing import TYPE_CHECKING
 
 from fastdiff.host.software import entries_of, git
 from fastdiff.record.errors import UserError
-from fastdiff.sides import uv
+from fastdiff.sides import checkout, uv
 from fastdiff.sides.environment import Environment, base_folders
-from fastdiff.sides.home import CHECKOUTS, Plan, digest, found_or_made, interpreter, others, site_packages
+from fastdiff.sides.home import (
+    CHECKOUTS,
+    Plan,
+    digest,
+    found_or_made,
+    found_or_made_folder,
+    interpreter,
+    others,
+    site_packages,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,8 +38,6 @@ TORCH_INDEX = "https://download.pytorch.org/whl/"
 FREE_BYTES = 2 * 1024**3
 """What has to be free: a CUDA torch has more, unless its files can be shared with the cache of uv."""
 LISTED = 3
-CHECKOUT_PATIENCE_S = 600.0
-"""Of large repositories, and where git has to fetch what a partial clone left out."""
 PROTOCOL = "from fastdiff.trial.process import PROTOCOL; print(PROTOCOL)"
 
 
@@ -61,18 +68,34 @@ def rebuild(
             "today.",
         )
     remarks: list[str] = []
-    packages = _packages(software)
-    checkout = _checkout(software, root, kept, say, baseline)
-    plan = Plan(name, f"{name}-{_torch(software)}", (packages, software.python, *_platform()), _filling(software, name))
-    python, seen = found_or_made(plan, kept, say)
-    _require_versions(software, seen, python)
-    share_libraries(python)
-    source, paths = code_of(software, checkout, python, protocol) if checkout else (None, ())
+    code = _code(software, root, baseline)
+    python, seen = _made(software, kept, say, name)
+    project = checked_out(code, kept, say, python, digest(python, others(seen))) if code else None
+    source, paths = code_in(software, project, python, protocol) if project else (None, ())
     if source is None:
         remarks.append("both sides ran today's fastdiff, so a change of fastdiff itself was not measured")
     chosen = dict(variables or {})
     key = digest(python, others(seen), sorted(chosen.items()), str(source), list(map(str, paths)))
     return Rebuilt(Environment(name, python, chosen, key, (name,), source, paths), tuple(remarks))
+
+
+def _made(software: Software, kept: Path, say: Callable[[str], None], name: str) -> tuple[Path, dict[str, str]]:
+    """By uv, in the cache."""
+    packages = _packages(software)
+    plan = Plan(name, f"{name}-{_torch(software)}", (packages, software.python, *_platform()), _filling(software, name))
+    python, seen = found_or_made(plan, kept, say)
+    _require_versions(software, seen, python)
+    share_libraries(python)
+    return python, seen
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _versions(software: Software) -> dict[str, str]:
+    """Of what an installer brings; the project's own code comes from its commit."""
+    return {one.name: one.version for one in software.distributions if not one.editable and one.name != "fastdiff"}
 
 
 def _packages(software: Software) -> list[str]:
@@ -92,9 +115,10 @@ def _requirement(one: Distribution) -> str:
 
 def _require_versions(software: Software, seen: Mapping[str, str], python: Path) -> None:
     """A pin without a local part admits any build, and a finished environment may have been changed by hand."""
-    wanted = {one.name: one.version for one in software.distributions if not one.editable and one.name != "fastdiff"}
     other = [
-        f"{name} {seen.get(name, 'nothing')} instead of {now}" for name, now in wanted.items() if seen.get(name) != now
+        f"{name} {seen.get(name, 'nothing')} instead of {now}"
+        for name, now in _versions(software).items()
+        if seen.get(name) != now
     ]
     if other:
         raise UserError(
@@ -117,7 +141,7 @@ def _filling(software: Software, name: str) -> Callable[[Path, Callable[[str], N
         free = shutil.disk_usage(folder.parent).free
         if free < FREE_BYTES:
             raise UserError("side-no-room", f"{folder.parent} has {free / 1e9:.1f} GB left; make room for a torch.")
-        minor = ".".join(software.python.split(".")[:2])
+        minor = _minor(software.python)
         same = minor == ".".join(map(str, sys.version_info[:2]))
         try:
             uv.make(folder, sys.executable if same else minor, f"{name}: there is no Python {minor}", say)
@@ -182,56 +206,71 @@ def _equal(one: Path, other: Path) -> bool:
 # -- the project's code -----------------------------------------------------------------------------------------------
 
 
-def _checkout(
-    software: Software, root: Path, kept: Path, say: Callable[[str], None], baseline: Path | None
-) -> Path | None:
-    """The project as it was; None where nothing of it is installed, so that no worker imports from it."""
+@dataclass(frozen=True)
+class Code:
+    """Where the project's code of the accepted run is found, and what it takes to run it."""
+
+    project: Project
+    top: Path
+    """Of the repository."""
+    commit: str
+    command: str
+    """Builds its extensions; may be empty."""
+    built: tuple[str, ...]
+    """What has to be there then."""
+
+
+def _code(software: Software, root: Path, baseline: Path | None) -> Code | None:
+    """None where nothing of the project is installed, so that no worker imports from it."""
     project = software.project
     if not any(one.editable for one in software.distributions):
         return None
     if project is None:
         raise UserError("side-no-commit", "the accepted run was made outside of a git repository, so its code is gone.")
-    commit = same_code(project, root, baseline)
-    return checked_out(root, commit, project.entries, kept, say) / project.folder
+    return code_at(software, project, root, same_code(project, root, baseline))
 
 
-def checked_out(root: Path, commit: str, entries: Mapping[str, str], kept: Path, say: Callable[[str], None]) -> Path:
-    """The folder with the code of a commit, which is kept under the name of its entries."""
-    folder = kept.parent / CHECKOUTS / digest(sorted(entries.items()))
-    if folder.exists():
-        os.utime(folder)  # used now
-        return folder
-    say(f"the project's code of {commit[:10]}: {folder}")
-    part = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)  # left by a killed process of the same number
-    index = part.with_name(f"{part.name}.index")
-    try:
-        part.mkdir(parents=True)
-        own = {"GIT_INDEX_FILE": str(index)}
-        git(root, "read-tree", commit, variables=own)
-        top = Path(git(root, "rev-parse", "--show-toplevel").strip())
-        git(top, "checkout-index", "--all", f"--prefix={part}/", variables=own, patience_s=CHECKOUT_PATIENCE_S)
-        if not folder.exists():  # another process may have made it meanwhile
-            part.replace(folder)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise UserError("side-no-room", f"{folder} cannot be written ({error}); make room there.") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        index.unlink(missing_ok=True)
-    return folder
+def code_at(software: Software, project: Project, root: Path, commit: str) -> Code:
+    """The project's code of a commit. Refuses what cannot be had before anything is made."""
+    top = Path(git(root, "rev-parse", "--show-toplevel").strip())
+    checkout.require_submodules(top, commit)
+    command, built = checkout.command_of(top, commit, project.folder), checkout.built(software)
+    checkout.require_command(built, command)
+    return Code(project, top, commit, command, tuple(built))
 
 
-def code_of(software: Software, checkout: Path, python: Path, protocol: int) -> tuple[Path | None, tuple[Path, ...]]:
+def checked_out(code: Code, kept: Path, say: Callable[[str], None], python: Path, key: str) -> Path:
+    """The project as it was, kept under the name of its entries. `key`: of the environment, which decides what the
+    command builds."""
+    project = code.project
+
+    def fill(folder: Path, say: Callable[[str], None]) -> None:
+        try:
+            folder.mkdir()
+            checkout.write(code.top, code.commit, folder)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise UserError("side-no-room", f"{folder} cannot be written ({error}); make room there.") from None
+        if code.command:
+            say(f"preparing it: {code.command}")
+            checkout.build(code.command, folder, project.folder, python, code.built)
+
+    prepared = (code.command, project.folder, key) if code.command else ()
+    name = f"the project's code of {code.commit[:10]}"
+    plan = Plan(name, "code", (sorted(project.entries.items()), *prepared), fill, runs=False)
+    return found_or_made_folder(plan, kept.parent / CHECKOUTS, say)[0] / project.folder
+
+
+def code_in(software: Software, project: Path, python: Path, protocol: int) -> tuple[Path | None, tuple[Path, ...]]:
     """The fastdiff of the checkout, where it speaks the protocol of this one, and the folders of the project's own
     packages."""
     ours = next((one for one in software.distributions if one.name == "fastdiff" and one.editable), None)
-    source = _speaking(python, checkout / ours.editable, protocol) if ours else None
-    return source, import_folders(software, checkout)
+    source = _speaking(python, project / ours.editable, protocol) if ours else None
+    return source, import_folders(software, project)
 
 
-def import_folders(software: Software, checkout: Path) -> tuple[Path, ...]:
+def import_folders(software: Software, project: Path) -> tuple[Path, ...]:
     """Of the project's own distributions, which an editable install imports from the folder or from `src` in it."""
-    found = [checkout / one.editable for one in software.distributions if one.editable and one.name != "fastdiff"]
+    found = [project / one.editable for one in software.distributions if one.editable and one.name != "fastdiff"]
     return tuple(path for folder in found for path in (folder / "src", folder) if path.is_dir())
 
 
