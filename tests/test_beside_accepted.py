@@ -39,6 +39,8 @@ class Machine:
         self.trouble: UserError | None = None
         self.made = 0
         self.new_s, self.started = 1.0, 0
+        self.order: list[str] = []
+        """Of the stages that were measured in pairs."""
 
     def side(self, *_: Any) -> Environment:
         self.made += 1
@@ -49,6 +51,7 @@ class Machine:
     def start(self, _: Any) -> Any:
         def started(name: str, side: Any, seat: Any) -> Any:
             self.started += 1
+            self.order += [side.work.id] if side.work.id not in self.order else []
             return Fake({side.work.id: [self.new_s if name == NEW else 1.0]}).side(side.work)
 
         return started
@@ -227,6 +230,109 @@ def test_a_stage_that_was_not_reached_is_named(
     assert result.ret == 0
     assert words(accepted)["shapes-other", "latency"] == "UNSURE"
     result.stdout.fnmatch_lines(["*the 5 minutes of --fastdiff-max-time were over*"])
+
+
+# -- in which order, and which ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fp32", "other", "order"),
+    [
+        (1.0, 1.0, ["shapes-fp32", "shapes-other"]),
+        (1.1, 1.3, ["shapes-other", "shapes-fp32"]),
+        (1.1, 0.7, ["shapes-other", "shapes-fp32"]),
+        (1.3, 1.1, ["shapes-fp32", "shapes-other"]),
+    ],
+)
+def test_the_stage_that_seems_to_have_changed_most_is_measured_first(
+    accepted: Faked, machine: Machine, fp32: float, other: float, order: list[str]
+) -> None:
+    machine.software = UPGRADED
+    accepted.takes(fp32=fp32, other=other)
+    result = accepted.session("--benchmark-compare")
+    assert result.ret == 0
+    assert machine.order == order
+    assert {words(accepted)[id_, "latency"] for id_ in order} == {"SAME"}
+    shown = [f"{id_} [0-9]* min" for id_ in order]
+    result.stdout.fnmatch_lines([f"pairs take about: {shown[0]}, {shown[1]}, together *; none begins after 15 min"])
+
+
+def test_each_stage_s_outcome_is_its_own_test_s(accepted: Faked, machine: Machine) -> None:
+    """Also of one that was measured in another one's test, or whose own test is not in the session."""
+    machine.software, machine.new_s = UPGRADED, 1.05
+    accepted.takes(fp32=1.1, other=1.3)
+    result = accepted.session("--benchmark-compare")
+    result.stdout.fnmatch_lines(
+        [
+            "FAILED *test_not_slower?shapes-fp32? - *fp32: latency is SLOW*",
+            "FAILED *test_not_slower?shapes-other? - *other: latency is SLOW*",
+        ]
+    )
+    machine.order.clear()
+    only = accepted.session("--benchmark-compare", "--deselect=perf_tests/test_suite.py::test_not_slower[shapes-other]")
+    assert only.ret == 1
+    assert machine.order == ["shapes-other", "shapes-fp32"]
+    assert words(accepted)["shapes-other", "latency"] == "SLOW"
+
+
+def test_pairs_that_fail_fail_their_own_stage_alone(
+    accepted: Faked, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = PairSession.answer
+
+    def failing(session: PairSession, question: ab.Question, *rest: Any, **more: Any) -> Any:
+        if question.id == "shapes-other":
+            raise UserError("file", "no room for pairs")
+        return answer(session, question, *rest, **more)
+
+    monkeypatch.setattr(PairSession, "answer", failing)
+    machine.software = UPGRADED
+    accepted.takes(fp32=1.1, other=1.3)
+    result = accepted.session("--benchmark-compare")
+    result.stdout.fnmatch_lines(["FAILED *test_not_slower?shapes-other? - *no room for pairs*"])
+    result.stdout.no_fnmatch_line("FAILED *shapes-fp32*")
+    assert latency(accepted) == "SAME"
+
+
+def test_what_the_time_may_not_reach_is_said_before(accepted: Faked, machine: Machine) -> None:
+    machine.software = UPGRADED
+    accepted.takes(fp32=20.0, other=30.0)
+    result = accepted.session("--benchmark-compare")
+    result.stdout.fnmatch_lines(["perhaps not reached: shapes-fp32; --fastdiff-max-time=[0-9]* reaches all"])
+
+
+@pytest.fixture
+def on_a_gpu(faked: Faked, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Faked:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--fastdiff-device=cuda")
+    faked.takes(fp32=1.0, other=1.0)
+    assert faked.session("--benchmark-compare").ret == 0
+    faked.accept("--no-side")
+    machine.software = UPGRADED
+    return faked
+
+
+def test_on_a_gpu_only_what_changed_and_the_last_stage_are_measured(on_a_gpu: Faked, machine: Machine) -> None:
+    result = on_a_gpu.session("--benchmark-compare")
+    assert (result.ret, machine.order) == (0, ["shapes-other"])
+    assert words(on_a_gpu)["shapes-other", "latency"] == "SAME"
+    assert words(on_a_gpu)["shapes-fp32", "latency"] == "UNSURE"
+    result.stdout.fnmatch_lines(
+        ["*shapes-fp32*on a GPU only the last stage is measured, *", "*--fastdiff-confirm all*"]
+    )
+    assert machine.started == 2 * 5, "at most 5 pairs of a stage"
+    on_a_gpu.takes(fp32=1.6, other=1.0)
+    machine.order.clear()
+    on_a_gpu.session("--benchmark-compare")
+    assert machine.order == ["shapes-fp32", "shapes-other"], "beyond the band"
+
+
+@pytest.mark.parametrize("option", ["--fastdiff-confirm=all", "--fastdiff-strict"])
+def test_on_a_gpu_all_are_measured_where_that_is_asked_for(on_a_gpu: Faked, machine: Machine, option: str) -> None:
+    on_a_gpu.session("--benchmark-compare", option)
+    assert machine.order == ["shapes-fp32", "shapes-other"]
+
+
+# -- an accepted run of before ----------------------------------------------------------------------------------------
 
 
 def test_an_accepted_run_of_an_older_fastdiff_is_judged_by_its_seconds(accepted: Faked, machine: Machine) -> None:

@@ -36,7 +36,7 @@ from fastdiff.record.writing import write_text
 from fastdiff.report.pairs import WAYS
 from fastdiff.report.sentences import interval, percent, reason_of, sentence
 from fastdiff.sides.environment import Environment, ready
-from fastdiff.sides.home import digest, home
+from fastdiff.sides.home import digest, home, let_go
 from fastdiff.sides.installed import releases
 from fastdiff.sides.source import source_path
 from fastdiff.sides.spec import parse
@@ -108,6 +108,10 @@ class PairSession:
     @property
     def source(self) -> Path:
         return source_path(self.root / OURS)
+
+    def close(self) -> None:
+        """The environments and checkouts that were used may be removed from now on."""
+        let_go()
 
     def environment(self, words: Sequence[str], device: str = "auto") -> Environment:
         """As the words describe it; made where there is none. `device`: of the accepted run that they may name."""

@@ -15,6 +15,7 @@ from fastdiff.compare.steps import Accept, Measure
 from fastdiff.compare.verdicts import MISSING, VOID, Verdict, fails
 from fastdiff.host.environment import device_name, device_slug
 from fastdiff.plugin.benchmark import accepted_run
+from fastdiff.plugin.pairs import OF_TIME
 from fastdiff.plugin.settings import OF_PAIRS, given_options, project_folder
 from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
@@ -53,7 +54,8 @@ class Judge:
         from fastdiff.compare.gate import INTERVAL_METRICS
 
         found, paired = self._found(id_), self.pairs.found.get(id_, [])
-        return self._new([one for one in found if one in paired or one.metric in INTERVAL_METRICS], test)
+        of_time = (*INTERVAL_METRICS, *OF_TIME)
+        return self._new([one for one in found if one in paired or one.metric in of_time], test)
 
     def _found(self, id_: str) -> list[Judgement]:
         from fastdiff.compare import gate

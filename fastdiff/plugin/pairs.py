@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.compare.steps import Measure
 from fastdiff.compare.verdicts import VOID
 from fastdiff.host.environment import device_slug
@@ -18,13 +19,16 @@ from fastdiff.record.errors import UserError
 from fastdiff.record.files import read
 from fastdiff.record.run import FAILED
 
+NOT_ASKED = "on a GPU only the last stage is measured, and those whose stored seconds lie outside of the band"
 OF_TIME = ("latency", "latency_all_cores", "first_call")
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fastdiff.compare.duration import Planned
     from fastdiff.compare.gate import Judgement
     from fastdiff.compare.pairs import Answer
+    from fastdiff.compare.screen import Screened
     from fastdiff.experiments.questions import AbOptions
     from fastdiff.experiments.sessions import PairSession
     from fastdiff.models import Model
@@ -47,6 +51,8 @@ class Pairs:
     undecided: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Of each stage for which software differs and no pairs could tell: a code and why."""
     _accepted: Environment | UserError | None = None
+    _screened: list[Screened] = field(default_factory=list)
+    """Stages that waited for pairs with the accepted side before the first one began, as the ladder has them."""
     _until: float = 0.0
     """A reading of `time.monotonic` after which no pair with the accepted side begins; 0 before the first one."""
 
@@ -64,15 +70,25 @@ class Pairs:
 
     def beside_accepted(self, subject: Subject) -> None:
         """Pairs with the accepted run's software. Without that, or without time, nothing decides."""
+        from fastdiff.compare.duration import expected
         from fastdiff.compare.facts import listed
+        from fastdiff.compare.screen import in_order
+        from fastdiff.report.remaining import of_pairs
 
         minutes = self.selection.settings.max_time
+        if not self._is_asked(subject.id):
+            self.undecided[subject.id] = ("not-asked", NOT_ASKED)
+            return
         if self._accepted is None:
             changed = listed(self.changes(subject.id) or []) or "nothing, but --fastdiff-confirm=all asks for it"
             self.progress.say(
                 f"what differs from the accepted run: {changed}; its software is made again and measured beside "
                 f"today's, for at most {minutes} minutes"
             )
+            coming = [one for one in in_order(self._screened) if self._is_asked(one.id)]
+            planned = planned_pairs(self._asked(subject.model), self.selection.kind)
+            for line in of_pairs([expected(self.state.trials[one.id], planned) for one in coming], minutes):
+                self.progress.say(line)
         self._until = self._until or time.monotonic() + 60 * minutes
         try:
             old = self._accepted_side()
@@ -89,6 +105,35 @@ class Pairs:
             self.state.experiments.append(answer.path)
             return
         self._keep(subject, answer)
+
+    # -- in which order -----------------------------------------------------------------------------------------------
+
+    def before(self, subject: Subject, waiting: list[Subject]) -> list[Subject]:
+        """Those of the waiting stages whose pairs with the accepted side come before this one's."""
+        from fastdiff.compare.screen import Screened, in_order, moved
+
+        if not self.wanted(subject.id):
+            return []
+        device, known = self.state.run().device, {one.id: one for one in waiting if self.wanted(one.id)}
+        screened = []
+        for id_ in known:
+            trial = self.state.trials[id_]
+            band = self.selection.policy_of(trial.model, trial.stage).latency
+            screened.append(Screened(id_, trial.model, moved(trial, self.baseline, device), band))
+        self._screened = self._screened or screened
+        order = [one.id for one in in_order(screened)]
+        return [known[id_] for id_ in order[: order.index(subject.id)]] if subject.id in order else []
+
+    def _is_asked(self, id_: str) -> bool:
+        """On a GPU not of every stage: its minutes cost. Strict mode fails on what was not measured, so it asks all."""
+        from fastdiff.compare.screen import worth_it
+
+        given = self.selection.settings
+        return self.selection.kind == "cpu" or given.confirm == "all" or given.strict or id_ in worth_it(self._screened)
+
+    def close(self) -> None:
+        if "_session" in vars(self):
+            self._session.close()
 
     # -- whether ------------------------------------------------------------------------------------------------------
 
@@ -151,7 +196,10 @@ class Pairs:
         trial, noise = self.state.trials[id_], self.baseline.noise if self.baseline else None
         policy = self.selection.policy_of(trial.model, trial.stage)
         code, why = self.undecided.get(id_, ("not-compared", "the stage was not compared"))
-        again = Measure(trial.model) if code == "not-reached" else None  # finished pairs are gone on with
+        again = {
+            "not-reached": Measure(trial.model),  # finished pairs are gone on with
+            "not-asked": Measure(trial.model, pairs=True),
+        }.get(code)
         weighed = []
         for one in stored:
             verdict = one.verdict
@@ -215,7 +263,7 @@ class Pairs:
         from fastdiff.experiments.ab import CALLS, MOST_PAIRS
         from fastdiff.experiments.questions import AbOptions
 
-        given = self.selection.settings
+        given, on_cpu = self.selection.settings, self.selection.kind == "cpu"
         return AbOptions(
             model=model.name,
             weights=given.weights,
@@ -224,7 +272,19 @@ class Pairs:
             size=given.size,
             batch=given.batch,
             calls=given.calls or CALLS,
-            most_pairs=given.pairs or MOST_PAIRS,
+            most_pairs=given.pairs or (MOST_PAIRS if on_cpu or given.against else FEWEST_PAIRS),
             faults=given.inject,
             emulate=given.emulate,
         )
+
+
+def planned_pairs(asked: AbOptions, kind: str) -> Planned:
+    """What is measured of each stage, for the estimate."""
+    from fastdiff.compare.duration import Planned
+    from fastdiff.compare.pairs import ALL_CORES
+    from fastdiff.compare.plan import looks
+    from fastdiff.experiments.ab import CALLS_ALL_CORES
+    from fastdiff.host import cores
+
+    beside = ALL_CORES if kind == "cpu" and cores.halves() else 0
+    return Planned(asked.calls, looks(asked.most_pairs), beside, min(asked.calls, CALLS_ALL_CORES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,8 @@ class Session:
         self.deselected: dict[str, list[str]] = {}
         """By stage, the names of its tests that were collected and taken away again."""
         self.compared: set[str] = set()
+        self.asked: set[str] = set()
+        """Stages whose own test of times has run."""
         self.interrupted = False
         """Whether Ctrl-C came in a comparison after the last test."""
 
@@ -101,6 +104,7 @@ class Session:
             pytest.fail(f"{sentence}; add them, for instance with -k {subject.stage.name}.", pytrace=False)
         if trial is None or not trial.samples:
             pytest.skip(f"{subject.id} was not timed in this session.")
+        self.asked.add(subject.id)
         try:
             self.compare(subject)
         except UserError as error:
@@ -109,10 +113,27 @@ class Session:
         self._fail_on(subject, self.judge.timing(subject.id, test))
 
     def compare(self, subject: Subject) -> None:
-        """Measures what the comparison needs, once: pairs with another side.
+        """Measures what the comparison needs, once: pairs with another side. Of stages that wait for pairs with the
+        accepted side, those come first that seem to have changed more.
 
         Where that is impossible it raises, also when it is asked again: a test that is run again must not pass then.
         """
+        if self.comparing and not self.selection.settings.against:
+            for earlier in self.pairs.before(subject, self._waiting()):
+                with suppress(UserError):  # which is the failure of that stage's own test
+                    self._compare(earlier)
+        self._compare(subject)
+
+    def _waiting(self) -> list[Subject]:
+        """Stages that were timed and are not compared yet."""
+        over = self.compared | self.state.uncompared.keys()
+        return [one for one in self._timed() if one.id not in over]
+
+    def _timed(self) -> list[Subject]:
+        trials = self.state.trials
+        return [one for one in self.selection.subjects if one.id in trials and trials[one.id].samples]
+
+    def _compare(self, subject: Subject) -> None:
         if subject.id in self.state.uncompared:
             raise UserError("process", self.state.uncompared[subject.id])
         if subject.id in self.compared:
@@ -145,14 +166,14 @@ class Session:
                 interrupted = self.interrupted = True
         failing |= self.judge.finish(self.deselected, interrupted=interrupted)
         write_run(self.config, self.state)
+        self.pairs.close()
         return failing
 
     def _compare_the_rest(self) -> bool:
         """Stages that were timed and that no `regression` test has compared."""
         failing = False
-        for subject in self.selection.subjects:
-            trial = self.state.trials.get(subject.id)
-            if trial is None or not trial.samples or subject.id in self.compared | self.state.uncompared.keys():
+        for subject in self._timed():
+            if subject.id in self.asked:
                 continue
             try:
                 self.compare(subject)

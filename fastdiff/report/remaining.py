@@ -6,8 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fastdiff.compare.duration import out_of_reach
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from fastdiff.compare.duration import Expected
 
 CALLS_BESIDES = 6
 """Calls of a stage besides the timed ones: first call, drawing, counting, warm-up, components, memory."""
@@ -39,3 +43,20 @@ def seconds_left(seen: Sequence[Seen], coming: Sequence[bool], samples: int) -> 
 def shown(seconds: float) -> str:
     """An upper bound, because the state of the compile cache is not known yet; empty where it is short."""
     return f"; up to {math.ceil(seconds / 60)} min left" if seconds >= WORTH_SAYING_S else ""
+
+
+def of_pairs(stages: Sequence[Expected], minutes: int) -> list[str]:
+    """Before the first pair: how long each stage takes, in the order of measuring, and which ones the time may not
+    reach."""
+    least, most = (sum(getattr(one, name) for one in stages) for name in ("least_s", "most_s"))
+    each = ", ".join(f"{one.id} {_between(one.least_s, one.most_s)}" for one in stages)
+    many = f", together {_between(least, most)}" if len(stages) > 1 else ""
+    lines = [f"pairs take about: {each}{many}; none begins after {minutes} min"]
+    if late := out_of_reach(stages, 60 * minutes):
+        lines.append(f"perhaps not reached: {', '.join(late)}; --fastdiff-max-time={math.ceil(most / 60)} reaches all")
+    return lines
+
+
+def _between(least_s: float, most_s: float) -> str:
+    low, high = (max(1, math.ceil(one / 60)) for one in (least_s, most_s))
+    return f"{low} min" if low == high else f"{low} to {high} min"
