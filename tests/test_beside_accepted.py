@@ -41,12 +41,15 @@ class Machine:
         self.new_s, self.started = 1.0, 0
         self.order: list[str] = []
         """Of the stages that were measured in pairs."""
+        self.own: Path | None = None
+        self.differs: tuple[str, ...] = ()
 
-    def side(self, *_: Any) -> Environment:
+    def side(self, *_: Any, own: Path | None) -> Environment:
         self.made += 1
+        self.own = own
         if self.trouble:
             raise self.trouble
-        return Environment("accepted", Path(sys.executable), {}, "key", ("accepted",))
+        return Environment("accepted", Path(sys.executable), {}, "key", ("accepted",), differs=self.differs)
 
     def start(self, _: Any) -> Any:
         def started(name: str, side: Any, seat: Any) -> Any:
@@ -330,6 +333,24 @@ def test_on_a_gpu_only_what_changed_and_the_last_stage_are_measured(on_a_gpu: Fa
 def test_on_a_gpu_all_are_measured_where_that_is_asked_for(on_a_gpu: Faked, machine: Machine, option: str) -> None:
     on_a_gpu.session("--benchmark-compare", option)
     assert machine.order == ["shapes-fp32", "shapes-other"]
+
+
+# -- an environment that was kept -------------------------------------------------------------------------------------
+
+
+def test_an_environment_that_was_named_takes_the_side_s_place_and_its_packages_are_named(
+    accepted: Faked, machine: Machine
+) -> None:
+    machine.software, machine.differs = UPGRADED, ("torch: 2.12.1 -> 2.12.0",)
+    result = accepted.session("--benchmark-compare", "--fastdiff-accepted-python=kept/bin/python")
+    assert (result.ret, latency(accepted), machine.own) == (0, "SAME", Path("kept/bin/python"))
+    (found,) = [
+        one for one in accepted.run["judgements"] if (one["stage"], one["metric"]) == ("shapes-fp32", "latency")
+    ]
+    assert "other-packages" in str(found)
+    machine.new_s = 1.05
+    result = accepted.session("--benchmark-compare", "--fastdiff-accepted-python=kept")
+    result.stdout.fnmatch_lines(["*SLOW*packages of the environment that was named*torch: 2.12.1 -> 2.12.0*"])
 
 
 # -- an accepted run of before ----------------------------------------------------------------------------------------

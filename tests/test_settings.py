@@ -71,6 +71,7 @@ ASKED: dict[str, tuple[str, Any, str, Any]] = {
     "against": ("torch==2.12.1", ("torch==2.12.1",), "'. A=1 2' B=3", (". A=1 2", "B=3")),
     "confirm": ("all", "all", "none", "none"),
     "max_time": ("5", 5, "60", 60),
+    "accepted_python": ("kept", Path("kept"), "/opt/bin/python", Path("/opt/bin/python")),
     "pairs": ("5", 5, "20", 20),
     "calls": ("2", 2, "40", 40),
     "cache": ("here", Path("here"), "/tmp/there", Path("/tmp/there")),

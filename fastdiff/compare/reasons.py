@@ -22,6 +22,7 @@ Code = Literal[
     "system-differs",
     "no-pairs",
     "not-in-the-pairs",
+    "other-packages",
     # beside it
     "machine-differs",
     "speedup",

@@ -14,6 +14,8 @@ from fastdiff.compare.reasons import because
 from fastdiff.compare.verdicts import FAST, MACHINE, SAME, SLOW, UNSURE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastdiff.compare.steps import Step
     from fastdiff.compare.verdicts import Verdict
     from fastdiff.record.run import Run
@@ -125,6 +127,13 @@ def in_pairs(verdict: Verdict, changed: list[str]) -> Verdict:
     if not changed or verdict.word not in (SAME, FAST):
         return verdict
     return replace(verdict, word=UNSURE, reason=because("not-in-the-pairs", changed=changed))
+
+
+def beside(verdict: Verdict, changed: Sequence[str]) -> Verdict:
+    """A verdict of pairs with an environment that the user named, where that is not quite the accepted run's."""
+    if not changed:
+        return verdict
+    return replace(verdict, notes=(*verdict.notes, because("other-packages", changed=list(changed))))
 
 
 def undecided(verdict: Verdict, code: str, why: str, step: Step | None) -> Verdict:

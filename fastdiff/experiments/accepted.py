@@ -29,11 +29,17 @@ def accepted_side(
     return side_of(newest(root, device), root, say, changed)
 
 
-def side_of(path: Path, root: Path, say: Callable[[str], None], changed: Mapping[str, str] | None = None) -> Rebuilt:
-    """`path`: the file of the accepted run."""
+def side_of(
+    path: Path,
+    root: Path,
+    say: Callable[[str], None],
+    changed: Mapping[str, str] | None = None,
+    own: Path | None = None,
+) -> Rebuilt:
+    """`path`: the file of the accepted run. `own`: an environment that the user kept of it."""
     run = read_baseline(path).run
     wanted = variables_of(run.environment) | dict(changed or {})
-    return rebuild(run.software, root, home(), say, protocol=PROTOCOL, baseline=path, variables=wanted)
+    return rebuild(run.software, root, home(), say, protocol=PROTOCOL, baseline=path, variables=wanted, own=own)
 
 
 def newest(root: Path, device: str) -> Path:

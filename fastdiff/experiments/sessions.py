@@ -121,9 +121,10 @@ class PairSession:
         found = self.accepted(newest(self.root, device), spec.variables)
         return replace(found, name=spec.name, words=spec.words)
 
-    def accepted(self, path: Path, changed: Mapping[str, str] | None = None) -> Environment:
-        """The software of the accepted run in this file, made again. `changed`: variables that it has besides."""
-        side = side_of(path, self.root, self.say, changed)
+    def accepted(self, path: Path, changed: Mapping[str, str] | None = None, own: Path | None = None) -> Environment:
+        """The software of the accepted run in this file, made again. `changed`: variables that it has besides. `own`:
+        an environment that the user kept of it."""
+        side = side_of(path, self.root, self.say, changed, own)
         for remark in side.remarks:
             self.say(f"accepted: {remark}")
         return side.environment

@@ -187,10 +187,13 @@ class Pairs:
         if id_ in self.found:
             exact = [one for one in stored if one.metric not in INTERVAL_METRICS and self.baseline]
             known = {one.metric for one in exact}
+            of_pairs = [one for one in self.found[id_] if one.metric not in known]
+            other = made.differs if made else ()
             of_pairs = [
-                replace(one, verdict=software.in_pairs(one.verdict, lasting)) if one.metric in OF_TIME else one
-                for one in self.found[id_]
-                if one.metric not in known
+                replace(one, verdict=software.beside(software.in_pairs(one.verdict, lasting), other))
+                if one.metric in OF_TIME
+                else one
+                for one in of_pairs
             ]
             return [*exact, *of_pairs]
         trial, noise = self.state.trials[id_], self.baseline.noise if self.baseline else None
@@ -227,7 +230,7 @@ class Pairs:
             assert self.side is not None  # or no software would be known to differ
             try:
                 with self.progress.doing("the software of the accepted run"):
-                    self._accepted = self._session.accepted(self.side)
+                    self._accepted = self._session.accepted(self.side, own=self.selection.settings.accepted_python)
             except (OSError, subprocess.SubprocessError) as error:
                 self._accepted = UserError("environment", f"{error}; see whether fastdiff side build says more.")
             except UserError as error:

@@ -178,6 +178,13 @@ OPTIONS = (
         "(default: 15).",
         _count,
     ),
+    Option(
+        "accepted_python",
+        "PATH",
+        "An interpreter or an environment that was kept of the accepted run, where uv cannot make it again (conda, "
+        "system packages); fastdiff names the packages that differ.",
+        Path,
+    ),
     Option("pairs", "N", "Largest number of pairs for a stage (default: 12).", _pairs),
     Option("calls", "N", "Calls per side in a pair, an even number (default: 24).", _even),
     Option(
@@ -218,6 +225,7 @@ class Settings:
     against: tuple[str, ...] = ()
     confirm: str = "auto"
     max_time: int = 15
+    accepted_python: Path | None = None
     pairs: int | None = None
     calls: int | None = None
     cache: Path | None = None

@@ -177,6 +177,7 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         )
     ),
     "not-in-the-pairs": lambda of: f"pairs show no loss, but both sides have today's of {listed(of['changed'])}",
+    "other-packages": _differ("packages of the environment that was named differ from the accepted run's"),
     "no-pairs": _said("software differs, and no pairs could tell: {why}"),
     "not-timed": lambda of: f"{of['id']} was not timed" + (f": {of['why']}" if of["why"] else ""),
     "tests-deselected": lambda of: f"{', '.join(of['tests'])} of {of['id']}: deselected",

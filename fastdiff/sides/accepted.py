@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastdiff.compare.facts import package_differences
 from fastdiff.host.software import entries_of, git
 from fastdiff.record.errors import UserError
 from fastdiff.sides import checkout, uv
@@ -27,6 +28,7 @@ from fastdiff.sides.home import (
     others,
     site_packages,
 )
+from fastdiff.sides.installed import asked, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -57,10 +59,12 @@ def rebuild(
     protocol: int,
     baseline: Path | None = None,
     variables: Mapping[str, str | None] | None = None,
+    own: Path | None = None,
     name: str = "accepted",
 ) -> Rebuilt:
     """`baseline`: the file of the accepted run; the commit that brought it is the first one that is looked at.
-    `protocol`: of this fastdiff's workers; an accepted fastdiff of another one is not used."""
+    `protocol`: of this fastdiff's workers; an accepted fastdiff of another one is not used. `own`: an environment of
+    the user's that takes the place of the one that would be made."""
     if software is None:
         raise UserError(
             "side-not-recorded",
@@ -69,14 +73,22 @@ def rebuild(
         )
     remarks: list[str] = []
     code = _code(software, root, baseline)
-    python, seen = _made(software, kept, say, name)
+    if own is None:
+        differs: list[str] = []
+        python, seen = _made(software, kept, say, name)
+    else:
+        python, seen = _named(software, own)
+        mine = {one.name for one in software.distributions if one.editable}
+        differs = package_differences(_versions(software), {one: seen[one] for one in seen.keys() - mine})
+    if differs:
+        remarks.append(f"{own} is not the accepted run's software: {', '.join(differs)}")
     project = checked_out(code, kept, say, python, digest(python, others(seen))) if code else None
     source, paths = code_in(software, project, python, protocol) if project else (None, ())
     if source is None:
         remarks.append("both sides ran today's fastdiff, so a change of fastdiff itself was not measured")
     chosen = dict(variables or {})
     key = digest(python, others(seen), sorted(chosen.items()), str(source), list(map(str, paths)))
-    return Rebuilt(Environment(name, python, chosen, key, (name,), source, paths), tuple(remarks))
+    return Rebuilt(Environment(name, python, chosen, key, (name,), source, paths, tuple(differs)), tuple(remarks))
 
 
 def _made(software: Software, kept: Path, say: Callable[[str], None], name: str) -> tuple[Path, dict[str, str]]:
@@ -86,6 +98,34 @@ def _made(software: Software, kept: Path, say: Callable[[str], None], name: str)
     python, seen = found_or_made(plan, kept, say)
     _require_versions(software, seen, python)
     share_libraries(python)
+    return python, seen
+
+
+def _named(software: Software, own: Path) -> tuple[Path, dict[str, str]]:
+    """The user's environment, which is only read: its interpreter, and what that sees."""
+    own = own.expanduser().absolute()
+    python = interpreter(own) if own.is_dir() else own
+    if not python.is_file():
+        raise UserError(
+            "side-no-python",
+            f"--fastdiff-accepted-python: {own} is no Python interpreter, and no folder with bin/python; name one.",
+        )
+    version, seen = asked(python, {})
+    if _minor(version) != _minor(software.python):
+        raise UserError(
+            "side-no-python",
+            f"--fastdiff-accepted-python: {python} is Python {version}, and the accepted run ran {software.python}; "
+            f"name an environment of Python {_minor(software.python)}.",
+        )
+    lacking: list[str] = []
+    with suppress(UserError):  # a fastdiff that runs without being installed does not know what it needs
+        lacking = [f"'{need}'" for need in needs() if need.name not in seen]
+    if lacking:
+        raise UserError(
+            "side-no-package",
+            f"--fastdiff-accepted-python: {python} lacks what fastdiff needs; do: {python} -m pip install "
+            f"{' '.join(lacking)}",
+        )
     return python, seen
 
 
