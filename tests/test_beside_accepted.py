@@ -261,7 +261,7 @@ def test_the_stage_that_seems_to_have_changed_most_is_measured_first(
 
 
 def test_each_stage_s_outcome_is_its_own_test_s(accepted: Faked, machine: Machine) -> None:
-    """Also of one that was measured in another one's test, or whose own test is not in the session."""
+    """Also of one that was measured in another one's test, and whose own test is not in the session."""
     machine.software, machine.new_s = UPGRADED, 1.05
     accepted.takes(fp32=1.1, other=1.3)
     result = accepted.session("--benchmark-compare")
@@ -295,6 +295,11 @@ def test_pairs_that_fail_fail_their_own_stage_alone(
     result.stdout.fnmatch_lines(["FAILED *test_not_slower?shapes-other? - *no room for pairs*"])
     result.stdout.no_fnmatch_line("FAILED *shapes-fp32*")
     assert latency(accepted) == "SAME"
+    without = accepted.session(
+        "--benchmark-compare", "--deselect=perf_tests/test_suite.py::test_not_slower[shapes-other]"
+    )
+    assert without.ret == 1
+    without.stdout.fnmatch_lines(["shapes-other was not compared: no room for pairs*"])
 
 
 def test_what_the_time_may_not_reach_is_said_before(accepted: Faked, machine: Machine) -> None:
