@@ -353,6 +353,26 @@ def test_a_side_that_hangs_is_ended(world: World, monkeypatch: pytest.MonkeyPatc
     assert not world.survivors
 
 
+@pytest.mark.parametrize(
+    ("trouble", "why"),
+    [
+        ("refuse", r"new \(\.\): profile failed: UserError: not here"),
+        ("die", r"new \(\.\) ended with 3 during 'profile'; its last words: .*the last words of profile"),
+        ("killed", r"new \(\.\) was killed by SIGKILL during 'profile'"),
+        ("", r"new \(\.\): invalid profile: profile is null; expected object"),
+    ],
+)
+def test_a_side_without_a_profile_loses_no_pair(world: World, trouble: str, why: str) -> None:
+    """An older fastdiff has none, and a profiler may end its process."""
+    answer = world.ask({}, {"profile": trouble, "slow": 1.1}, most_pairs=5)
+    first = answer.experiment.pairs[0]
+    assert first.new_profile is not None
+    assert re.fullmatch(why, first.new_profile.why_not, re.DOTALL), first.new_profile.why_not
+    assert not answer.experiment.failures
+    assert f"what each side ran is not known: {first.new_profile.why_not}" in causes(answer.latency.verdict)
+    assert record.read(answer.path) == answer.experiment
+
+
 def test_one_bad_pair_does_not_end_an_experiment(world: World) -> None:
     answer = world.ask({"sample": "once"}, {}, most_pairs=5)
     assert len(answer.experiment.pairs) == 5

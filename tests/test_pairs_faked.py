@@ -59,6 +59,7 @@ class World:
         self.halves: Halves | None = TWO_CORES
         self.seconds: dict[str, Sequence[float]] = {OLD: (1.0,), NEW: (1.0,)}
         self.errors: dict[str, BaseException] = {}
+        self.profiles: dict[str, record.Profile] = {}
         self.said: list[str] = []
         self.seats: dict[str, Seat | None] = {}
         self.slow_with_all_cores = 1.0
@@ -69,7 +70,8 @@ class World:
         errors = {side.work.id: self.errors[name]} if name in self.errors else {}
         slower = self.slow_with_all_cores if seat is None and name == NEW else 1.0
         seconds = [slower * one for one in self.seconds[name]]
-        return Fake({side.work.id: seconds}, errors=errors, log=log).side(side.work)
+        profiles = {side.work.id: self.profiles.get(name, record.Profile())}
+        return Fake({side.work.id: seconds}, errors=errors, profiles=profiles, log=log).side(side.work)
 
     def runner(self, **changes: Any) -> PairRunner:
         sides = {OLD: side("1"), NEW: side("2")}

@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastdiff.host.processor import emulated
 from fastdiff.models import CATALOGUE
@@ -14,7 +14,7 @@ from fastdiff.record.errors import unknown
 from fastdiff.stages.published import LADDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from fastdiff.record.pairs import Profile
 
 KINDS = (
     ("fused kernels", r"cpp_fused|triton"),  # which are called by the names of all that is in them
@@ -22,6 +22,7 @@ KINDS = (
     ("attention", r"scaled_dot_product|flash_attention|bmm"),
     ("matrix products", r"\bmm\b|addmm|linear|gemm|int_mm|matmul"),
     ("normalisation", r"\w*_norm|var_mean"),
+    ("Python and other libraries", "^outside of operators$"),
     ("copies and layouts", r"copy_|clone|contiguous|reorder|to_copy|\bcat\b|pad"),
 )
 """The first pattern that matches names the kind."""
@@ -32,26 +33,15 @@ def kind_of(name: str) -> str:
     return next((kind for kind, pattern in KINDS if re.search(pattern, name, re.IGNORECASE)), "other operators")
 
 
-def profiled(live: Any) -> list[tuple[str, float, int]]:
-    """Name, seconds of its own, and how often, of every operator and compiled kernel of one call."""
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU]) as found:
-        live.generate()
-    events = found.key_averages()
-    return [(one.key, one.self_cpu_time_total / 1e6, one.count) for one in events]
-
-
-def table(events: Iterable[tuple[str, float, int]]) -> list[str]:
-    events = sorted(events, key=lambda one: -one[1])
-    whole = sum(seconds for _, seconds, _ in events)
+def table(profile: Profile) -> list[str]:
+    whole = sum(one.seconds for one in profile.operators)
     kinds: Counter[str] = Counter()
-    for name, seconds, _ in events:
-        kinds[kind_of(name)] += seconds  # type: ignore[assignment]
+    for one in profile.operators:
+        kinds[kind_of(one.name)] += one.seconds  # type: ignore[assignment]
     lines = ["| kind of work | seconds | share |", "| --- | ---: | ---: |"]
     lines += [f"| {kind} | {seconds:.2f} | {seconds / whole:.0%} |" for kind, seconds in kinds.most_common()]
     lines += ["", "| operator or kernel | seconds | times |", "| --- | ---: | ---: |"]
-    return lines + [f"| `{name[:80]}` | {seconds:.2f} | {count} |" for name, seconds, count in events[:SHOWN]]
+    return lines + [f"| `{one.name[:80]}` | {one.seconds:.2f} | {one.calls} |" for one in profile.operators[:SHOWN]]
 
 
 def main() -> None:
@@ -68,8 +58,6 @@ def main() -> None:
     if options.stage not in LADDER.names:
         parser.error(unknown("stage", options.stage, LADDER.names))
 
-    # Compiled kernels show up in a profile only where their code announces them.
-    os.environ["TORCHINDUCTOR_CPP_ENABLE_KERNEL_PROFILE"] = "1"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.abspath(".fastdiff/compile-cache"))  # noqa: PTH100
 
     from fastdiff.trial.live import LiveStage
@@ -80,7 +68,7 @@ def main() -> None:
     try:
         live.first_call()
         live.generate()
-        print("\n".join(table(profiled(live))))
+        print("\n".join(table(live.profile())))
     finally:
         live.close()
 

@@ -55,7 +55,7 @@ def causes(
 
 def _components(now: Components, before: Components) -> Iterator[Reason]:
     """In seconds: the shares are of the call's own growth, so the machine's speed does not matter much."""
-    old, new = _parts(before), _parts(now)
+    old, new = parts(before), parts(now)
     if sum(new.values()) <= sum(old.values()):
         return
     growth = {name: max(new[name] - old[name], 0.0) for name in new}
@@ -65,7 +65,7 @@ def _components(now: Components, before: Components) -> Iterator[Reason]:
             yield because("component-grew", name=name, before=old[name], after=new[name], share=share)
 
 
-def _parts(one: Components) -> dict[str, float]:
+def parts(one: Components) -> dict[str, float]:
     """The median step stands for all, so that a single disturbed one blames no component."""
     steps = median(one.steps_s) * len(one.steps_s) if one.steps_s else 0.0
     return {"text": one.text_s, "denoising": steps, "decode": one.decode_s, "rest": one.rest_s}

@@ -17,11 +17,12 @@ from fastdiff.compare.effect import Effect, estimate, logarithm, of_pairs
 from fastdiff.compare.explanation import causes, where
 from fastdiff.compare.facts import across_stacks, breakages, differences, package_differences, releases_between
 from fastdiff.compare.gate import Judgement
+from fastdiff.compare.kernels import inside
 from fastdiff.compare.plan import MOST_PAIRS, errors, pairs_needed
 from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Bisect, MorePairs
-from fastdiff.compare.verdicts import CHANGED, SAME, SLOW, UNSURE, VOID, Verdict, decide
+from fastdiff.compare.verdicts import CHANGED, FAST, SAME, SLOW, UNSURE, VOID, Verdict, decide
 from fastdiff.record.pairs import ACCEPTED, APART, BLOCK, HALVES, TURNS
 from fastdiff.record.run import Acceptance, Baseline, Run
 
@@ -49,6 +50,8 @@ ENVIRONMENT = (
     "variables",
 )
 """Facts of an environment that change how fast something runs; its packages are compared separately."""
+EXPLAINED = ("latency", "latency_all_cores", "fingerprint", "picture")
+"""The first of these metrics that differs is shown with what the two sides ran; for all of them it is the same."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,11 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
         found["latency_all_cores"] = all_cores(experiment, policy, comparisons)
     if experiment.pictures is not None:
         found["picture"] = picture(experiment.pictures)
+    explained = next((name for name in EXPLAINED if (one := found.get(name)) and one.word in (SLOW, FAST, CHANGED)), "")
+    if (verdict := found.get(explained)) and experiment.pairs:
+        ratio = math.exp(median(map(ratio_of, experiment.pairs)))
+        details = (*verdict.details, *inside(experiment.pairs[0], ratio))
+        found[explained] = replace(verdict, details=details)
     return [
         Judgement(experiment.stage, metric, replace(verdict, next=verdict.next or _next(experiment, verdict)))
         for metric, verdict in found.items()

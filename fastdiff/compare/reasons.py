@@ -65,6 +65,11 @@ Code = Literal[
     "pictures-differ",
     # where the time went, and what else changed
     "component-grew",
+    "components",
+    "one-call",
+    "ran-otherwise",
+    "and-more",
+    "no-profile",
     "steady-and-first",
     "device-and-host",
     "fingerprint-differs",

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fastdiff.host import pagecache
-from fastdiff.record.pairs import APART, BLOCK, HALVES, TURNS, Pair, SideFacts
+from fastdiff.record.errors import UserError
+from fastdiff.record.pairs import APART, BLOCK, HALVES, TURNS, Pair, Profile, SideFacts
 from fastdiff.record.project import CACHE_VARIABLE
 from fastdiff.record.run import MEASURED, Sample, Trial
 from fastdiff.trial.fresh import Fresh
@@ -118,15 +119,18 @@ class PairRunner:
     def pair(self, number: int, way: Way, *, whole: bool) -> Pair:
         """`whole`: with the passes that look inside of a call."""
         began = time.monotonic()
-        starts, trials = self._apart(number, whole) if way == APART else self._together(number, way, whole)
-        return Pair(trials[OLD], trials[NEW], way, starts, time.monotonic() - began)
+        measured = self._apart(number, whole) if way == APART else self._together(number, way, whole)
+        starts, trials, profiles = measured
+        seconds = time.monotonic() - began
+        return Pair(trials[OLD], trials[NEW], way, starts, seconds, profiles.get(OLD), profiles.get(NEW))
 
-    def _together(self, number: int, way: Way, whole: bool) -> tuple[str, dict[str, Trial]]:
+    def _together(self, number: int, way: Way, whole: bool) -> tuple[str, dict[str, Trial], dict[str, Profile]]:
         with self.together(number, way) as opened:
             what = "side by side" if way == HALVES else "taking turns"
             with self.progress.doing(f"{self._id}: pair {number}, {what}"):
                 starts, samples = self.measured(opened, way)
-            return starts, {name: self._end(name, opened[name], samples[name], whole) for name in opened}
+            trials = {name: self._end(name, opened[name], samples[name], whole) for name in opened}
+            return starts, trials, {name: self._profile(name, one) for name, one in opened.items() if whole}
 
     @contextmanager
     def together(self, number: int, way: Way) -> Iterator[dict[str, SideTrial]]:
@@ -158,9 +162,9 @@ class PairRunner:
             return side_by_side(opened, self.calls, self.halves, self.random)
         return take_turns(opened, self.calls, self.random)
 
-    def _apart(self, number: int, whole: bool) -> tuple[str, dict[str, Trial]]:
+    def _apart(self, number: int, whole: bool) -> tuple[str, dict[str, Trial], dict[str, Profile]]:
         """One process at a time. Which is first changes by chance, so that over the pairs a drift favours neither."""
-        trials = {}
+        trials, profiles = {}, {}
         for name in shuffled(self.random):
             with self.start(name, self.sides[name], None) as opened:
                 with self.progress.doing(
@@ -172,7 +176,9 @@ class PairRunner:
                     opened.settle()()
                     samples = [opened.sample()() for _ in range(self.calls)]
                 trials[name] = self._end(name, opened, samples, whole)
-        return "", trials
+                if whole:
+                    profiles[name] = self._profile(name, opened)
+        return "", trials, profiles
 
     @property
     def _id(self) -> str:
@@ -216,6 +222,14 @@ class PairRunner:
         )
         # Of a call its seconds, and whether something disturbed this side.
         return replace(kept, state=MEASURED, samples=tuple(Sample(one.wall_s, void=one.void) for one in samples))
+
+    def _profile(self, name: str, opened: SideTrial) -> Profile:
+        """Last of all, and no pair is lost by it: profilers end processes, and a side's fastdiff may be too old."""
+        with self.progress.doing(f"{self._id}: {name}: one call under a profiler"):
+            try:
+                return opened.profile()()
+            except UserError as error:
+                return Profile(why_not=str(error))
 
     def pictures(self, name: str) -> Path:
         return self.folder / f"{name}.npy"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from msgspec import Meta
 
 from fastdiff.record.bounds import Count, Fact, Finite, Name, Seconds  # noqa: TC001  (msgspec reads them)
 from fastdiff.record.errors import UserError
@@ -34,6 +36,11 @@ BLOCK = {HALVES: 4, TURNS: 2}
 """Calls of each side in a block. In halves two, and two more after the sides have changed halves; in turns old, new,
 new, old or the other way round, so that a steady drift favours neither."""
 
+LONGEST_NAME: Final = 200
+"""Characters: the kernels of CUDA have names of thousands, and differ in the first of them."""
+MOST_OPERATORS: Final = 200
+"""Of a profile: a whole pipeline has some hundred, and those beyond take nothing."""
+
 
 @dataclass(frozen=True)
 class SideFacts:
@@ -50,6 +57,30 @@ class SideFacts:
 
 
 @dataclass(frozen=True)
+class Operator:
+    """An operator, a kernel, or code that is neither, as a profiler saw it in one call."""
+
+    name: Annotated[str, Meta(max_length=LONGEST_NAME)]
+    calls: Count
+    seconds: Seconds
+    """Its own: without those of the operators that it called."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one call ran; of a GPU its kernels."""
+
+    operators: Annotated[tuple[Operator, ...], Meta(max_length=MOST_OPERATORS)] = ()
+    """Those that take longest, the longest first."""
+    more: Count = 0
+    """So many others that took less."""
+    steps: Count = 0
+    """Denoising steps of that call, of which a profiler bears fewer than a call may have."""
+    why_not: str = ""
+    """Why nothing is known."""
+
+
+@dataclass(frozen=True)
 class Pair:
     """Two trials, one of each environment."""
 
@@ -60,6 +91,9 @@ class Pair:
     """The side that began each block, a letter for each: o or n. In halves it began on the first half; `apart` has no
     blocks."""
     seconds: Seconds
+    old_profile: Profile | None = None
+    new_profile: Profile | None = None
+    """Of the first pair alone, each by a call after the last timed one."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastdiff.compare.facts import package_differences
 from fastdiff.compare.pairs import order_effect, unlike
+from fastdiff.compare.verdicts import SLOW
 from fastdiff.record.pairs import TURNS
 from fastdiff.report import sentences, steps, tables
 from fastdiff.report.sentences import percent
@@ -138,7 +139,7 @@ def _environments(experiments: Sequence[Experiment]) -> list[str]:
 def _facts(experiment: Experiment) -> list[str]:
     """What is worth knowing beside the verdicts."""
     lines = []
-    if not any(one["details"] for one in experiment.judgements if one["metric"] == "latency"):
+    if not any(one["word"] == SLOW for one in experiment.judgements if one["metric"] == "latency"):
         lines += [f"{experiment.stage}: {sentences.sentence(one)}" for one in unlike(experiment)]
     lines += [f"{experiment.stage}: {line}" for line in first_calls(experiment)]
     effect = order_effect(experiment.pairs)

@@ -123,6 +123,31 @@ def _first_calls(of: dict[str, Any]) -> str:
     return f"{_step(of['before'], of['after'])}{cache}"
 
 
+def _one_call(of: dict[str, Any]) -> str:
+    many = "1 operator or kernel differs" if of["differ"] == 1 else f"{of['differ']} operators and kernels differ"
+    differ = many if of["differ"] else "the same operators and kernels, as often"
+    steps = "1 step" if of["steps"] == 1 else f"{of['steps']} steps"
+    return "; ".join([f"one call of {steps}, old -> new: {differ}", *filter(None, [_components(of["of"])])])
+
+
+def _components(ratios: dict[str, float]) -> str:
+    return ", ".join(f"{name} {ratio:.2f}x" for name, ratio in ratios.items())
+
+
+def _ran_otherwise(of: dict[str, Any]) -> str:
+    """Where the count is the same, the operator takes another time."""
+    name, old, new, factor = (of[key] for key in ("name", "old_calls", "new_calls", "factor"))
+    shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 4]} ..."
+    words = ["vanished"] if new == 0 else ["appeared"] if old == 0 else []
+    words.append(_calls(old) if old == new else f"{'?' if old is None else old} -> {_calls(new)}")
+    words += [f"{factor:.2f} times as long"] if factor and old == new else []
+    return f"{shown}: {', '.join(words)}, {100 * of['change']:+.1f} % of a call"
+
+
+def _calls(count: int | None) -> str:
+    return "1 call" if count == 1 else f"{'?' if count is None else count} calls"
+
+
 def _said(text: str) -> Callable[[dict[str, Any]], str]:
     return lambda of: text.format(**of)
 
@@ -131,6 +156,8 @@ def _differ(what: str) -> Callable[[dict[str, Any]], str]:
     return lambda of: f"{what}: {listed(of['changed'])}"
 
 
+LONGEST_NAME = 80
+"""Characters of an operator's name in a line."""
 MACHINES = {
     "machine": "the baseline is from another machine of this model",
     "processor": "the baseline is from another machine of this model",
@@ -195,6 +222,11 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "component-grew": lambda of: (
         f"{of['name']} {_step(of['before'], of['after'])}: {100 * of['share']:.0f} % of the growth"
     ),
+    "components": lambda of: f"one call, old -> new: {_components(of['of'])}",
+    "one-call": _one_call,
+    "ran-otherwise": _ran_otherwise,
+    "and-more": _said("and {count} more"),
+    "no-profile": _said("what each side ran is not known: {why}"),
     "steady-and-first": lambda of: f"steady state {_step(*of['steady'])}, first call {_step(*of['first'])}",
     "device-and-host": lambda of: f"GPU work {_step(*of['device'])}, host gap {_step(*of['host'])}",
     "fingerprint-differs": _differ("fingerprint"),

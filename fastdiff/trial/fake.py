@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastdiff.record.pairs import Profile
 from fastdiff.record.run import Memory, Quality, Sample, Trial
 from fastdiff.trial.runner import SILENT
 
@@ -36,6 +37,8 @@ class Fake:
     """Of each stage's samples, by the id of the work, again and again; what is not there takes one second."""
     trials: Mapping[str, Trial] = field(default_factory=dict)
     """What else is known of a stage."""
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    """What a call of a stage runs."""
     errors: Mapping[str, BaseException] = field(default_factory=dict)
     """What is raised instead of building a stage."""
     log: list[str] = field(default_factory=list)
@@ -180,6 +183,11 @@ class FakeSide:
     def examine(self, pictures: Path | None = None) -> Wait[None]:
         self._stage.examine(pictures)
         return lambda: None
+
+    def profile(self) -> Wait[Profile]:
+        found = self.runner.profiles.get(self.work.id, Profile())
+        self._did("profile")
+        return lambda: found
 
     def trial(self) -> Trial:
         return self._stage.trial()

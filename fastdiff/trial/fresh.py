@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastdiff.record.errors import UserError
+from fastdiff.record.pairs import Profile
 from fastdiff.record.reading import convert
 from fastdiff.record.run import Sample, Trial
 from fastdiff.trial.process import Process
@@ -73,6 +74,9 @@ class FreshSide:
 
     def examine(self, pictures: Path | None = None) -> Wait[None]:
         return self._begun("examine", self._examined, pictures=str(pictures) if pictures else "")
+
+    def profile(self) -> Wait[Profile]:
+        return self._begun("profile", lambda answer: _read(answer, "profile", Profile, self._process.name))
 
     def inject(self, faults: str) -> Wait[None]:
         return self._begun("inject", faults=faults)

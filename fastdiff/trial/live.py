@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastdiff.instruments import components, counts, fingerprint, memory, proof
+from fastdiff.instruments import components, counts, fingerprint, memory, proof, trace
 from fastdiff.instruments.boundaries import boundaries
 from fastdiff.instruments.fingerprint import Fingerprint
 from fastdiff.instruments.latency import DeviceTimer, settle, synchronised_clock, wait_until
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fastdiff.optimize import Built
     from fastdiff.quality.metrics import Likeness
     from fastdiff.record.budget import Budget
+    from fastdiff.record.pairs import Profile
     from fastdiff.record.run import Components, Memory, WarmUp
     from fastdiff.stages.ladder import Stage
     from fastdiff.stages.recipe import Recipe
@@ -48,6 +49,8 @@ _DONE: set[str] = set()
 FEW_STEPS = 2
 """For passes that are slow: neither the peak of memory nor the counts of a step depend on how often it is repeated."""
 
+PROFILED_STEPS = 8
+"""A profiler keeps every event until the call has ended."""
 
 OUT_OF_MEMORY = (
     "can't allocate memory",
@@ -256,10 +259,15 @@ class LiveStage:
             found = memory.measure(self.built, self.generate)
         return replace(found, first_call_peak_bytes=self._first_call_peak)
 
+    def profile(self) -> Profile:
+        """What one call runs, the last pass of this process."""
+        with self._few_steps(PROFILED_STEPS):
+            return trace.profile_call(self.generate, self.device, self.request.steps)
+
     @contextmanager
-    def _few_steps(self) -> Iterator[None]:
+    def _few_steps(self, most: int = FEW_STEPS) -> Iterator[None]:
         whole = self.request
-        self.request = whole.changed(steps=min(whole.steps, FEW_STEPS))
+        self.request = whole.changed(steps=min(whole.steps, most))
         try:
             yield
         finally:

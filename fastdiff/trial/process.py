@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 PROTOCOL = 2
 """Of the lines between this process and its worker; raised when what is timed changes, because then the samples of two
-versions do not compare."""
+versions do not compare. An action that is new and times nothing is no such change, if its caller bears a refusal."""
 PATIENCE_S = {
     "hello": 600.0,
     "load": 600.0,
     "build": 3600.0,
     "settle": 1800.0,
     "examine": 1800.0,
+    "profile": 600.0,
     "sample": 600.0,
     "inject": 60.0,
     "move": 60.0,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from fastdiff.record.pairs import Profile
     from fastdiff.record.run import Sample, Trial
 
 
@@ -71,5 +72,8 @@ class SideTrial(Protocol):
         """Another amount of a fault that was put in when the stage was built."""
 
     def examine(self, pictures: Path | None = None) -> Wait[None]: ...
+
+    def profile(self) -> Wait[Profile]:
+        """What one call runs; the last step of all."""
 
     def trial(self) -> Trial: ...

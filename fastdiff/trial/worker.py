@@ -93,6 +93,9 @@ class Worker:
         self.stage.examine(Path(pictures) if pictures else None)
         return {"trial": asdict(self.stage.trial())}
 
+    def profile(self) -> dict[str, Any]:
+        return {"profile": asdict(self.stage.profile())}
+
 
 def _answer(worker: Worker, line: str) -> dict[str, Any]:
     """Errors are answers: the process lives on until its input ends."""
