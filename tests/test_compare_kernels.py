@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_pairs_faked import World, world  # noqa: F401  (a fixture)
+from test_pairs_faked import world as world
 
 from fastdiff.compare.kernels import SHOWN, inside
 from fastdiff.compare.pairs import judge
@@ -25,6 +25,8 @@ from fastdiff.report.sentences import sentence
 from fastdiff.report.steps import Shell
 
 if TYPE_CHECKING:
+    from test_pairs_faked import World
+
     from fastdiff.compare.pairs import Answer
 
 FLASH = "aten::_scaled_dot_product_flash_attention_for_cpu"
@@ -143,7 +145,7 @@ def shown(answer: Answer) -> list[str]:
 
 
 @pytest.fixture
-def other_attention(world: World) -> World:  # noqa: F811
+def other_attention(world: World) -> World:
     world.halves = None
     world.profiles = {OLD: profile(USUAL), NEW: profile(MATH)}
     return world
@@ -193,11 +195,11 @@ def test_the_first_pair_alone_is_profiled_and_after_everything_else(other_attent
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "what"),
     [
         (
             lambda one: one["operators"][0].update(name="x" * (LONGEST_NAME + 1)),
-            r"operators\[0\]\.name is .x+ \.\.\.; ",
+            r"operators\[0\]\.name is .x+ \.\.\.; expected str",
         ),
         (lambda one: one["operators"][0].update(calls=-1), r"operators\[0\]\.calls is -1; "),
         (lambda one: one["operators"][0].update(seconds=1e9), r"operators\[0\]\.seconds is 1000000000"),
@@ -206,11 +208,11 @@ def test_the_first_pair_alone_is_profiled_and_after_everything_else(other_attent
         (lambda one: one.update(more=-1), r"more is -1; "),
     ],
 )
-def test_a_strange_profile_is_one_sentence(other_attention: World, change: Any, sentence: str) -> None:
+def test_a_strange_profile_is_one_sentence(other_attention: World, change: Any, what: str) -> None:
     path = other_attention.ask().path
     whole = json.loads(path.read_text())
     change(whole[record.KEY]["pairs"][0]["new_profile"])
     path.write_text(json.dumps(whole))
-    with pytest.raises(UserError, match=rf"pairs\[0\]\.new_profile\.{sentence}") as refused:
+    with pytest.raises(UserError, match=rf"pairs\[0\]\.new_profile\.{what}") as refused:
         record.read(path)
     assert len(str(refused.value).splitlines()) == 1
