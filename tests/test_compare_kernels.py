@@ -43,7 +43,7 @@ def profile(ran: dict[str, tuple[int, float]], **more: Any) -> Profile:
     return Profile(tuple(Operator(name, *of) for name, of in ran.items()), **{"steps": 8} | more)
 
 
-def lines(old: Profile | None, new: Profile | None, ratio: float = 1.0, **components: Components) -> list[str]:
+def lines(old: Profile | None, new: Profile | None, ratio: float = 1.0, /, **components: Components) -> list[str]:
     trials = [Trial("m", "s", None, components=components.get(side)) for side in ("old", "new")]
     return list(map(sentence, inside(Pair(*trials, "turns", "", 1.0, old, new), ratio)))
 
@@ -101,7 +101,7 @@ def test_kernels_are_compared_by_what_they_fuse() -> None:
     })  # fmt: skip
     assert lines(old, new)[0].endswith("the same operators and kernels, as often")
     other = replace(new, operators=(Operator("cpp_fused_add_8", 7, 0.4), *new.operators[1:]))
-    assert [line.partition(":")[0] for line in lines(old, other)[1:]] == ["cpp_fused_add_silu", "cpp_fused_add"]
+    assert {line.partition(":")[0] for line in lines(old, other)[1:]} == {"cpp_fused_add_silu", "cpp_fused_add"}
 
 
 def test_of_a_profile_that_was_cut_nothing_is_taken_for_vanished() -> None:
@@ -161,7 +161,7 @@ def test_beside_slow_and_fast_it_stands_once(other_attention: World, seconds: fl
     assert answer.latency.verdict.word == word
     for told in (shown(answer), report.markdown([answer], None, ["file"], Shell())):
         assert sum(line.startswith(VANISHED) for line in told) == 1
-        assert sum("3 operators and kernels differ" in line for line in told) == 1
+        assert sum("operators and kernels differ" in line for line in told) == 1
     assert VANISHED in verdicts.sentence(answer.latency, Shell()), "a session's failed test"
     assert record.read(answer.path) == answer.experiment
 

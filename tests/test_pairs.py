@@ -359,7 +359,7 @@ def test_a_side_that_hangs_is_ended(world: World, monkeypatch: pytest.MonkeyPatc
         ("refuse", r"new \(\.\): profile failed: UserError: not here"),
         ("die", r"new \(\.\) ended with 3 during 'profile'; its last words: .*the last words of profile"),
         ("killed", r"new \(\.\) was killed by SIGKILL during 'profile'"),
-        ("", r"new \(\.\): invalid profile: profile is null; expected object"),
+        ("", r"new \(\.\): invalid profile: profile is null; expected object\."),
     ],
 )
 def test_a_side_without_a_profile_loses_no_pair(world: World, trouble: str, why: str) -> None:
