@@ -56,7 +56,7 @@ def inside(first: Pair, ratio: float) -> list[Reason]:
     """How the two sides of an experiment's first pair differ inside of a call; `ratio` is that of all calls, new to
     old."""
     old, new = first.old_profile, first.new_profile
-    components = _components(first)
+    components = _components(first, ratio)
     if not (old and new and old.operators and new.operators):
         found = [because("components", of=components)] if components else []
         return found + [because("no-profile", why=one.why_not) for one in (old, new) if one and one.why_not]
@@ -84,14 +84,14 @@ def _matters(one: Difference) -> bool:
 
 
 def _ran(profile: Profile) -> dict[str, Ran]:
-    whole = sum(one.seconds for one in profile.operators)
     calls: Counter[str] = Counter()
     seconds: defaultdict[str, float] = defaultdict(float)
     for one in profile.operators:
         name = _plain(one.name)
         calls[name] += one.calls
         seconds[name] += one.seconds
-    return {name: Ran(count, seconds[name] / whole if whole else 0.0) for name, count in calls.items()}
+    shares = _shares(seconds)
+    return {name: Ran(count, shares[name]) for name, count in calls.items()}
 
 
 def _absent(profile: Profile) -> Ran:
@@ -103,13 +103,16 @@ def _plain(name: str) -> str:
     return fused[1] if fused else COMPILED.sub("a compiled graph", name)
 
 
-def _components(pair: Pair) -> dict[str, float]:
-    """New to old, of those that matter."""
+def _components(pair: Pair, ratio: float) -> dict[str, float]:
+    """New to old, of those that matter; they were measured in one call of each side, so shares count here, too."""
     if not pair.old.components or not pair.new.components:
         return {}
-    old, new = parts(pair.old.components), parts(pair.new.components)
+    old, new = map(_shares, (parts(pair.old.components), parts(pair.new.components)))
     return {
-        name: new[name] / old[name]
-        for name in old
-        if old[name] and any(side[name] >= SMALLEST_PART * sum(side.values()) for side in (old, new))
+        name: ratio * new[name] / old[name] for name in old if old[name] and max(old[name], new[name]) >= SMALLEST_PART
     }
+
+
+def _shares(seconds: dict[str, float]) -> dict[str, float]:
+    whole = sum(seconds.values())
+    return {name: one / whole if whole else 0.0 for name, one in seconds.items()}
