@@ -142,7 +142,7 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
     if experiment.pictures is not None:
         found["picture"] = picture(experiment.pictures)
     explained = next((name for name in EXPLAINED if (one := found.get(name)) and one.word in (SLOW, FAST, CHANGED)), "")
-    if (verdict := found.get(explained)) and experiment.pairs:
+    if (verdict := found.get(explained)) and experiment.pairs and not experiment.unapplied:
         ratio = math.exp(median(map(ratio_of, experiment.pairs)))
         details = (*verdict.details, *inside(experiment.pairs[0], ratio))
         found[explained] = replace(verdict, details=details)
