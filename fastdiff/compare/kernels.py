@@ -87,8 +87,9 @@ def _matters(one: Difference) -> bool:
 
 def _order(one: Difference) -> tuple[bool, bool, bool, float]:
     """By the seconds where they are no noise; of the others attention first, which decides what else is called."""
-    large, by_count = abs(one.change) >= SMALLEST_CHANGE, 0 in (one.old_calls, one.new_calls)
-    return not large, not ATTENTION.search(one.name), not by_count, -abs(one.change)
+    small = abs(one.change) < SMALLEST_CHANGE
+    on_both_sides = 0 not in (one.old_calls, one.new_calls)
+    return small, small and not ATTENTION.search(one.name), small and on_both_sides, -abs(one.change)
 
 
 def _ran(profile: Profile) -> dict[str, Ran]:
