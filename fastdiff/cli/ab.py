@@ -25,13 +25,14 @@ from fastdiff.cli.options import (
 OLD = typer.Option(
     ["."],
     metavar="SPEC",
-    help="The old side: '.' (this environment), a Python interpreter, a virtual environment, a requirement such as "
-    "torch==2.12.1 or a wheel (this environment with only that changed), a requirements file, a variable, NAME=VALUE, "
-    "or an option for the installer such as --index-url=URL. May be repeated.",
+    help="The old side: '.' (this environment), 'accepted' (the accepted run's software), a Python interpreter, a "
+    "virtual environment, a requirement such as torch==2.12.1 or a wheel (this environment with only that changed), a "
+    "requirements file, a variable, NAME=VALUE, or an option for the installer such as --index-url=URL. May be "
+    "repeated.",
 )
 NEW = typer.Option(["."], metavar="SPEC", help="The new side, in the same form (default: this environment).")
 STAGES = typer.Option([], "--stage", metavar="NAMES", help="Stages, separated by commas (default: all of the ladder).")
-OLD_STAGE = typer.Option("", metavar="NAME", help="Another stage for the old side: compares two recipes.")
+OLD_STAGE = typer.Option("", metavar="NAME", help="Another stage for the old side, to compare two stages.")
 MOST_TIME = typer.Option(
     0.0,
     "--max-time",

@@ -33,10 +33,10 @@ def accept(
     reason: str = typer.Option(help="Why this is the new normal; recorded in the baseline."),
     only: list[str] = ONLY,
     noise_of: list[str] = NOISE_OF,
-    force: bool = typer.Option(False, "--force", help="Accept despite objections; they are recorded."),
-    name: str = typer.Option("", help="Name in the baseline's file name (default: the models)."),
+    force: bool = typer.Option(False, "--force", help="Accept a run that would be refused; the reasons against it are recorded."),
+    name: str = typer.Option("", help="Name that the baseline's file gets (default: the models')."),
     side: bool = typer.Option(
-        True, "--side/--no-side", help="Make the run's software again at once, to see that it is possible."
+        True, "--side/--no-side", help="Make the run's software again at once, to find out whether that is possible."
     ),
     root: Path = ROOT,
 ) -> None:

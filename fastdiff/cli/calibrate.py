@@ -22,16 +22,16 @@ def calibrate(
     size: int | None = SIZE,
     batch: int | None = A_BATCH,
     calls: int = CALLS,
-    pairs: int = typer.Option(12, min=FEWEST_PAIRS, help="Pairs of processes used to measure the noise."),
+    pairs: int = typer.Option(12, min=FEWEST_PAIRS, help="Pairs of processes that are measured."),
     max_pairs: int = typer.Option(
         12,
-        help="The number of pairs (--max-pairs of `fastdiff ab`) for which the limit is computed.",
+        help="The number of pairs (--max-pairs of `fastdiff ab`) for which the smallest slowdown is computed.",
     ),
     emulate: bool = EMULATE,
     fresh: bool = FRESH,
     root: Path = ROOT,
 ) -> None:
-    """Measure the noise of this machine and the smallest slowdown it can detect."""
+    """Measure the noise of this machine, and print the smallest slowdown that pairs can find on it."""
     with one_sentence(kept="every finished pair is kept, and the same command goes on."):
         from fastdiff.compare.plan import looks
         from fastdiff.experiments.questions import AbOptions, named_stages

@@ -19,7 +19,7 @@ SIZE = typer.Option(
 )
 DEVICE = typer.Option("auto", help="Device to measure on: auto, cpu, cuda or cuda:N.")
 CALLS = typer.Option(24, min=4, help="Calls of each side in a pair, a multiple of 4.")
-A_BATCH = typer.Option(None, "--batch", min=1, help="Pictures of a call (default: 1).")
+A_BATCH = typer.Option(None, "--batch", min=1, help="Pictures per call (default: 1).")
 MOST_PAIRS = typer.Option(
     12, "--max-pairs", help=f"The most pairs of processes for each stage, {FEWEST_PAIRS} or more."
 )
@@ -35,6 +35,6 @@ BAND = typer.Option(
 EMULATE = typer.Option(
     False,
     "--emulate",
-    help="On a CPU, also use data types that it only emulates, such as bfloat16 (default: float32 instead).",
+    help="Also use data types that this CPU can only emulate, such as bfloat16 without AVX512 (default: float32).",
 )
-FRESH = typer.Option(False, "--fresh", help="Start again, even if a stopped experiment with the same question exists.")
+FRESH = typer.Option(False, "--fresh", help="Begin anew, even where a stopped command of the same kind could go on.")

@@ -1,4 +1,4 @@
-"""What `fastdiff run` says first, and a measured setting as a row of the published benchmark script's CSV."""
+"""What `fastdiff run` prints first, and a measured setting as a row of the published benchmark script's CSV."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from fastdiff.cli.options import ROOT
 
 
 def runs(root: Path = ROOT) -> None:
-    """List the run files with their outcome and stages."""
+    """List the run files: how each session ended, its device, and how many stages were measured."""
     with one_sentence():
         from fastdiff.report.listings import runs_text
 

@@ -136,7 +136,7 @@ OPTIONS = (
         "Where weights come from: auto, hub, dummy (the true architecture, random values), twin (a small copy of the "
         "architecture, random values) or a folder in diffusers' layout (default: auto, the model's own place).",
     ),
-    Option("ladder", "NAME", "Ladder to measure: published, or techniques, which save memory.", _ladder),
+    Option("ladder", "NAME", "Ladder to measure: published (the default), or techniques, which save memory.", _ladder),
     Option(
         "stage",
         "NAMES",
@@ -147,8 +147,8 @@ OPTIONS = (
     Option(
         "emulate",
         "",
-        "On a CPU, also use data types that it only emulates, such as bfloat16; this is many times slower than float32 "
-        "(default: stages stay in float32).",
+        "Also use data types for which this CPU has no instructions, such as bfloat16 without AVX512; torch emulates "
+        "them, many times slower than float32 (default: stages stay in float32).",
         _yes_or_no,
     ),
     Option("steps", "N", "Denoising steps of a call (default: the model's own).", _count),
@@ -167,14 +167,15 @@ OPTIONS = (
     Option(
         "confirm",
         "WHEN",
-        "When --benchmark-compare measures a stage beside the accepted run's software, made again: auto (where some "
-        "software differs), all, or none (seconds of the accepted run alone decide; default: auto).",
+        "When --benchmark-compare makes the accepted run's software again and measures stages in pairs with it: auto "
+        "(if any software differs), all (always) or none (never: the accepted run's stored seconds decide) (default: "
+        "auto).",
         _confirm,
     ),
     Option(
         "max_time",
         "MINUTES",
-        "Begin no pair of --benchmark-compare after so many minutes; a stage that was not reached is UNSURE "
+        "Minutes after which --benchmark-compare begins no more pairs; a stage that was not reached is UNSURE "
         "(default: 15).",
         _count,
     ),
@@ -185,8 +186,8 @@ OPTIONS = (
         "system packages); fastdiff names the packages that differ.",
         Path,
     ),
-    Option("pairs", "N", "Largest number of pairs for a stage (default: 12).", _pairs),
-    Option("calls", "N", "Calls per side in a pair, an even number (default: 24).", _even),
+    Option("pairs", "N", "Largest number of pairs of processes for a stage (default: 12).", _pairs),
+    Option("calls", "N", "Calls of each process of a pair, a multiple of 4 (default: 24).", _even),
     Option(
         "cache",
         "FOLDER",
@@ -197,8 +198,7 @@ OPTIONS = (
     Option(
         "strict",
         "",
-        "For CI: also fail on what is new, missing, unsure, void or unexpectedly fast, and on skipped stages that are "
-        "not skipped in the baseline.",
+        "For CI: fail on every verdict except SAME, and on skipped stages that are not skipped in the baseline.",
         _yes_or_no,
     ),
     Option(
