@@ -33,7 +33,9 @@ def accept(
     reason: str = typer.Option(help="Why this is the new normal; recorded in the baseline."),
     only: list[str] = ONLY,
     noise_of: list[str] = NOISE_OF,
-    force: bool = typer.Option(False, "--force", help="Accept a run that would be refused; the reasons against it are recorded."),
+    force: bool = typer.Option(
+        False, "--force", help="Accept a run that would be refused; the reasons against it are recorded."
+    ),
     name: str = typer.Option("", help="Name that the baseline's file gets (default: the models')."),
     side: bool = typer.Option(
         True, "--side/--no-side", help="Make the run's software again at once, to find out whether that is possible."

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Sample
 
 FAR = 3.5
-"""Three quarters of a normal distribution, its nearest, lie 0.6 standard deviations from the middle (as root mean
-square), so this is beyond two of them."""
+"""Times the root mean square distance of the nearest three quarters from the middle. In a normal distribution that
+distance is 0.6 standard deviations, so far begins beyond two of them."""
 ROUNDING = 1e-12
 """Logarithms that differ by no more than this are equal."""
 

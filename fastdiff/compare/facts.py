@@ -95,7 +95,7 @@ def releases_between(old: str, new: str) -> bool:
 
 
 def breakages(trial: Trial) -> list[Reason]:
-    """What is wrong with a stage on every machine, whatever was accepted. The proof's sentences say it best."""
+    """What is wrong with a stage on every machine, whatever was accepted. The proof's sentences are the clearest."""
     if trial.unapplied:
         return [because("not-applied", why=sentence) for sentence in trial.unapplied]
     found = []
@@ -109,7 +109,7 @@ def breakages(trial: Trial) -> list[Reason]:
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Tables inside become dotted names, and tuples lists: a file of JSON knows no tuples."""
+    """Tables inside become dotted names, and tuples lists: JSON has no tuples."""
     flat: dict[str, Any] = {}
     for name, value in facts.items():
         if isinstance(value, Mapping):
@@ -128,10 +128,10 @@ def _arrow(old: Any, new: Any) -> str:
         lost, gained = [one for one in old if one not in new], [one for one in new if one not in old]
         if lost or gained:
             old, new = lost, gained
-    return f"{_told(old)} -> {_told(new)}"
+    return f"{_shown(old)} -> {_shown(new)}"
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     if value is None or value == []:
         return ABSENT
     return "; ".join(map(str, value)) if isinstance(value, list) else str(value)

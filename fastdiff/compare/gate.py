@@ -89,7 +89,7 @@ def judge_stage(
     run_device: Device,
     run_environment: Mapping[str, Any],
 ) -> list[Judgement]:
-    """Judges every metric of which `trial` holds numbers, so it can be asked again when there are more of them.
+    """Judges every metric of which `trial` holds numbers; it can be called again when there are more of them.
 
     `previous` is the stage that this one follows, of the same run.
     """

@@ -38,14 +38,14 @@ DECLARED = {
 
 
 def declared(kind: str) -> Noise:
-    """The budget where nothing was measured: wide on purpose, so that it rather says UNSURE than SLOW."""
+    """The noise where nothing was measured: wide on purpose, so that verdicts are UNSURE rather than SLOW."""
     if kind not in DECLARED:
         raise ValueError(unknown("kind of device", kind, DECLARED))
     return DECLARED[kind]
 
 
 def dof(noise: Noise) -> float:
-    """Degrees of freedom of the standard deviations; a declared budget is taken as known.
+    """Degrees of freedom of the standard deviations; a declared one is taken as known.
 
     Every stage adds its own trials. Where the stages of a process go up and down together this is too many, and the
     intervals a little too narrow; the band around SAME is many times wider than that.
@@ -60,7 +60,7 @@ def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[flo
     """Standard deviation and degrees of freedom for one stage: of its own trials, where there are enough of them.
 
     Stages differ in it: on two shared cores one of six scattered by 14 %, the others by 2 to 5 %. A common number would
-    cry wolf for the one and see nothing in the others.
+    raise false alarms for the one and hide slowdowns of the others.
     """
     if len(trials) < FEWEST_OWN_TRIALS:
         return pooled_sd, dof(noise)
@@ -70,8 +70,8 @@ def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[flo
 def measured(runs: Sequence[Run]) -> Noise:
     """The noise of at least three runs, each a fresh process, of the same code on the same machine.
 
-    A stage counts if every run measured it. What no stage can tell, such as first calls where no two began alike, is
-    taken from the declared budget.
+    A stage counts if every run measured it. What no stage shows, such as first calls where no two began alike, is
+    taken from the declared noise.
     """
     _require_alike(runs)
     trials = {record.id: [run.stage(record.id) for run in runs] for record in runs[0].stages}
@@ -144,7 +144,7 @@ def _first_calls(stages: dict[str, list[Trial]]) -> Iterable[list[float]]:
 
 
 def _pooled(groups: Iterable[Sequence[float]], otherwise: float) -> float:
-    """Root mean square of the groups' standard deviations; a group of one value says nothing."""
+    """Root mean square of the groups' standard deviations; a group of one value shows nothing."""
     spread = [(len(group) - 1, variance(group)) for group in groups if len(group) > 1]
     if not spread:
         return otherwise

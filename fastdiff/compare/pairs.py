@@ -1,4 +1,4 @@
-"""Two sides that were measured in pairs: how much slower the new one is, what else differs, and what to ask next.
+"""Two sides that were measured in pairs: how much slower the new one is, what else differs, and what to measure next.
 
 Samples pair within a pair of processes; the pairs are the replicates.
 """
@@ -79,7 +79,7 @@ def ratio_of(pair: Pair) -> float:
 
     Of each block the mean of its logarithms: in halves each new call beside the old one of the same instant, and as
     many of them on either half. Then the median of all means of two (Hodges and Lehmann): as sharp as the mean where
-    nothing disturbs, and deaf to the few blocks in which a neighbour woke up.
+    nothing disturbs, and hardly moved by the few blocks in which a neighbour was at work.
     """
     old, new = ([logarithm(one.wall_s, "a call") for one in side.samples] for side in (pair.old, pair.new))
     if pair.way == APART:
@@ -173,7 +173,7 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
 
 
 def all_cores(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
-    """Halves are blind to what only shows with several threads. None before all of these pairs were measured."""
+    """Halves do not show what happens only with several threads. None before all of these pairs were measured."""
     if experiment.way != HALVES or len(experiment.all_cores) < ALL_CORES:
         return None
     alone = replace(experiment, pairs=experiment.all_cores, way=TURNS, looks=(ALL_CORES,), complete=True)

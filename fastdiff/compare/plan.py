@@ -1,6 +1,6 @@
 """When pairs are looked at, what each look may spend of the allowed error, and how many pairs a question needs.
 
-Looks are planned beforehand and share the error, so that stopping early is as honest as not stopping.
+Looks are planned beforehand and share the error, so that stopping early raises no more false alarms than not stopping.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_PAIRS = 100
 POWER = 0.95
 """With what probability the smallest slowdown of a calibration is found."""
 UPPER = 0.8
-"""How sure a calibration is that the machine scatters no more than it says."""
+"""With what probability the machine scatters no more than a calibration assumes."""
 
 
 def looks(most: int) -> tuple[int, ...]:
@@ -47,8 +47,8 @@ def looks(most: int) -> tuple[int, ...]:
 def share(planned: Sequence[int], pairs: int) -> float:
     """Of the whole error, what the look after so many pairs may spend.
 
-    It grows with the square of what was seen (Kim and DeMets' power family): the last look, which knows most, keeps
-    most. The shares are simply added up, which allows for any dependence between looks.
+    It grows with the square of what was seen (Kim and DeMets' power family): the last look, which sees the
+    most pairs, keeps the most. The shares are simply added up, which allows for any dependence between looks.
     """
     earlier, most = max((one for one in planned if one < pairs), default=0), planned[-1]
     return (min(pairs, most) / most) ** 2 - (earlier / most) ** 2
@@ -89,5 +89,5 @@ def smallest(sd: float, planned: Sequence[int], band: float, policy: Policy, com
 
 
 def upper(sd: float, dof: float) -> float:
-    """What the scatter hardly exceeds (with 80 %), where `sd` was seen: few pairs know it badly."""
+    """What the scatter hardly exceeds (with 80 %), where `sd` was seen: a few pairs show it badly."""
     return sd * math.sqrt(dof / float(chdtri(dof, UPPER)))

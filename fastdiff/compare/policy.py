@@ -87,7 +87,7 @@ def default(kind: str) -> Policy:
 
 
 def check(table: object, models: Collection[str], stages: Collection[str]) -> None:
-    """Reads the whole of `[tool.fastdiff.policy]` for its errors, which `configured` only meets where it looks."""
+    """Reads the whole of `[tool.fastdiff.policy]` for its errors; `configured` finds those of one stage only."""
     if not isinstance(table, Mapping):
         raise UserError("recipe", f"policy is {table!r}; give a table.")
     CPU.configured(table, "", "")
@@ -112,7 +112,7 @@ def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _numbers(table: Mapping[str, Any]) -> dict[str, Any]:
-    """What a table says itself; tables in it belong to models and stages."""
+    """The numbers of a table itself; tables in it belong to models and stages."""
     numbers = {name.replace("-", "_"): value for name, value in table.items() if not _is_table(table, name)}
     for name in numbers:
         if name not in _names():

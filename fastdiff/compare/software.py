@@ -33,8 +33,8 @@ FEWEST_RUNS = 5
 
 
 def changes(accepted: Run, run: Run) -> list[str] | None:
-    """What differs and can be made again, one text each. None where one of the two does not say what it ran, its code
-    among it: what is not known is not the same."""
+    """What differs and can be made again, one text each. None where one of the two does not list its software and code:
+    what is not known is not the same."""
     then, now = accepted.software, run.software
     if then is None or now is None or then.project is None or now.project is None:
         return None
@@ -49,8 +49,8 @@ def changes(accepted: Run, run: Run) -> list[str] | None:
 
 
 def lasting(accepted: Run, run: Run, *, own_fastdiff: bool) -> list[str]:
-    """What differs and cannot be made again: in pairs both sides have today's. Another device's system never was here,
-    so it has not changed. `own_fastdiff`: where fastdiff is the project's code, the accepted side has its own."""
+    """What differs and cannot be made again: in pairs both sides have today's. The system of another device is left
+    out, as it never was here. `own_fastdiff`: whether the accepted side runs the fastdiff of its own commit."""
     found = []
     if accepted.device.slug == run.device.slug:
         found += differences(*({name: one.environment.get(name) for name in SYSTEM} for one in (accepted, run)))
@@ -123,7 +123,7 @@ def of_the_system(verdict: Verdict, changed: list[str], processes: int) -> Verdi
 
 
 def in_pairs(verdict: Verdict, changed: list[str]) -> Verdict:
-    """A verdict of pairs where something differs that both sides have: a loss is one, and no loss shows nothing."""
+    """A verdict of pairs where something differs that both sides have: a slowdown counts, and none shows nothing."""
     if not changed or verdict.word not in (SAME, FAST):
         return verdict
     return replace(verdict, word=UNSURE, reason=because("not-in-the-pairs", changed=changed))

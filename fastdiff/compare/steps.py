@@ -1,4 +1,4 @@
-"""What to do next, as data. `fastdiff.report.steps` writes the command; nothing here knows how one is spelled."""
+"""What to do next, as data. `fastdiff.report.steps` writes the command; no command is spelled out here."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Verdict:
 
 
 def fails(verdict: Verdict, strict: bool) -> bool:
-    """Strict mode is for CI: there everything that is not SAME wants a person's decision."""
+    """Strict mode is for CI: there a person is to decide about everything that is not SAME."""
     if strict:
         return verdict.word != SAME
     return verdict.word in FAILING and not verdict.excused

@@ -1,4 +1,4 @@
-"""The pytest plugin: options, fixtures and hooks. `fastdiff.plugin.session` tells what a session does."""
+"""The pytest plugin: options, fixtures and hooks. What a session does is in `fastdiff.plugin.session`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastdiff.trial.reference import Reference
 
 REFUSED = pytest.StashKey[pytest.UsageError]()
-"""What is wrong with a name or a ladder that only the collected conftests know."""
+"""What is wrong with a name or a ladder, which is known only when the conftests are collected."""
 SESSION = pytest.StashKey["Session"]()
 FAILED = pytest.StashKey[bool]()
 """Of a test: whether it failed when it was last run."""
@@ -287,7 +287,7 @@ def pytest_benchmark_compare_machine_info(config: pytest.Config, machine_info: A
 def session_of(config: pytest.Config) -> Session:
     """Made when the first test needs a stage, so that a session without one never notices this plugin."""
     if SESSION not in config.stash:
-        # A worker collects as every other does, or xdist would lose its way; its stages refuse to be built.
+        # A worker has to collect what the others do, or xdist would stop; its stages are refused later.
         if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
             raise pytest.UsageError(NO_WORKERS)
         from fastdiff.plugin.session import Session

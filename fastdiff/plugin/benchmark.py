@@ -83,7 +83,7 @@ def require_same_device(config: pytest.Config, accepted: Any) -> None:
 
 
 def write_run(config: pytest.Config, state: SessionState) -> None:
-    """The run file is pytest-benchmark's JSON with what fastdiff knows under a key of its own."""
+    """The run file is pytest-benchmark's JSON, with fastdiff's part under a key of its own."""
     session = getattr(config, "_benchmarksession", None)
 
     def benchmarks() -> dict[str, Any]:
@@ -102,7 +102,7 @@ def write_run(config: pytest.Config, state: SessionState) -> None:
 
 
 def _machine_info(config: pytest.Config, ask: Callable[[], Any]) -> Any:
-    """pytest-benchmark asks the processor for seconds, and it answers the same every time.
+    """pytest-benchmark needs seconds to read the processor's facts, which are the same every time.
 
     The name of the host stays out: run files are accepted and committed.
     """
@@ -112,7 +112,7 @@ def _machine_info(config: pytest.Config, ask: Callable[[], Any]) -> Any:
 
 
 def without_other_storage(config: pytest.Config) -> None:
-    """A project without an accepted run hears that its times are NEW, and not of a folder that it does not have."""
+    """Without an accepted run the verdicts say NEW; a warning about a missing folder beside them would mislead."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and "warnings" in reporter.stats:
         kept = [one for one in reporter.stats["warnings"] if NO_OTHER_STORAGE not in one.message]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Judge:
-    """The rules are in `fastdiff.compare`; this asks them with what the session knows."""
+    """The rules are in `fastdiff.compare`; this applies them to what the session has measured."""
 
     def __init__(self, selection: Selection, state: SessionState, pairs: Pairs, *, comparing: bool) -> None:
         self.selection, self.state, self.pairs, self.comparing = selection, state, pairs, comparing
@@ -44,13 +44,13 @@ class Judge:
     # -- one stage ----------------------------------------------------------------------------------------------------
 
     def exact(self, id_: str, test: str) -> list[Judgement]:
-        """Judges what has no noise: facts, memory. The answer is what fails."""
+        """Judges what has no noise: facts, memory. Returns what fails."""
         from fastdiff.compare.gate import INTERVAL_METRICS
 
         return self._new([one for one in self._found(id_) if one.metric not in INTERVAL_METRICS], test)
 
     def timing(self, id_: str, test: str = "") -> list[Judgement]:
-        """Judges what has noise: times, and pairs. The answer is what fails."""
+        """Judges what has noise: times, and pairs. Returns what fails."""
         from fastdiff.compare.gate import INTERVAL_METRICS
 
         found, paired = self._found(id_), self.pairs.found.get(id_, [])
@@ -79,7 +79,7 @@ class Judge:
     # -- the whole session --------------------------------------------------------------------------------------------
 
     def finish(self, deselected: dict[str, list[str]], *, interrupted: bool) -> bool:
-        """Judges what only the whole session shows; the answer is whether that fails it."""
+        """Judges what only the whole session shows. Returns whether that fails it."""
         failing = []
         if self.comparing and not interrupted:
             failing = self._new(self._missing())
@@ -114,7 +114,7 @@ class Judge:
         ]
 
     def _new(self, found: list[Judgement], test: str = "") -> list[Judgement]:
-        """Keeps judgements that are new, or that this very test gave before; the answer is those that fail.
+        """Keeps judgements that are new, or that this very test gave before. Returns those that fail.
 
         A test that is run again is judged again: a failed verdict does not pass because it was given once.
         """

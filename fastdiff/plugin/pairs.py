@@ -154,8 +154,8 @@ class Pairs:
         return self.baseline.run if self.baseline else read(self.side) if self.side else None
 
     def changes(self, id_: str) -> list[str] | None:
-        """Between the accepted run and this one, a fault that was put in among them. None where that is not known, or
-        where stored seconds alone are to decide."""
+        """What software differs between the accepted run and this one; a fault that was put in counts as such. None
+        where that is not known, or where stored seconds alone are to decide."""
         from fastdiff.compare.software import changes
 
         if self.selection.settings.confirm == "none" or self.accepted is None:
@@ -164,8 +164,8 @@ class Pairs:
         return [*found, f"fault: {injected}"] if found is not None and injected else found
 
     def wanted(self, id_: str) -> bool:
-        """Whether a stage is to be measured beside the accepted run's software. Of another device's accepted run the
-        seconds are not comparable, and the software always is."""
+        """Whether a stage is to be measured beside the accepted run's software. Another device's accepted
+        run is of use for that, too: its seconds do not compare, but its software does."""
         changed = self.changes(id_)
         if changed is None or self.state.trials[id_].state == FAILED:
             return False

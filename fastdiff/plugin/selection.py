@@ -57,7 +57,7 @@ class Subject:
 
 
 class Selection:
-    """Refuses at once, in one sentence, what cannot be measured as the options and files say."""
+    """What cannot be measured as the options and files say is refused at once, in one sentence."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config, self.settings = config, settings(config)

@@ -156,8 +156,8 @@ class Session:
         return any(trial is None or trial.state == INCOMPLETE for trial in trials)
 
     def finished(self, *, interrupted: bool, stopped: bool = False) -> bool:
-        """The answer is whether the session fails for what no test has failed for. `stopped`, as by -x: nothing more is
-        measured."""
+        """Returns whether the session fails for a reason for which no test has failed. `stopped`, as by -x:
+        nothing more is measured."""
         failing = False
         if self.comparing and not interrupted and not stopped:
             try:

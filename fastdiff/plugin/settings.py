@@ -280,7 +280,7 @@ def is_asked(config: pytest.Config) -> bool:
 
 
 def device_asked(asked: Settings) -> str:
-    """The device to measure on; `auto` is answered by the driver, not by torch."""
+    """The device to measure on; `auto` is what the driver has; torch is not imported for it."""
     if asked.device != "auto":
         return asked.device
     from fastdiff.host.environment import device_kind

@@ -76,7 +76,8 @@ class SessionState:
         )
 
     def remark(self, blank: Trial, remark: str, state: State | None = None) -> None:
-        """The first remark stays: what comes later is mostly its consequence. `state` says that it is a failure."""
+        """The first remark stays: what comes later is mostly its consequence. `state`: FAILED, for
+        instance; None leaves it as it was."""
         self.remarks.setdefault(blank.id, remark)
         if state is not None:
             self.trials[blank.id] = replace(self.known(blank), state=state, reason=self.remarks[blank.id])
