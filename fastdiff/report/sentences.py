@@ -55,8 +55,9 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
 
 
-def counted(pairs: int) -> str:
-    return "1 pair was" if pairs == 1 else f"{pairs} pairs were"
+def counted(count: int, one: str = "pair", more: str = "pairs") -> str:
+    """With its verb."""
+    return f"1 {one} was" if count == 1 else f"{count} {more} were"
 
 
 def _decided(verdict: Verdict) -> str:
@@ -194,7 +195,7 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "before-the-first-look": _before_the_first_look,
     "not-measured": _said("{id} was requested and not measured"),
     "stage-is": _stage_is,
-    "no-software-differs": _said("no software differs from the accepted run, so it is the machine's change"),
+    "no-software-differs": _said("no software differs from the accepted run's, so the machine caused the change"),
     "system-differs": lambda of: (
         f"{listed(of['changed'])} cannot be made again beside today's, and stored seconds "
         + (
@@ -212,8 +213,10 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "facts-changed": _facts_changed,
     "stage-broken": lambda of: f"{of['id']} is broken: {listed([sentence(one) for one in of['how']])}",
     "not-applied": _said("{why}"),
-    "graph-broke": _said("the graph broke {count} times ({why})"),
-    "compiled-again": _said("{count} graphs were compiled after the first call"),
+    "graph-broke": lambda of: (
+        f"the graph broke {'once' if of['count'] == 1 else str(of['count']) + ' times'} ({of['why']})"
+    ),
+    "compiled-again": lambda of: f"{counted(of['count'], 'graph', 'graphs')} compiled after the first call",
     "fact-differs": _said("{fact}"),
     "pictures-alike": _said(
         "the two sides draw the same picture within the stage's budget (SSIM {ssim:.4f}, worst tile {worst_tile:.4f})"
