@@ -217,7 +217,7 @@ def test_what_a_device_cannot_do(name: str, device: str, capability: tuple[int, 
     assert str(error.value).endswith(".")
 
 
-def test_every_stage_can_be_cooked_on_a_new_gpu() -> None:
+def test_every_stage_is_possible_on_a_new_gpu() -> None:
     for ladder in (EVERYTHING, TECHNIQUES):
         for stage in ladder:
             on = stage.recipe.on("cuda", (9, 0))
