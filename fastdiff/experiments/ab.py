@@ -77,9 +77,11 @@ class Question:
     """Pairs in a row that may fail."""
 
     def __post_init__(self) -> None:
-        size = max(record.BLOCK.values())
-        if self.calls < size or self.calls % size:
-            raise UserError("recipe", f"{self.calls} calls a side do not make whole blocks; give a multiple of {size}.")
+        if self.calls < 1 or self.calls % record.WHOLE_BLOCKS:
+            raise UserError(
+                "recipe",
+                f"{self.calls} calls a side do not make whole blocks; give a multiple of {record.WHOLE_BLOCKS}.",
+            )
         plan.looks(self.most_pairs)  # refuses too few
 
     @property

@@ -14,6 +14,7 @@ from fastdiff.host.environment import DEVICE
 from fastdiff.models import SIDE
 from fastdiff.models.toml import models as read_models
 from fastdiff.record.errors import UserError, unknown
+from fastdiff.record.pairs import WHOLE_BLOCKS
 from fastdiff.record.project import tables
 from fastdiff.stages import LADDERS
 from fastdiff.stages.toml import whole
@@ -90,9 +91,9 @@ def _pairs(text: str) -> int:
     return number
 
 
-def _even(text: str) -> int:
+def _calls(text: str) -> int:
     number = _count(text)
-    if number % 2:
+    if number % WHOLE_BLOCKS:
         raise ValueError
     return number
 
@@ -119,7 +120,7 @@ EXPECTS: dict[Callable[[str], Any], str] = {
     _yes_or_no: "true or false",
     _names: "a list of names, separated by commas",
     _count: "a whole number above zero",
-    _even: "an even number above zero",
+    _calls: f"a multiple of {WHOLE_BLOCKS}",
     _pairs: f"a whole number from {FEWEST_PAIRS} on",
     _words: "words that describe an environment",
     _side: f"a multiple of {SIDE}",
@@ -187,7 +188,7 @@ OPTIONS = (
         Path,
     ),
     Option("pairs", "N", "Largest number of pairs of processes for a stage (default: 12).", _pairs),
-    Option("calls", "N", "Calls of each process of a pair, a multiple of 4 (default: 24).", _even),
+    Option("calls", "N", f"Calls of each process of a pair, a multiple of {WHOLE_BLOCKS} (default: 24).", _calls),
     Option(
         "cache",
         "FOLDER",

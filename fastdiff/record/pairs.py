@@ -35,6 +35,8 @@ or one process after the other, where both do not fit on the device."""
 BLOCK = {HALVES: 4, TURNS: 2}
 """Calls of each side in a block. In halves two, and two more after the sides have changed halves; in turns old, new,
 new, old or the other way round, so that a steady drift favours neither."""
+WHOLE_BLOCKS = max(BLOCK.values())
+"""Calls of a side in a pair are a multiple of it, in whichever way they come to be measured."""
 
 LONGEST_NAME: Final = 200
 """Characters: the kernels of CUDA have names of thousands, and differ in the first of them."""
