@@ -17,6 +17,7 @@ from fastdiff.cli.collate import collate
 from fastdiff.cli.environment import environment
 from fastdiff.cli.ladder import ladder
 from fastdiff.cli.models import models
+from fastdiff.cli.old import Command
 from fastdiff.cli.run import run
 from fastdiff.cli.runs import runs
 from fastdiff.cli.side import side
@@ -45,6 +46,8 @@ def main(
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (models, ladder, environment, accept, baselines, runs, run, collate, ab, calibrate, bisect):
-    app.command()(command)
+MEASURING = (run, collate, ab, calibrate, bisect)
+COMMANDS = (models, ladder, environment, accept, baselines, runs, *MEASURING)
+for command in COMMANDS:
+    app.command(cls=Command)(command)
 app.add_typer(side, name="side")
