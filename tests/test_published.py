@@ -477,7 +477,7 @@ def test_settings_that_differ_have_different_names(setting: published.Setting) -
         replace(setting, request=replace(setting.request, batch=2)),
         replace(setting, recipe=published.recipe(sdpa=False)),
         replace(setting, recipe=published.recipe(dtype="fp32")),
-        replace(setting, model=published.model("shapes", "someone/shapes")[0]),
+        replace(setting, model=replace(setting.model, source="someone/shapes")),
         replace(setting, tag="tag"),
     ]
     assert len({setting.name, *(other.name for other in others)}) == 1 + len(others)
@@ -492,22 +492,6 @@ def test_another_version_or_device_has_another_name(
     names.add(setting.name)
     monkeypatch.setattr(published, "device_name", lambda _: "another CPU")
     assert len({*names, setting.name}) == 3
-
-
-def test_checkpoints(tiny: Model) -> None:
-    assert published.model("shapes")[1] == "shapes", "and no folder of this machine"
-    by_name, by_source = published.model("sdxl"), published.model("shapes", SDXL)
-    assert by_name == by_source
-    assert by_name[1] == SDXL
-    own, called = published.model("sdxl", "someone/sdxl-fine")
-    assert (own.name, own.source, own.revision, called) == ("sdxl-fine", "someone/sdxl-fine", None, called)
-    assert own.vae == by_name[0].vae
-    folder, called = published.model("shapes", tiny.source)
-    assert (folder.source, called) == (str(Path(tiny.source).resolve()), tiny.source)
-    twin, called = published.model("sdxl", weights="twin")
-    assert (twin.weights, called) == ("twin", SDXL)
-    asked = published.setting((twin, called), published.recipe(), device="cpu", rounds=1)
-    assert row_module.headline(asked)[0].startswith("sdxl (twin) on "), "random weights are not passed off as SDXL's"
 
 
 def test_an_upcast_autoencoder_is_the_models_own() -> None:

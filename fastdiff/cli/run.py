@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 import typer
 
 from fastdiff.cli.common import aloud, aside, one_sentence
-from fastdiff.cli.options import DEVICE, MODEL, SIZE, STEPS, WEIGHTS
+from fastdiff.cli.options import DEVICE, SIZE, STEPS, WEIGHTS
 
 if TYPE_CHECKING:
     from fastdiff.experiments.published import Outcome
     from fastdiff.report.published import Row
 
-CKPT = typer.Option(
-    "", "--ckpt", metavar="ID|FOLDER", help="A checkpoint of --model's kind: a name on the hub or a folder."
+MODEL = typer.Option(
+    "",
+    "--model",
+    metavar="NAME",
+    help="A model of the catalogue or of pyproject.toml (default: what --ckpt is, or the embedded one).",
 )
+CKPT = typer.Option("", "--ckpt", metavar="ID|FOLDER", help="A checkpoint: a name on the hub or a folder.")
 PROMPT = typer.Option("", help="What to draw (default: the model's own prompt).")
 DTYPE = typer.Option("bf16", help="Precision of weights and arithmetic: bf16, fp16 or fp32.")
 NO_SDPA = typer.Option(False, "--no-sdpa", help="Compute attention step by step, without scaled_dot_product_attention.")

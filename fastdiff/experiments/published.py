@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdiff.host.environment import DEVICE, device_kind, device_name, versions
-from fastdiff.models import CATALOGUE, SIDE, Model, Request
+from fastdiff.host.processor import emulated
+from fastdiff.models import CATALOGUE, EMBEDDED, SIDE, Model, Request, checkpoints
 from fastdiff.record.errors import UserError, unknown
 from fastdiff.stages.ladder import Stage
 from fastdiff.stages.recipe import PUBLISHED_FLAGS, Compile, Recipe
@@ -50,7 +51,8 @@ class Setting:
 
     model: Model
     checkpoint: str
-    """As it was typed: a name on the hub or a folder; the model's name where it is embedded."""
+    """As it was typed: a name on the hub or a folder. The model's name where it is embedded, and the catalogue's
+    place for weights that are known by several names."""
     recipe: Recipe
     """As it is resolved for this kind of device."""
     request: Request
@@ -93,29 +95,31 @@ class Outcome:
 # -- the options ------------------------------------------------------------------------------------------------------
 
 
-def model(name: str, checkpoint: str = "", weights: str = "auto", own: Sequence[Model] = ()) -> tuple[Model, str]:
-    """The model, and what its checkpoint is called. An unknown one is taken for a checkpoint of model `name`.
+def model(name: str = "", checkpoint: str = "", weights: str = "auto", own: Sequence[Model] = ()) -> tuple[Model, str]:
+    """The model, and what its checkpoint is called. Without a name a checkpoint says itself what it is.
 
     `own` are the project's models, beside those of the catalogue.
     """
     known = {entry.name: entry for entry in (*CATALOGUE, *own)}
-    if name not in known:
+    if name and name not in known:
         raise UserError("recipe", unknown("model", name, known))
-    sources = {entry.source: entry for entry in CATALOGUE}
-    if not checkpoint or checkpoint in sources:
-        asked = sources.get(checkpoint, known[name])
-        found = asked.with_weights(weights)
-        if found.source != asked.source:
+    named = known.get(name)
+    same = checkpoints.same(checkpoint) if checkpoint else named or known[EMBEDDED]
+    if same is not None:
+        if named is not None and named != same:
+            raise UserError("weights", f"{checkpoint} is {same.name!r}, and not {name!r}; leave out --model.")
+        found = same.with_weights(weights)
+        if found.source != same.source:
             return found, weights
-        return found, asked.name if asked.folder else asked.source
+        return found, same.name if same.folder else same.source
     if weights not in ("auto", "hub"):
         raise UserError(
             "weights", f"--ckpt {checkpoint} and --weights {weights} both say where weights are; leave one out."
         )
-    path = Path(checkpoint).expanduser()
-    if path.is_dir() or checkpoint.startswith((".", "~", "/")):
-        return _called(known[name].with_weights(checkpoint), path.resolve().name), checkpoint
-    hub = replace(known[name], source=checkpoint, revision=None, weights="hub")
+    kin = checkpoints.kin(checkpoint, named)
+    if checkpoints.is_folder(checkpoint):
+        return _called(kin.with_weights(checkpoint), Path(checkpoint).expanduser().resolve().name), checkpoint
+    hub = replace(kin, source=checkpoint, revision=None, weights="hub")
     return _called(hub, checkpoint.rpartition("/")[2]), checkpoint
 
 

@@ -126,6 +126,8 @@ class Model:
 
 
 MADE_HERE = ("dummy", "twin")
+EMBEDDED = "shapes"
+"""What is measured where no model is named."""
 
 FP16_VAE = "207b116dae70ace3637169f1ddd2434b91b3a8cd"
 TAESD = "614f76814bbe30edbe2e627ace1c2234c81a2c0e"
@@ -133,7 +135,7 @@ TAESDXL = "b20258aaef75ef61e659c1e0f14f251cf0ad153e"
 
 CATALOGUE = (
     Model(
-        "shapes",
+        EMBEDDED,
         "StableDiffusionXLPipeline",
         str(SHAPES_FOLDER),
         Request("a large red circle on a blue background", steps=8, size=256, guidance=2.0),

