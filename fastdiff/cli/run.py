@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,8 @@ def run(
         from fastdiff.cli import row
         from fastdiff.experiments import published
         from fastdiff.models.toml import models as read_models
-        from fastdiff.record.project import tables
+        from fastdiff.record.errors import UserError
+        from fastdiff.record.project import cache_folder, compile_cache, tables
         from fastdiff.report import published as results
         from fastdiff.report.progress import Progress
 
@@ -101,10 +103,12 @@ def run(
 
         for line in row.headline(asked):
             aside(line)
-        with results.kept(out, asked.name) as place:
-            path = place / f"{asked.name}.trace.json" if trace else None
-            progress = Progress(sys.stderr if sys.stderr.isatty() else None)
-            outcome = published.measure(asked, trace=path, say=aside, progress=progress)
+        with results.kept(out, asked.name):
+            pass  # says before anything is measured that the folder cannot be written to
+        progress = Progress(sys.stderr if sys.stderr.isatty() else None)
+        with compile_cache(cache_folder(Path.cwd())) if recipe.compile else nullcontext():
+            outcome = published.measure(asked, trace=trace, say=aside, progress=progress)
+        with results.kept(out, outcome.name) as place:
             kept = _keep(place, outcome)
         for line in results.summary(kept, out / outcome.name, trace=trace):
             aloud(line)
@@ -122,8 +126,10 @@ def _keep(place: Path, outcome: Outcome) -> Row:
     name, found = outcome.name, row.row(outcome)
     file = f"{name}.trace.json"
     try:
-        if outcome.trace is not None and not outcome.trace.is_file():
-            raise OSError("torch left no file; is the disk full?")
+        if outcome.trace is not None:
+            outcome.trace(place / file)
+            if not (place / file).is_file():
+                raise OSError("torch left no file; is the disk full?")
         file = f"{name}.png"
         pictures.save(place, name, outcome.images)
         file = f"{name}.csv"

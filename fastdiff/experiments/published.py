@@ -81,8 +81,8 @@ class Outcome:
     """ISO 8601, UTC."""
     gpu_bytes: int | None
     """All memory of the GPU; None on a CPU."""
-    trace: Path | None = None
-    """Where the trace was to be written; it may be missing there, because the disk was full."""
+    trace: Callable[[Path], None] | None = None
+    """Writes the trace; the file may be missing afterwards, because the disk is full."""
     stopped: str = ""
     """After how many rounds Ctrl-C came; empty for a whole measurement."""
 
@@ -200,10 +200,8 @@ def _slug(text: str) -> str:
 # -- measuring it -----------------------------------------------------------------------------------------------------
 
 
-def measure(
-    asked: Setting, *, trace: Path | None = None, say: Callable[[str], None], progress: Progress = SILENT
-) -> Outcome:
-    """Builds, calls, proves, draws, warms up, times, and counts memory; `trace` is where a profiler's trace goes.
+def measure(asked: Setting, *, trace: bool = False, say: Callable[[str], None], progress: Progress = SILENT) -> Outcome:
+    """Builds, calls, proves, draws, warms up, times, counts memory, and with `trace` records a profiler's trace.
 
     What fails raises, and then there is no outcome. Ctrl-C ends it early: what comes after enough rounds is left out,
     and the outcome says so.
@@ -213,8 +211,8 @@ def measure(
     from fastdiff.trial.live import here
 
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    stage = Stage("run", asked.recipe, "as the command line has it")
-    stopped = ""
+    stage = Stage(asked.stage or "run", asked.recipe, "as the command line has it")
+    stopped, traced = "", None
     with _reasons(), here(Work(asked.model, stage, stage, asked.device, asked.request), progress) as live:
         say(f"loaded and built in {live.load_s:.1f} s")
         cache = live.compilation.cache
@@ -224,15 +222,15 @@ def measure(
             _time(live, asked.rounds, say)
             with progress.doing("memory"):
                 _ = live.memory
-            if trace is not None:
+            if trace:
                 with progress.doing("tracing"):
-                    trace_call(live.generate, live.device, trace)
+                    traced = trace_call(live.generate, live.device)
         except KeyboardInterrupt:
             stopped = _stopped(live, asked.rounds)
         trial, images, gpu_bytes = live.trial(), live.images, memory_of_gpu(live.device)
         for leak in live.close():
             say(f"left changed: {leak}")
-    return Outcome(asked, trial, images, started, gpu_bytes, None if stopped else trace, stopped)
+    return Outcome(asked, trial, images, started, gpu_bytes, traced, stopped)
 
 
 def _require_sound(live: LiveStage) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from fastdiff.host.software import code
 from fastdiff.models import CATALOGUE, SIDE
 from fastdiff.models.toml import models
 from fastdiff.record.errors import UserError, unknown
-from fastdiff.record.project import CACHE_VARIABLE, COMPILE_CACHE, tables
+from fastdiff.record.project import COMPILE_CACHE, cache_folder, tables
 from fastdiff.stages import LADDERS
 from fastdiff.stages.ladder import without_instructions
 from fastdiff.stages.toml import whole
@@ -183,8 +182,9 @@ def _kind(asked: AbOptions) -> str:
 
 def cache_of(environment: Environment, project: Path) -> Path:
     """Compiled code of one environment is none of another's; this one's is the suite's own."""
-    own = project / (os.environ.get(CACHE_VARIABLE) or COMPILE_CACHE)
-    return own.resolve() if environment.is_this_one else (project / f"{COMPILE_CACHE}-{environment.key}").resolve()
+    if environment.is_this_one:
+        return cache_folder(project)
+    return (project / f"{COMPILE_CACHE}-{environment.key}").resolve()
 
 
 def policy_of(question: Question, project: Path) -> Policy:

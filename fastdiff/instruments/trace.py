@@ -19,14 +19,18 @@ OUTSIDE = "outside of operators"
 """What a call does in Python, or in a library that torch does not know."""
 
 
-def trace_call(call: Callable[[], object], device: str, path: Path) -> None:
-    """A whole warm call for chrome://tracing or ui.perfetto.dev."""
+def trace_call(call: Callable[[], object], device: str) -> Callable[[Path], None]:
+    """A whole warm call; what is returned writes it to a file for chrome://tracing or ui.perfetto.dev."""
     with _profiler(device, record_shapes=True) as found:
         call()
-    try:
-        found.export_chrome_trace(str(path))
-    except OSError:
-        path.unlink(missing_ok=True)  # the caller notices that it is missing; the measurement stands without it
+
+    def write(path: Path) -> None:
+        try:
+            found.export_chrome_trace(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)  # the caller notices that it is missing; the measurement stands without it
+
+    return write
 
 
 def profile_call(call: Callable[[], object], device: str, steps: int) -> Profile:

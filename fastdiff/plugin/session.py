@@ -15,6 +15,7 @@ from fastdiff.plugin.selection import Selection
 from fastdiff.plugin.stages import StageManager
 from fastdiff.plugin.state import SessionState
 from fastdiff.record.errors import UserError
+from fastdiff.record.project import compile_cache
 from fastdiff.record.run import FAILED, INCOMPLETE, Trial
 from fastdiff.report.verdicts import sentence
 
@@ -139,7 +140,7 @@ class Session:
         if subject.id in self.compared:
             return
         try:
-            with self.stages.compile_cache():
+            with compile_cache(self.stages.cache_folder):
                 if against := self.selection.settings.against:
                     self.pairs.against(subject, against)
                 elif self.comparing and self.pairs.wanted(subject.id):

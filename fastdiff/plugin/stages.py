@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import pytest
 
 from fastdiff.plugin.settings import project_folder
 from fastdiff.record.errors import UserError
-from fastdiff.record.project import CACHE_VARIABLE, COMPILE_CACHE
+from fastdiff.record.project import cache_folder, compile_cache
 from fastdiff.record.run import EMULATED_HERE, FAILED, IMPOSSIBLE_HERE, SKIPPED
 from fastdiff.report import remaining
 from fastdiff.report.remaining import Seen
@@ -57,7 +56,7 @@ class StageManager:
         """Builds the stage, draws with it, and ends it; what goes wrong ends this stage alone, in one sentence."""
         with ExitStack() as alive:
             with self._reasons(subject):
-                alive.enter_context(self.compile_cache())
+                alive.enter_context(compile_cache(self.cache_folder))
             with self._reasons(subject):  # no reference is drawn for what is skipped
                 self.selection.work(subject)
             self._draw_reference(subject.model, before=subject)
@@ -170,26 +169,4 @@ class StageManager:
 
     @property
     def cache_folder(self) -> Path:
-        """The option wins over the environment, and the environment over the default."""
-        named = self.selection.settings.cache or os.environ.get(CACHE_VARIABLE) or COMPILE_CACHE
-        return (project_folder(self.selection.config) / named).resolve()
-
-    @contextmanager
-    def compile_cache(self) -> Iterator[None]:
-        """Inductor reads its folder from the environment, and writes its own choice there if it finds none."""
-        folder = self.cache_folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                "file", f"--fastdiff-cache: {folder} cannot be made ({error.strerror}); name another folder."
-            ) from None
-        before = os.environ.get(CACHE_VARIABLE)
-        os.environ[CACHE_VARIABLE] = str(folder)
-        try:
-            yield
-        finally:
-            if before is None:
-                os.environ.pop(CACHE_VARIABLE, None)
-            else:
-                os.environ[CACHE_VARIABLE] = before
+        return cache_folder(project_folder(self.selection.config), self.selection.settings.cache)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
@@ -10,6 +12,7 @@ from packaging.utils import canonicalize_name
 from fastdiff.record.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 KNOWN = ("models", "stages", "policy")
@@ -21,6 +24,33 @@ OURS = ".fastdiff"
 """The folder in the project that holds what fastdiff makes and can make again."""
 COMPILE_CACHE = f"{OURS}/compile-cache"
 """Inside the project, where neither an option nor the variable names another folder."""
+
+
+def cache_folder(project: Path, named: str | Path | None = None) -> Path:
+    """Where code is kept that is compiled here: an option wins over the variable, and that one over the default."""
+    return (project / (named or os.environ.get(CACHE_VARIABLE) or COMPILE_CACHE)).resolve()
+
+
+@contextmanager
+def compile_cache(folder: Path) -> Iterator[None]:
+    """Inductor reads its folder from the environment, and writes its own choice there if it finds none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            "file",
+            f"the folder for compiled code (--fastdiff-cache, or {CACHE_VARIABLE}), {folder}, cannot be made "
+            f"({error.strerror}); name another folder.",
+        ) from None
+    before = os.environ.get(CACHE_VARIABLE)
+    os.environ[CACHE_VARIABLE] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(CACHE_VARIABLE, None)
+        else:
+            os.environ[CACHE_VARIABLE] = before
 
 
 def require_folder(root: Path) -> None:

@@ -52,6 +52,9 @@ FEW_STEPS = 2
 PROFILED_STEPS = 8
 """A profiler keeps every event until the call has ended."""
 
+ENOUGH_STEPS = 4
+"""For every scheduler: what fails with so many fails for another reason."""
+
 OUT_OF_MEMORY = (
     "can't allocate memory",
     "cuda out of memory",
@@ -289,6 +292,9 @@ class LiveStage:
             if "found no compiled frames" in str(error):
                 raise UserError("not-compiled", proof.unapplied(self.recipe, self.fingerprint)[0]) from None
             raise
+        except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+            _require_enough_steps(self, error)
+            raise
         self.first_call_s = synchronised_clock() - began
         work = {"compute", "compile"} if self.recipe.compile else {"compute"}
         self.first_in_process = tuple(sorted(work - _DONE))
@@ -361,6 +367,25 @@ class LiveStage:
     def close(self) -> list[str]:
         """Ends the stage; names the global switches that it left changed."""
         return self.built.close()
+
+
+def _require_enough_steps(live: LiveStage, error: Exception) -> None:
+    """Some schedulers cannot draw in one step; that the steps are the reason is shown by a call with more."""
+    asked = live.request
+    for steps in range(asked.steps + 1, ENOUGH_STEPS + 1):
+        live.request = asked.changed(steps=steps)
+        try:
+            live.call()
+        except Exception:
+            continue
+        finally:
+            live.request = asked
+        pipeline = live.built.pipeline
+        raise UserError(
+            "run",
+            f"{type(pipeline).__name__} cannot draw in {asked.steps} step{'s' * (asked.steps > 1)} with "
+            f"{type(pipeline.scheduler).__name__} ({error}); give --fastdiff-steps {steps} or more.",
+        ) from error
 
 
 def _plain(data: Any) -> dict[str, Any]:
