@@ -110,7 +110,7 @@ def _loop(path: Path) -> None:
 def test_what_is_no_file_is_no_row(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "a.csv")
     with pytest.raises(UserError, match=r"a\.csv"):
-        collate(tmp_path, tmp_path / "out.csv", tmp_path / "out.png")
+        collate(tmp_path, tmp_path / "out.csv", [tmp_path / "out.png"])
     assert not (tmp_path / "out.csv").exists()
 
 

@@ -76,6 +76,7 @@ ASKED: dict[str, tuple[str, Any, str, Any]] = {
     "calls": ("4", 4, "40", 40),
     "cache": ("here", Path("here"), "/tmp/there", Path("/tmp/there")),
     "markdown": ("a.md", Path("a.md"), "b.md", Path("b.md")),
+    "chart": ("a.png", Path("a.png"), "b.svg", Path("b.svg")),
     "strict": ("yes", True, "", True),
     "inject": ("nan", (Fault("nan"),), "slow:30%@int8", (Fault("slow", 0.3, "int8"),)),
 }

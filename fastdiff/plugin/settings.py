@@ -16,6 +16,7 @@ from fastdiff.models.toml import models as read_models
 from fastdiff.record.errors import UserError, unknown
 from fastdiff.record.pairs import WHOLE_BLOCKS
 from fastdiff.record.project import tables
+from fastdiff.report.chart import require_picture
 from fastdiff.stages import LADDERS
 from fastdiff.stages.toml import whole
 from fastdiff.trial.faults import parse
@@ -96,6 +97,11 @@ def _calls(text: str) -> int:
     if number % WHOLE_BLOCKS:
         raise ValueError
     return number
+
+
+def _picture(text: str) -> Path:
+    require_picture(path := Path(text))
+    return path
 
 
 def _confirm(text: str) -> str:
@@ -196,6 +202,7 @@ OPTIONS = (
         Path,
     ),
     Option("markdown", "FILE", "Write the ladder and the verdicts as markdown to this file.", Path),
+    Option("chart", "FILE", "Draw the ladder as a bar chart into this file (.png, .svg, .jpeg or .pdf).", _picture),
     Option(
         "strict",
         "",
@@ -231,6 +238,7 @@ class Settings:
     calls: int | None = None
     cache: Path | None = None
     markdown: Path | None = None
+    chart: Path | None = None
     strict: bool = False
     inject: tuple[Fault, ...] = ()
 
@@ -263,7 +271,7 @@ def settings(config: pytest.Config) -> Settings:
 
 
 OF_PAIRS = ("pairs", "calls")
-NOT_AGAIN = ("against", "confirm", "max_time", *OF_PAIRS, "strict", "markdown")
+NOT_AGAIN = ("against", "confirm", "max_time", *OF_PAIRS, "strict", "markdown", "chart")
 """Options that are about the whole session, not about how a stage is measured."""
 
 

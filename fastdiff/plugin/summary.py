@@ -34,6 +34,8 @@ def show(terminal: pytest.TerminalReporter, session: Session) -> None:
             terminal.write_line(line)
     if named := session.selection.settings.markdown:
         write_markdown(terminal, session, named)
+    if named := session.selection.settings.chart:
+        write_chart(terminal, session, named)
 
 
 def show_ladder(terminal: pytest.TerminalReporter, session: Session, model: Model, rungs: list[Rung]) -> None:
@@ -102,6 +104,23 @@ def markdown_verdicts(session: Session) -> list[str]:
     state = session.state
     table = verdicts.markdown(list(state.judgements.values()), session.judge.shell, without_verdict(state))
     return ["### verdicts", "", in_markdown(session.judge.compared_with), "", *table]
+
+
+def write_chart(terminal: pytest.TerminalReporter, session: Session, named: Path) -> None:
+    """A bar for each stage that was measured; none of them, no file."""
+    from fastdiff.report import chart, ladder
+
+    models = session.selection.models
+    bars = [bar for model in models for bar in ladder.bars(rungs_of(session, model), name_model=len(models) > 1)]
+    if not bars:
+        return
+    title = ", ".join(session.selection.title(model) for model in models)
+    path = session.config.invocation_params.dir / named
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        chart.save(chart.draw(bars, title, "seconds a call (median; whiskers: quartiles)"), path)
+    except OSError as error:
+        terminal.write_line(f"--fastdiff-chart {named} cannot be written ({error.strerror}); name another file.")
 
 
 def rungs_of(session: Session, model: Model) -> list[Rung]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 
 from fastdiff.report import tables
+from fastdiff.report.chart import Bar
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,20 @@ def text(rungs: list[Rung]) -> list[str]:
 
 def markdown(rungs: list[Rung]) -> list[str]:
     return tables.markdown(HEADINGS, rows(rungs))
+
+
+def bars(rungs: list[Rung], *, name_model: bool = False) -> list[Bar]:
+    """What was measured, with the same ratio to the first as the table has."""
+    first = rungs[0].picture_s if rungs and rungs[0].follows is None else None
+    found = []
+    for rung in rungs:
+        if (middle := rung.median_s) is None:
+            continue
+        low, _, high = quantiles(rung.samples_s, n=4, method="inclusive") if rung.spread is not None else (middle,) * 3
+        label = f"{rung.model} {rung.stage}" if name_model else rung.stage
+        factor = first / rung.picture_s if first and rung.picture_s and rung.follows is not None else None
+        found.append(Bar(label, middle, _duration(middle), low, high, factor))
+    return found
 
 
 def _slower(previous: float | None, rung: Rung) -> str:

@@ -10,17 +10,19 @@ import csv
 import io
 import math
 import os
-import textwrap
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastdiff.record.errors import UserError
 from fastdiff.record.reading import entries_of, read_bytes
 from fastdiff.record.writing import write_text
+from fastdiff.report import chart
+from fastdiff.report.chart import Bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +33,7 @@ Row = dict[str, str]
 LIBRARIES = ("torch", "triton", "diffusers", "transformers", "torchao")
 
 TIME, LOW, HIGH = "time (secs)", "lower quartile (secs)", "upper quartile (secs)"
+MEMORY, WEIGHTS = "memory (gbs)", "weights (gbs)"
 DENOISER = ("compile_unet", "compile_transformer")
 """The script for PixArt calls the column by the second name."""
 THEIRS = (
@@ -52,7 +55,6 @@ THEIRS = (
     "actual_gpu_memory (gbs)",
     "tag",
 )
-PICTURES = (".png", ".svg", ".pdf")
 LARGEST_BYTES = 16 * 1024**2
 """A row has about a kB; a file beyond this is something else."""
 
@@ -70,17 +72,30 @@ def kept(folder: Path, name: str) -> Iterator[Path]:
             path.replace(folder / path.name)
 
 
-def collate(folder: Path, out: Path, chart: Path, title: str = "") -> list[str]:
-    """Merges what is in `folder` into `out` and draws `chart`; says what it made of how much."""
-    if chart.suffix not in PICTURES:
-        raise UserError("file", f"{chart} is no name for a chart; end it with {', '.join(PICTURES)}.")
-    rows = read(folder, besides=out)
-    figure = draw(rows, title)
+def collate(
+    folder: Path,
+    out: Path,
+    charts: Sequence[Path],
+    title: str = "",
+    *,
+    order: Sequence[str] = (),
+    memory: bool = False,
+) -> list[str]:
+    """Merges what is in `folder` into `out` and draws `charts`; says what it made of how much.
+
+    `order` names stages that come first, in this order. `memory` draws the peaks instead of the times.
+    """
+    for path in charts:
+        chart.require_picture(path)
+    places = {stage: place for place, stage in enumerate(order)}
+    rows = sorted(read(folder, besides=out), key=lambda row: places.get(row.get("stage", ""), len(places)))
+    figure = draw(rows, title, memory=memory)
     with kept(out.parent, out.name) as place:
         write(place / out.name, rows)
-    with kept(chart.parent, chart.name) as place:
-        save(figure, place / chart.name)
-    return [f"rows   {out} ({len(rows)})", f"chart  {chart}"]
+    for path in charts:
+        with kept(path.parent, path.name) as place:
+            chart.save(figure, place / path.name)
+    return [f"rows   {out} ({len(rows)})", *(f"chart  {path}" for path in charts)]
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
@@ -210,6 +225,7 @@ IDEAS: dict[str, Callable[[Row], str]] = {
     "checkpoint": _known("ckpt_id", "{}"),
     "weights": _known("weights", "weights {}"),
     "device": _known("device name", "{}"),
+    "stage": _known("stage", "{}"),
     "dtype": _dtype,
     "attention": _switch("sdpa", "SDPA", "no SDPA"),
     "compiled": _compiled,
@@ -229,7 +245,7 @@ IDEAS: dict[str, Callable[[Row], str]] = {
 }
 """What a setting is made of, in words; empty where it is off or where the row does not know it."""
 
-SAID_ANYWAY = ("dtype", "attention", "compiled", "mode", "flags", "fused", "quantized", "upcast")
+SAID_ANYWAY = ("stage", "dtype", "attention", "compiled", "mode", "flags", "fused", "quantized", "upcast")
 """What tells a setting where there is no other to differ from."""
 TITLE = ("checkpoint", "weights", "device", "batch", "steps", "size", "mode", "flags")
 OURS = ("weights", "device", "tf32", "size", "prompt", *LIBRARIES, "fastdiff")
@@ -248,8 +264,14 @@ def described(row: Row) -> str:
 
 
 def labels(rows: Sequence[Row]) -> list[str]:
-    """What distinguishes each row, in words. A fact that only some of the rows have distinguishes none."""
+    """What distinguishes each row, in words: its stage, if that is another one for each setting.
+
+    A fact that only some of the rows have distinguishes none.
+    """
     facts = [_words(row) for row in rows]
+    settings = {tuple(words.values()) for words in facts}
+    if len(settings) > 1 and len({words["stage"] for words in facts} - {""}) == len(settings):
+        return [words["stage"] for words in facts]
     differing = [idea for idea in IDEAS if len(_values(idea, facts)) > 1]
     if not differing:
         return [described(row) for row in rows]
@@ -267,64 +289,45 @@ def _values(idea: str, facts: Sequence[Mapping[str, str]]) -> set[str]:
 
 # -- the chart --------------------------------------------------------------------------------------------------------
 
-WIDTH_INCHES, DPI = 10.0, 150
-BAR_INCHES, LINE_INCHES = 0.5, 0.19
-"""A bar is as high as its label needs, and at least this high."""
-LABEL_LETTERS, TITLE_LETTERS = 44, 90
+ONE_LADDER = ("checkpoint", "weights", "device", "batch", "steps", "size", "prompt", "script")
+"""What bars must share for a factor between them to say something."""
 
 
-def draw(rows: Sequence[Row], title: str = "") -> Figure:
-    """One bar for each setting, in the rows' order: the median, with whiskers from quartile to quartile where known.
+def draw(rows: Sequence[Row], title: str = "", *, memory: bool = False) -> Figure:
+    """One bar for each setting, in the rows' order, and its factor over the first one of its ladder.
 
-    Rows of one setting (another process, another night) share a bar: the median of their medians.
+    Rows of one setting (another process, another night) share a bar: the median of their medians, with whiskers from
+    quartile to quartile where known. `memory` draws the peaks instead, weights included.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    bars: dict[tuple[str, ...], list[Row]] = {}
+    settings: dict[tuple[str, ...], list[Row]] = {}
     named: list[str] = []
     for label, row in zip(labels(rows), rows, strict=True):
-        same = bars.setdefault(tuple(_words(row).values()), [])
+        same = settings.setdefault(tuple(_words(row).values()), [])
         same.append(row)
         if len(same) == 1:
             named.append(label)
-    counts = [f", {len(same)} runs" if len(same) > 1 else "" for same in bars.values()]
-    named = [_lines(label + count, LABEL_LETTERS) for label, count in zip(named, counts, strict=True)]
-    height = max(BAR_INCHES, *(LINE_INCHES * (label.count("\n") + 1.5) for label in named))
-    figure = Figure(figsize=(WIDTH_INCHES, 1.4 + height * len(bars)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for place, same in enumerate(bars.values()):
-        _bar(axes, place, same)
-    axes.set_yticks(range(len(bars)), named, fontsize=9)
-    axes.invert_yaxis()
-    axes.margins(x=0.15)
-    axes.set_xlim(left=0)
-    axes.set_xlabel("seconds a call (median; whiskers: quartiles, where they are known)")
-    axes.set_title(_lines(title or _title(rows), TITLE_LETTERS), fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    bars: list[Bar] = []
+    firsts: dict[tuple[str, ...], float] = {}
+    for label, same in zip(named, settings.values(), strict=True):
+        count = f", {len(same)} runs" if len(same) > 1 else ""
+        bar = (_memory_bar if memory else _time_bar)(label + count, same)
+        words = _words(same[0])
+        first = firsts.setdefault(tuple(words[idea] for idea in ONE_LADDER), bar.value)
+        bars.append(bar if first == bar.value or not bar.value else replace(bar, factor=first / bar.value))
+    axis = "GiB at the peak, weights included" if memory else "seconds a call (median; whiskers: quartiles, if known)"
+    return chart.draw(bars, title or _title(rows), axis)
 
 
-def _bar(axes: Any, place: int, same: Sequence[Row]) -> None:
+def _time_bar(label: str, same: Sequence[Row]) -> Bar:
     middle = median(float(row[TIME]) for row in same)
     low = min((float(row[LOW]) for row in same if row.get(LOW)), default=middle)
     high = max((float(row[HIGH]) for row in same if row.get(HIGH)), default=middle)
-    axes.barh(place, middle, height=0.6, color="#4477aa")
-    if low < high:
-        axes.errorbar(middle, place, xerr=[[max(middle - low, 0)], [max(high - middle, 0)]], color="#222222", capsize=4)
-    axes.annotate(_seconds(middle), (max(middle, high), place), (6, 0), textcoords="offset points", va="center")
+    return Bar(label, middle, _seconds(middle), low, high)
 
 
-def _lines(text: str, letters: int) -> str:
-    """A dollar sign would begin a formula."""
-    return textwrap.fill(text.replace("$", r"\$"), letters, break_on_hyphens=False)
-
-
-def save(figure: Figure, path: Path) -> None:
-    # Without a date, so that the same rows give the same file.
-    metadata = {".png": None, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[path.suffix]
-    figure.savefig(path, dpi=DPI, metadata=metadata)
+def _memory_bar(label: str, same: Sequence[Row]) -> Bar:
+    peak = max(float(row[MEMORY] or 0) + float(row.get(WEIGHTS) or 0) for row in same)
+    return Bar(label, peak, f"{peak:.3g} GiB", peak, peak)
 
 
 def _title(rows: Iterable[Row]) -> str:
