@@ -25,12 +25,14 @@ CHECK_PYTHON := $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 .PHONY: bench bench-full bench-gpu gpu-check test test-compile test-nightly install clean
 
 bench: $(VENV)/.bench-installed
-	$(BIN)/pytest perf_tests --benchmark-compare $(ARGS)
+	$(BIN)/pytest perf_tests --benchmark-compare --fastdiff-chart runs/ladder.png $(ARGS)
 
 bench-full: $(VENV)/.bench-installed
 	@# SDXL's real size, with random weights: about 12 minutes and 16 GB on two cores.
 	$(BIN)/pytest perf_tests --fastdiff-model sdxl --fastdiff-weights dummy --fastdiff-size 256 --fastdiff-steps 2 \
-		--fastdiff-device cpu --fastdiff-rounds 3 --fastdiff-markdown runs/bench-full.md $(ARGS)
+		--fastdiff-device cpu --fastdiff-rounds 3 --fastdiff-chart runs/bench-full.png \
+		--fastdiff-markdown runs/bench-full.md $(ARGS)
+	$(BIN)/fastdiff published "$$(ls -t runs/*.json | head -n 1)"
 
 # A process for each, so that one model's crash or leak is not the next one's; the first failure does not stop the rest.
 bench-gpu: $(VENV)/.bench-installed

@@ -14,6 +14,7 @@ import pytest
 pytestmark = pytest.mark.alone
 
 REPOSITORY = Path(__file__).parents[1]
+BENCH = ("perf_tests", "--benchmark-compare", "--fastdiff-chart", "runs/ladder.png")
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
@@ -91,20 +92,22 @@ def pins(path: Path) -> dict[str, str]:
 def test_bench_installs_with_the_pins_and_measures(clone: Path) -> None:
     *_, install, _, last = said(clone, "-n", "bench").splitlines()
     assert re.search(r"\.venv/bin/pip install .*-c \.venv/constraints\.txt -e \.$", install)
-    assert last.split() == [".venv/bin/pytest", "perf_tests", "--benchmark-compare"]
+    assert last.split() == [".venv/bin/pytest", *BENCH]
 
 
 def test_bench_full_measures_sdxl_with_random_weights(clone: Path) -> None:
     text = " ".join(said(clone, "-n", "bench-full", "ARGS=--fastdiff-size=512").replace("\\\n", " ").split())
     assert ".venv/bin/pytest perf_tests --fastdiff-model sdxl --fastdiff-weights dummy --fastdiff-size 256" in text
-    assert text.endswith("--fastdiff-markdown runs/bench-full.md --fastdiff-size=512"), "the last one counts"
+    measured, shown = text.split(" .venv/bin/fastdiff ")
+    assert measured.endswith("--fastdiff-markdown runs/bench-full.md --fastdiff-size=512"), "the last one counts"
+    assert shown == 'published "$(ls -t runs/*.json | head -n 1)"', "beside what was published"
 
 
 def test_another_torch_gets_an_environment_of_its_own(clone: Path) -> None:
     text = said(clone, "-n", "bench", "TORCH=2.15.0")
     assert "-m venv .venv-torch-2.15.0" in text
     assert "torch==2.15.0" in text
-    assert ".venv-torch-2.15.0/bin/pytest perf_tests --benchmark-compare" in text
+    assert f".venv-torch-2.15.0/bin/pytest {' '.join(BENCH)}" in text
     assert ".venv/" not in text
 
 
@@ -127,7 +130,9 @@ def test_the_slow_tests_have_commands_of_their_own(clone: Path, kind: str) -> No
 
 
 def test_arguments_reach_pytest(clone: Path) -> None:
-    assert said(clone, "-n", "bench", "ARGS=-k int8").splitlines()[-1].endswith("--benchmark-compare -k int8")
+    assert (
+        said(clone, "-n", "bench", "ARGS=-k int8").splitlines()[-1].endswith("--fastdiff-chart runs/ladder.png -k int8")
+    )
     for line in said(clone, "-n", "test", "ARGS=-x").splitlines()[-2:]:
         assert line.endswith(" -x || [ $? = 5 ]")
 
@@ -139,7 +144,7 @@ def test_bench_installs_once(clone: Path, python: str) -> None:
     said(clone, "bench", f"PYTHON={python}")
     assert [call.split()[0] for call in calls(clone)] == [".venv/bin/pip", ".venv/bin/pytest"]
     said(clone, "bench", f"PYTHON={python}")
-    assert calls(clone) == [".venv/bin/pytest perf_tests --benchmark-compare"]
+    assert calls(clone) == [f".venv/bin/pytest {' '.join(BENCH)}"]
 
 
 def test_test_installs_once_and_shares_the_environment(clone: Path, python: str) -> None:
@@ -210,7 +215,7 @@ def test_each_torch_keeps_its_environment(clone: Path, python: str) -> None:
         said(clone, "bench", f"TORCH={torch}", f"PYTHON={python}")
     calls(clone)
     said(clone, "bench", "TORCH=2.14.0", f"PYTHON={python}")
-    assert calls(clone) == [".venv-torch-2.14.0/bin/pytest perf_tests --benchmark-compare"]
+    assert calls(clone) == [f".venv-torch-2.14.0/bin/pytest {' '.join(BENCH)}"]
 
 
 @pytest.mark.parametrize("command", ["bench", "test"])

@@ -18,6 +18,7 @@ from fastdiff.cli.environment import environment
 from fastdiff.cli.ladder import ladder
 from fastdiff.cli.models import models
 from fastdiff.cli.old import Command
+from fastdiff.cli.published import published
 from fastdiff.cli.run import run
 from fastdiff.cli.runs import runs
 from fastdiff.cli.side import side
@@ -46,7 +47,7 @@ def main(
             stream.reconfigure(errors="backslashreplace")
 
 
-MEASURING = (run, collate, ab, calibrate, bisect)
+MEASURING = (run, collate, published, ab, calibrate, bisect)
 COMMANDS = (models, ladder, environment, accept, baselines, runs, *MEASURING)
 for command in COMMANDS:
     app.command(cls=Command)(command)
