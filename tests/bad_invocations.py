@@ -111,6 +111,7 @@ def _of_paths() -> Iterator[tuple[str, ...]]:
         yield ("accept", path, "--reason", "x", "--force")
         yield ("accept", "run.json", "--reason", "x", "--noise-of", path)
         yield ("collate", path)
+        yield ("published", path)
         yield ("collate", "rows", "--out", f"{path}/x.csv")
         yield ("collate", "rows", "--chart", path)
         yield ("collate", "rows", "--chart", f"{path}/x.png")
@@ -150,6 +151,9 @@ def _of_words() -> Iterator[tuple[str, ...]]:
         yield ("accept", "run.json", "--reason", "x", "--force", "--name", "/" + " " * len(word))
         for option in ("--model", "--device", "--dtype", "--compile-mode", "--quantize", "--weights"):
             yield ("run", option, word)
+        yield ("run", "--stage", word)
+        yield ("experiment", word)
+        yield ("experiment", "sdxl", "--device", word)
         for command, needed in PAIRED.items():
             for option in ("--model", "--device", "--stage"):
                 yield (command, *needed, option, word)

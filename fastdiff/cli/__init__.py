@@ -15,6 +15,7 @@ from fastdiff.cli.bisect import bisect
 from fastdiff.cli.calibrate import calibrate
 from fastdiff.cli.collate import collate
 from fastdiff.cli.environment import environment
+from fastdiff.cli.experiment import experiment
 from fastdiff.cli.ladder import ladder
 from fastdiff.cli.models import models
 from fastdiff.cli.old import Command
@@ -47,7 +48,7 @@ def main(
             stream.reconfigure(errors="backslashreplace")
 
 
-MEASURING = (run, collate, published, ab, calibrate, bisect)
+MEASURING = (run, collate, experiment, published, ab, calibrate, bisect)
 COMMANDS = (models, ladder, environment, accept, baselines, runs, *MEASURING)
 for command in COMMANDS:
     app.command(cls=Command)(command)

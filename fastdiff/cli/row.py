@@ -70,6 +70,7 @@ def asked(setting: Setting) -> dict[str, Any]:
         "do_quant": recipe.quantize.replace("-", "") if recipe.quantize != "none" else None,
         "tag": setting.tag,
         "model": setting.model.name,
+        "stage": setting.stage,
         "dtype": next(short for short, name in DTYPES.items() if name == recipe.dtype),
         "size": request.size,
         "guidance": request.guidance,

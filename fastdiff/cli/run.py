@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -24,6 +24,9 @@ MODEL = typer.Option(
 )
 CKPT = typer.Option("", "--ckpt", metavar="ID|FOLDER", help="A checkpoint: a name on the hub or a folder.")
 PROMPT = typer.Option("", help="What to draw (default: the model's own prompt).")
+STAGE = typer.Option(
+    "", metavar="NAME", help="The setting of a stage (`fastdiff ladder` lists them), in the place of the options below."
+)
 DTYPE = typer.Option("bf16", help="Precision of weights and arithmetic: bf16, fp16 or fp32.")
 NO_SDPA = typer.Option(False, "--no-sdpa", help="Compute attention step by step, without scaled_dot_product_attention.")
 BATCH = typer.Option(1, min=1, help="Pictures of a call.")
@@ -49,6 +52,7 @@ def run(
     ckpt: str = CKPT,
     weights: str = WEIGHTS,
     prompt: str = PROMPT,
+    stage: str = STAGE,
     dtype: str = DTYPE,
     no_sdpa: bool = NO_SDPA,
     batch: int = BATCH,
@@ -77,17 +81,20 @@ def run(
         from fastdiff.report import published as results
         from fastdiff.report.progress import Progress
 
-        recipe = published.recipe(
-            dtype=dtype,
-            sdpa=not no_sdpa,
-            fuse_qkv=fuse_qkv,
-            upcast_vae=upcast_vae,
-            compile_denoiser=compile_denoiser,
-            compile_decoder=compile_decoder,
-            compile_mode=compile_mode,
-            inductor_flags=inductor_flags,
-            quantize=quantize,
-        )
+        switches: dict[str, Any] = {
+            "dtype": dtype,
+            "sdpa": not no_sdpa,
+            "fuse_qkv": fuse_qkv,
+            "upcast_vae": upcast_vae,
+            "compile_denoiser": compile_denoiser,
+            "compile_decoder": compile_decoder,
+            "compile_mode": compile_mode,
+            "inductor_flags": inductor_flags,
+            "quantize": quantize,
+        }
+        if stage and published.recipe(**switches) != published.recipe():
+            raise UserError("recipe", f"--stage {stage} is a whole setting; leave out the options that change it.")
+        recipe = published.staged(stage, device, Path.cwd()) if stage else published.recipe(**switches)
         own = read_models(tables(Path.cwd())["models"], Path.cwd())
         asked = published.setting(
             published.model(model, ckpt, weights, own),
@@ -99,6 +106,7 @@ def run(
             device=device,
             rounds=rounds,
             tag=tag,
+            stage=stage,
         )
 
         for line in row.headline(asked):

@@ -17,8 +17,12 @@ from fastdiff.host.environment import DEVICE, device_kind, device_name, versions
 from fastdiff.host.processor import emulated
 from fastdiff.models import CATALOGUE, EMBEDDED, SIDE, Model, Request, checkpoints
 from fastdiff.record.errors import UserError, unknown
+from fastdiff.record.project import tables
 from fastdiff.stages.ladder import Stage
+from fastdiff.stages.published import LADDER
 from fastdiff.stages.recipe import PUBLISHED_FLAGS, Compile, Recipe
+from fastdiff.stages.techniques import TECHNIQUES
+from fastdiff.stages.toml import whole
 from fastdiff.trial.runner import SILENT
 from fastdiff.trial.work import Work
 
@@ -59,6 +63,8 @@ class Setting:
     device: str
     rounds: int
     tag: str = ""
+    stage: str = ""
+    """The stage whose recipe it is, if it was named by one."""
 
     @property
     def name(self) -> str:
@@ -68,7 +74,7 @@ class Setting:
         model = replace(self.model, source=self.checkpoint) if known else self.model
         what = (model, self.recipe, self.request, self.device, device_name(self.device), versions(), self.tag)
         digest = hashlib.sha256(repr(what).encode()).hexdigest()[:10]
-        return "-".join(part for part in (self.model.name, digest, _slug(self.tag)) if part)
+        return "-".join(part for part in (self.model.name, digest, _slug(self.stage), _slug(self.tag)) if part)
 
 
 @dataclass(frozen=True)
@@ -161,6 +167,19 @@ def recipe(
     )
 
 
+def staged(name: str, device: str, project: Path) -> Recipe:
+    """The recipe of a stage of any ladder, in the arithmetic that this CPU has instructions for."""
+    ladder = TECHNIQUES if name in TECHNIQUES.names else whole(LADDER, [name], tables(project)["stages"])
+    return ladder.native(emulated(kind_of(device)))[name].recipe
+
+
+def kind_of(device: str) -> str:
+    """`cpu` or `cuda`."""
+    if not DEVICE.fullmatch(device):
+        raise UserError("recipe", f"--device is {device!r}; give auto, cpu, cuda or cuda:N.")
+    return device_kind() if device == "auto" else device.partition(":")[0]
+
+
 def setting(
     model: tuple[Model, str],
     recipe: Recipe,
@@ -172,20 +191,20 @@ def setting(
     device: str = "auto",
     rounds: int,
     tag: str = "",
+    stage: str = "",
 ) -> Setting:
     """What was left out is the model's own. Needs no torch, so what is impossible is refused at once."""
     entry, checkpoint = model
     if size is not None and size % SIDE:
         raise UserError("recipe", f"--size is {size}; give a multiple of {SIDE}.")
-    if not DEVICE.fullmatch(device):
-        raise UserError("recipe", f"--device is {device!r}; give auto, cpu, cuda or cuda:N.")
-    device = device_kind() if device == "auto" else device
+    kind = kind_of(device)
     if recipe.upcast_vae:
         # As published: the autoencoder that is safe in half precision, or the model's own in float32.
         entry = replace(entry, vae=None, vae_revision=None)
-    request = entry.request.changed(steps=steps, size=size, batch=batch)
+    request = entry.request.changed(steps=steps, size=size, batch=recipe.batch or batch)
     request = replace(request, prompt=prompt or request.prompt)
-    return Setting(entry, checkpoint, recipe.on(device.partition(":")[0]), request, device, rounds, tag)
+    where = kind if device == "auto" else device
+    return Setting(entry, checkpoint, recipe.on(kind), request, where, rounds, tag, stage)
 
 
 def _called(model: Model, name: str) -> Model:

@@ -1,0 +1,56 @@
+"""`fastdiff experiment`: a whole published experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from fastdiff.cli.common import TROUBLE, aloud, aside, one_sentence
+from fastdiff.cli.options import SIZE, STEPS, WEIGHTS
+
+NAME = typer.Argument(help="sdxl, ssd-1b, sd15, pixart-alpha, cpu, or memory.")
+MODEL = typer.Option("", "--model", help="Another model than the published one, such as the embedded one: shapes.")
+DEVICE = typer.Option("", help="Device to measure on: auto, cpu, cuda or cuda:N (default: the experiment's own).")
+BATCH = typer.Option(None, min=1, help="Pictures of a call (default: the published number).")
+ROUNDS = typer.Option(5, min=1, help="Timed calls of each stage.")
+OUT = typer.Option(Path("results"), metavar="FOLDER", help="Folder that gets a folder for this experiment.")
+
+
+def experiment(
+    name: str = NAME,
+    model: str = MODEL,
+    weights: str = WEIGHTS,
+    steps: int | None = STEPS,
+    size: int | None = SIZE,
+    batch: int | None = BATCH,
+    rounds: int = ROUNDS,
+    device: str = DEVICE,
+    out: Path = OUT,
+) -> None:
+    """Measure a published experiment, stage by stage in fresh processes: rows, pictures, and the bar chart."""
+    with one_sentence(kept="the stages that were measured are kept; the same command measures all of them again."):
+        from fastdiff.experiments.series import SERIES, measure
+        from fastdiff.record.errors import UserError, unknown
+        from fastdiff.report.published import collate
+
+        if name not in SERIES:
+            raise UserError("recipe", unknown("experiment", name, SERIES))
+        series = SERIES[name]
+        folder = out / name
+        given = {"steps": steps, "size": size, "batch": batch or series.batch, "rounds": rounds, "weights": weights}
+        options = ["--model", model or series.model]
+        options += [f"--{option}={value}" for option, value in given.items() if value is not None]
+        found = measure(series, device or series.device, folder, options, aside)
+        if found.measured:
+            title = series.shows if model in ("", series.model) else f"{series.shows}, with {model}"
+            charts = [folder / f"{name}{end}" for end in (".png", ".svg", ".jpeg")]
+            lines = collate(folder, folder / f"{name}.csv", charts, title, order=series.stages, memory=series.memory)
+            for line in lines:
+                aloud(line)
+        for stage, why in found.refused.items():
+            aloud(f"left out  {stage}: {why}")
+        if found.failed:
+            aloud(f"failed    {', '.join(found.failed)}")
+        if found.failed or not found.measured:
+            raise typer.Exit(TROUBLE)
