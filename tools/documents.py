@@ -10,7 +10,7 @@ import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,8 +66,9 @@ def read(path: Path = DATA) -> tuple[dict[str, str], list[Row]]:
     data = tomllib.loads(path.read_text(encoding="utf-8"))
     rows = []
     for table in data["row"]:
-        given = {"documents" if key == "in" else key: value for key, value in table.items()}
-        rows.append(Row(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}))
+        given: dict[str, Any] = {"documents" if key == "in" else key: value for key, value in table.items()}
+        lists: dict[str, Any] = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+        rows.append(Row(**given | lists))
     return data["documents"], rows
 
 

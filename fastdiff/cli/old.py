@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand
@@ -16,8 +16,6 @@ from fastdiff.cli.common import TROUBLE, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import click
 
 COMPILING = ("--compile_unet", "--compile_transformer", "--compile_vae", "--compile-denoiser", "--compile-decoder")
 KINDS = {"int8dynamic": "int8-dynamic", "int8weightonly": "int8-weight-only", "int4weightonly": "int4-weight-only"}
@@ -64,7 +62,7 @@ SCRIPTS = {"run": RUN, "collate": COLLATE}
 class Command(TyperCommand):
     """A command that knows the flags of the script whose work it does."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         script = SCRIPTS.get(self.name or "")
         if script and (answer := today(script, str(self.name), args)):
             for line in answer:

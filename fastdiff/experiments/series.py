@@ -89,7 +89,8 @@ def refusals(series: Series, device: str) -> dict[str, str]:
 def measure(series: Series, device: str, out: Path, options: Sequence[str], say: Callable[[str], None]) -> Found:
     """Every stage by `fastdiff run --stage`, whose own remarks are passed on. A stage that fails ends itself alone."""
     refused = refusals(series, device)
-    measured, failed = [], []
+    measured: list[str] = []
+    failed: list[str] = []
     for place, stage in enumerate(series.stages, start=1):
         say(f"{series.name}, {place} of {len(series.stages)}: {stage}")
         if stage in refused:
