@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fastdiff.compare import noise, policy
-from fastdiff.compare.gate import Judgement, comparisons_of, judge_run
+from fastdiff.compare.gate import Judgement, comparisons_of, judge_alone, judge_run
 from fastdiff.compare.metrics import JUDGES
 from fastdiff.compare.reasons import because
 from fastdiff.compare.verdicts import METRICS, Verdict, fails
@@ -196,6 +196,12 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
         "stage-broken",
         LOOK,
     ),
+    "wait in every step": (
+        {"fingerprint": FACTS | {"syncs_in_a_step": 1}},
+        {"fingerprint": "CHANGED"},
+        "stage-broken",
+        LOOK,
+    ),
     "unapplied": (
         {"unapplied": ("quantize: no layer.",), "fingerprint": {}},
         {"fingerprint": "CHANGED"},
@@ -233,6 +239,29 @@ def test_a_change_of_one_stage(fault: str) -> None:
         assert found[f"sdpa {metric}"].reason.code == code
         if code:
             assert typed(found[f"sdpa {metric}"]).startswith(command)
+
+
+WAITING = {"fingerprint": FACTS | {"syncs_in_a_step": 2}}
+
+
+def test_waits_for_the_gpu_are_broken_without_an_accepted_run_and_may_be_accepted() -> None:
+    assert judge(tonight(**WAITING), None)["sdpa fingerprint"].word == "CHANGED"
+    accepted = replace(ACCEPTED, run=tonight(**WAITING))
+    assert judge(tonight(**WAITING), accepted)["sdpa fingerprint"].word == "SAME"
+    more = judge(tonight(fingerprint=FACTS | {"syncs_in_a_step": 3}), accepted)["sdpa fingerprint"]
+    assert (more.word, more.reason.code) == ("CHANGED", "facts-changed")
+
+
+def test_a_session_that_compares_with_nothing_judges_waits_all_the_same() -> None:
+    (found,) = judge_alone(replace(SDPA, **WAITING))
+    assert (found.metric, found.verdict.word) == ("fingerprint", "CHANGED")
+    assert typed(found.verdict).startswith(LOOK)
+    assert judge_alone(SDPA) == []
+
+
+@pytest.mark.parametrize("idea", [{"offload": "model"}, {"cache": "first-block"}])
+def test_ideas_that_cannot_do_without_waiting_may_wait(idea: dict[str, str]) -> None:
+    assert judge_alone(replace(SDPA, recipe=SDPA.recipe | idea, **WAITING)) == []
 
 
 def test_every_verdict_that_is_not_same_has_a_command() -> None:

@@ -171,13 +171,26 @@ def test_waits_inside_the_loop_are_counted(live: LiveStage, monkeypatch: pytest.
         wait(monkeypatch, getattr(live.built.pipeline, owner), name)
     built: Any = SimpleNamespace(pipeline=live.built.pipeline, device="cuda:0")
     found = counts.count(built, live.generate, 2)
-    assert found["syncs_in_loop"] == live.request.steps
+    assert (found["syncs_in_loop"], found["syncs_in_a_step"]) == (live.request.steps, 1)
     assert found["cuda_graphs"] == 3
     assert mode == ["default", "warn", 0]
 
 
+def test_a_wait_of_the_first_step_alone_is_none_of_every_step(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As schedulers do that look up where to begin."""
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda _: None)
+    monkeypatch.setattr(counts, "_cuda_graphs", lambda _: 0)
+    live.built.pipeline.scheduler.set_begin_index = lambda _: None
+    wait(monkeypatch, live.built.pipeline.scheduler, "index_for_timestep")
+    built: Any = SimpleNamespace(pipeline=live.built.pipeline, device="cuda:0")
+    found = counts.count(built, live.generate, 2)
+    assert found["syncs_in_loop"] > 0
+    assert found["syncs_in_a_step"] == 0
+
+
 def test_a_cpu_has_nothing_to_wait_for(live: LiveStage) -> None:
-    assert not {"syncs_in_loop", "cuda_graphs"} & set(counts.count(live.built, live.generate, 2))
+    assert not {"syncs_in_loop", "syncs_in_a_step", "cuda_graphs"} & set(counts.count(live.built, live.generate, 2))
 
 
 def test_two_steps_show_what_more_of_them_do(live: LiveStage) -> None:

@@ -19,6 +19,9 @@ STRUCTURAL = ("torch", "diffusers", "torchao", "transformers", "triton")
 LISTED = 5
 """More differences than a person reads in one sentence."""
 ABSENT = "nothing"
+WAITS = "syncs_in_a_step"
+MAY_WAIT = {"offload", "cache"}
+"""Keys that a recipe has where these ideas are on."""
 BUILD = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
 """Local versions that are folders of torch's index."""
 
@@ -94,8 +97,11 @@ def releases_between(old: str, new: str) -> bool:
     return not (plain and same == also and len(same) > 1 and new_last == old_last + 1)
 
 
-def breakages(trial: Trial) -> list[Reason]:
-    """What is wrong with a stage on every machine, whatever was accepted. The proof's sentences are the clearest."""
+def breakages(trial: Trial, base: Trial | None = None) -> list[Reason]:
+    """What is wrong with a stage on every machine. The proof's sentences are the clearest.
+
+    Waits for the GPU are wrong unless `base`, the accepted trial, has them, too: a scheduler may be made like that.
+    """
     if trial.unapplied:
         return [because("not-applied", why=sentence) for sentence in trial.unapplied]
     found = []
@@ -105,7 +111,13 @@ def breakages(trial: Trial) -> list[Reason]:
         found.append(because("graph-broke", count=breaks, why=why))
     if recompiles := trial.fingerprint.get("recompiles"):
         found.append(because("compiled-again", count=recompiles))
-    return found
+    return found if base is not None and base.fingerprint.get(WAITS) else found + waits(trial)
+
+
+def waits(trial: Trial) -> list[Reason]:
+    """For the GPU, inside of a denoising step. Moving weights and deciding what a cache skips cannot do without."""
+    count = trial.fingerprint.get(WAITS)
+    return [because("waits-in-a-step", count=count)] if count and not trial.recipe.keys() & MAY_WAIT else []
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.compare.comparison import Comparison, comparable
-from fastdiff.compare.facts import former
+from fastdiff.compare.facts import former, waits
 from fastdiff.compare.metrics import JUDGES
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Accept, Against, Measure, Select, Step, as_dict
 from fastdiff.compare.verdicts import (
+    CHANGED,
     FAST,
     LESS,
     MISSING,
@@ -107,6 +108,14 @@ def judge_stage(
     )
     judged = {metric: judge(comparison) for metric, judge in JUDGES.items()}
     return [_judgement(comparison, metric, verdict) for metric, verdict in judged.items() if verdict]
+
+
+def judge_alone(trial: Trial) -> list[Judgement]:
+    """What is wrong with a stage and no test of the suite fails for, in a session that compares with nothing."""
+    if not (found := waits(trial)):
+        return []
+    reason, again = because("stage-broken", id=trial.id, how=found), Measure(trial.model, (trial.stage,))
+    return [Judgement(trial.id, "fingerprint", Verdict(CHANGED, reason, next=again, details=tuple(found)))]
 
 
 def _missing(id_: str, trial: Trial | None, baseline: Baseline | None, *, acceptable: bool) -> Verdict | None:

@@ -28,7 +28,7 @@ PAIRS_TELL_MORE = because("pairs-tell-more")
 
 def fingerprint(comparison: Comparison) -> Verdict | None:
     trial = comparison.trial
-    if broken := breakages(trial):
+    if broken := breakages(trial, comparison.base):
         return Verdict(CHANGED, because("stage-broken", id=trial.id, how=broken), details=tuple(broken))
     if not trial.fingerprint:
         return None

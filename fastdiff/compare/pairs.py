@@ -207,7 +207,7 @@ def fingerprint(comparison: Comparison) -> Verdict | None:
     meant = (
         comparison.base is not None
         and comparison.base.recipe != comparison.trial.recipe
-        and not breakages(comparison.trial)
+        and not breakages(comparison.trial, comparison.base)
     )
     return replace(verdict, next=None, excused=verdict.excused or meant)
 

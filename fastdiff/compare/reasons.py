@@ -60,6 +60,7 @@ Code = Literal[
     "not-applied",
     "graph-broke",
     "compiled-again",
+    "waits-in-a-step",
     "fact-differs",
     "pictures-alike",
     "pictures-differ",

@@ -27,7 +27,10 @@ def count(built: Built, call: Callable[[], object], steps: int) -> dict[str, int
     """
     found = _eager(built, call, steps)
     if torch.device(built.device).type == "cuda":
-        found |= {"syncs_in_loop": _syncs(built, call), "cuda_graphs": _cuda_graphs(built)}
+        waits = _syncs(built, call)
+        # A scheduler may look up its place in the first step; what the last one does, each does.
+        found |= {"syncs_in_loop": sum(waits), "syncs_in_a_step": waits[-1] if waits else 0}
+        found |= {"cuda_graphs": _cuda_graphs(built)}
     return found
 
 
@@ -103,17 +106,18 @@ def _product_flops(left: Any, right: Any, *_: Any, **__: Any) -> int:
     return int(2 * left[0] * left[1] * right[1])
 
 
-def _syncs(built: Built, call: Callable[[], object]) -> int:
-    """How often the host waits for the GPU inside the denoising loop of one `call`."""
-    inside = seen = 0
+def _syncs(built: Built, call: Callable[[], object]) -> list[int]:
+    """How often the host waits for the GPU in each denoising step of one `call`."""
+    steps: list[int] = []
+    seen = 0
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
 
         def ended(component: str) -> None:
-            nonlocal inside, seen
+            nonlocal seen
             waits = sum(SYNC_WARNING in str(warning.message) for warning in warned)
-            inside += (waits - seen) if component == DENOISING else 0
+            steps.extend([waits - seen] if component == DENOISING else [])
             seen = waits
 
         torch.cuda.set_sync_debug_mode("warn")
@@ -122,7 +126,7 @@ def _syncs(built: Built, call: Callable[[], object]) -> int:
                 call()
         finally:
             torch.cuda.set_sync_debug_mode(before)
-    return inside
+    return steps
 
 
 def _cuda_graphs(built: Built) -> int:

@@ -61,7 +61,7 @@ class Judge:
         from fastdiff.compare import gate
 
         if not self.comparing:
-            return []
+            return gate.judge_alone(self.state.trials[id_])
         if self.against:
             return self.pairs.found.get(id_, [])
         run, trial = self.state.run(), self.state.trials[id_]

@@ -217,6 +217,7 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"the graph broke {'once' if of['count'] == 1 else str(of['count']) + ' times'} ({of['why']})"
     ),
     "compiled-again": lambda of: f"{counted(of['count'], 'graph', 'graphs')} compiled after the first call",
+    "waits-in-a-step": _said("the host waits for the GPU {count} times in a denoising step; look at the scheduler"),
     "fact-differs": _said("{fact}"),
     "pictures-alike": _said(
         "the two sides draw the same picture within the stage's budget (SSIM {ssim:.4f}, worst tile {worst_tile:.4f})"
