@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from fastdiff.models import Model, Request
     from fastdiff.record.budget import Budget
     from fastdiff.record.errors import UserError
+    from fastdiff.stages.filters import Filter
     from fastdiff.stages.ladder import Ladder, Stage, ladder, stage
     from fastdiff.stages.recipe import Compile, Recipe
 
 __all__ = [
     "Budget",
     "Compile",
+    "Filter",
     "Ladder",
     "Model",
     "Recipe",
@@ -32,6 +34,7 @@ __all__ = [
 _HOMES = {
     "Budget": "fastdiff.record.budget",
     "Compile": "fastdiff.stages.recipe",
+    "Filter": "fastdiff.stages.filters",
     "Ladder": "fastdiff.stages.ladder",
     "Model": "fastdiff.models",
     "Recipe": "fastdiff.stages.recipe",

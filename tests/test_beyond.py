@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from here import DTYPE
 
+from fastdiff import optimize
+from fastdiff.models import CATALOGUE
 from fastdiff.models.libraries import torch
-from fastdiff.optimize import build, resolved, switches
+from fastdiff.optimize import attention, build, quantization, resolved, switches
 from fastdiff.quality.parity import shortfall
 from fastdiff.quality.tripwires import tripped
 from fastdiff.record.errors import UserError
@@ -30,17 +33,23 @@ if TYPE_CHECKING:
     from fastdiff.models import Model
 
 SDPA = Recipe(dtype=DTYPE, attention="sdpa")
+REDRAWN = ("tiling", "scheduler", "steps")
+"""Tiles of a 64 px picture are all seam, and random weights draw something else in other steps."""
 EVERYTHING = with_named(LADDER, [step.name for _, step in BEYOND])
 
 IDEAS = {
     "flash": replace(SDPA, attention="flash"),
     "math": replace(SDPA, attention="math"),
+    "math-everywhere": replace(SDPA, attention="math", attention_everywhere=True),
     "upcast-vae": Recipe(dtype="bfloat16", attention="sdpa", upcast_vae=True),
     "slicing": replace(SDPA, vae_slicing=True, batch=2),
     "tiling": replace(SDPA, vae_tiling=True),
     "precomputed": replace(SDPA, text="precomputed"),
     "group-offload": replace(SDPA, offload="group"),
     "int8-weight-only": replace(SDPA, quantize="int8-weight-only"),
+    "int8-text": replace(SDPA, quantize="int8-weight-only", quantize_text=True),
+    "scheduler": replace(SDPA, scheduler="DPMSolverMultistepScheduler"),
+    "steps": replace(SDPA, steps=3),
     "batch": replace(SDPA, batch=3),
     "half": replace(SDPA, dtype="half"),
 }
@@ -69,13 +78,31 @@ def test_an_idea_draws_the_same_picture_and_shows(tiny: Model, plain: Reference,
         assert stage.unapplied == []
         assert tripped(stage.images) is None
         assert len(stage.images) == (IDEAS[idea].batch or 1)
-        if idea != "tiling":  # whose tiles of a 64 px picture are all seam
+        if idea not in REDRAWN:
             assert shortfall(stage.likeness_to(plain), stage.budget) is None
     assert switches.leaks(before, switches.read()) == []
 
 
 def undo_kernel(stage: LiveStage) -> None:
     torch.backends.cuda.enable_mem_efficient_sdp(True)
+
+
+def undo_everywhere(stage: LiveStage) -> None:
+    attention.free_the_others(stage.built.pipeline)
+
+
+def undo_scheduler(stage: LiveStage) -> None:
+    from fastdiff.models.libraries import diffusers
+
+    pipeline = stage.built.pipeline
+    pipeline.scheduler = diffusers.EulerDiscreteScheduler.from_config(pipeline.scheduler.config)
+
+
+def undo_text_in_int8(stage: LiveStage) -> None:
+    for encoder in stage.built.encoders:
+        for module in encoder.modules():
+            if quantization.is_quantized(module):
+                module.weight = torch.nn.Parameter(module.weight.dequantize(), requires_grad=False)
 
 
 def undo_slicing(stage: LiveStage) -> None:
@@ -106,6 +133,21 @@ def undo_text(stage: LiveStage) -> None:
     ("idea", "undo", "expected"),
     [
         ("flash", undo_kernel, "attention: flash alone was requested, and torch may choose flash, memory-efficient."),
+        (
+            "math-everywhere",
+            undo_everywhere,
+            "attention: math was requested everywhere, and not applied in text and decode.",
+        ),
+        (
+            "scheduler",
+            undo_scheduler,
+            "scheduler: DPMSolverMultistepScheduler was requested, and the pipeline has EulerDiscreteScheduler.",
+        ),
+        (
+            "int8-text",
+            undo_text_in_int8,
+            "quantize_text: 0 layers of text encoders are quantized, and the recipe asks for some.",
+        ),
         ("slicing", undo_slicing, "autoencoder: slicing is not in use."),
         ("tiling", undo_tiling, "autoencoder: tiling is not in use."),
         ("upcast-vae", undo_upcast, "dtype: float32 was not applied to vae"),
@@ -124,7 +166,7 @@ def test_an_idea_that_was_undone_is_missed(
         assert any(sentence.startswith(expected) for sentence in stage.unapplied), stage.unapplied
 
 
-@pytest.mark.parametrize("idea", ["slicing", "tiling", "group-offload"])
+@pytest.mark.parametrize("idea", ["slicing", "tiling", "group-offload", "int8-text"])
 def test_an_idea_that_was_not_requested_is_named(tiny: Model, idea: str) -> None:
     with alive(tiny, IDEAS[idea]) as stage:
         stage.claim(Stage("plain", SDPA, "nothing"))
@@ -163,6 +205,49 @@ def test_slicing_and_tiling_lower_the_peak_of_the_decoder(tiny: Model) -> None:
     assert peaks["tiling"] < 0.9 * peaks["plain"]
 
 
+def test_a_recipe_s_steps_are_those_of_its_calls(tiny: Model) -> None:
+    with alive(tiny, IDEAS["steps"]) as stage:
+        assert stage.request.steps == 3
+        stage.take_apart()
+        assert stage.components is not None
+        assert len(stage.components.steps_s) == 3
+        assert stage.trial().request["steps"] == 3
+
+
+@pytest.mark.parametrize("name", ["NoScheduler", "FlowMatchEulerDiscreteScheduler", "UNet2DConditionModel"])
+def test_a_scheduler_that_does_not_fit_is_one_sentence(tiny: Model, name: str) -> None:
+    with pytest.raises(UserError, match=f"StableDiffusionXLPipeline: no scheduler is called '{name}'"):
+        build(tiny, replace(SDPA, scheduler=name), "cpu")
+
+
+@pytest.mark.parametrize("change", [{"text": "precomputed"}, {"quantize": "int8-weight-only", "quantize_text": True}])
+def test_text_encoders_that_are_not_there_are_one_sentence(
+    tiny: Model, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """As with the dummy weights of models with T5."""
+    monkeypatch.setattr(optimize.Built, "encoders", [])
+    with pytest.raises(UserError, match="has no text encoders, so there is nothing to precompute, to compile or to q"):
+        build(tiny, replace(SDPA, **change), "cpu")
+
+
+@pytest.mark.compile
+@pytest.mark.timeout(600)
+def test_text_encoders_are_compiled(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced alone: what inductor makes of it is inductor's."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    recipe = replace(SDPA, compile=Compile(denoiser=False, text=True, flags=()))
+    with alive(tiny, recipe) as stage:
+        stage.first_call()
+        assert stage.unapplied == []
+        assert stage.compilation.graphs >= 3
+        assert stage.fingerprint.recompiles == 0
+    plain = replace(recipe, compile=Compile(denoiser=False, flags=()))
+    with alive(tiny, plain) as stage:
+        stage.first_call()
+        stage.claim(Stage("mine", recipe, "an idea"))
+        assert stage.unapplied[0].startswith("compile: 1 of 3 parts were compiled; ")
+
+
 def test_slicing_one_picture_is_refused(tiny: Model) -> None:
     with pytest.raises(UserError, match="there is one picture; use --fastdiff-batch 4"):
         build(tiny, replace(SDPA, vae_slicing=True), "cpu")
@@ -171,12 +256,13 @@ def test_slicing_one_picture_is_refused(tiny: Model) -> None:
 def test_only_the_named_kernel_runs_in_the_denoiser(tiny: Model) -> None:
     """Torch takes its `math` family apart into products, so the kernel's name is what is missing."""
     calls, operators = {}, {}
-    for name, recipe in (("math", IDEAS["math"]), ("chosen", SDPA)):
+    for name, recipe in (("math", IDEAS["math"]), ("everywhere", IDEAS["math-everywhere"]), ("chosen", SDPA)):
         with alive(tiny, recipe) as stage:
             stage.count()
             calls[name] = sum(int(kernel.split(" x ")[1]) for kernel in stage.facts["attention_kernels"])
             operators[name] = stage.facts["operators_in_a_step"]
     assert 0 < calls["math"] < calls["chosen"], "text encoders may still choose"
+    assert calls["everywhere"] == 0
     assert operators["math"] > operators["chosen"]
 
 
@@ -281,6 +367,36 @@ def test_the_ten_published_techniques_are_there_and_follow_the_default_one() -> 
     assert all(stage.follows == "default" for stage in TECHNIQUES if "+" in stage.name)
 
 
+def test_techniques_have_the_published_attention_and_autoencoder() -> None:
+    written_out = {stage.name for stage in TECHNIQUES if stage.recipe.attention == "vanilla-denoiser"}
+    assert written_out == {"unoptimized", "half"}
+    assert all(stage.recipe.attention == "sdpa" for stage in TECHNIQUES if stage.name not in written_out)
+    autoencoders = {stage.name: stage.recipe.autoencoder for stage in TECHNIQUES}
+    assert autoencoders.pop("default+tiny-autoencoder") == "tiny"
+    assert set(autoencoders.values()) == {"pipeline"}
+
+
+def test_tiny_autoencoders_are_those_of_the_latent_space() -> None:
+    """SDXL's latents are others than Stable Diffusion's, whose tiny autoencoder the published example names."""
+    tiny = {model.name: model.tiny_autoencoder for model in CATALOGUE if model.tiny_autoencoder}
+    assert tiny == {
+        **dict.fromkeys(("sdxl", "ssd-1b"), "madebyollin/taesdxl"),
+        **dict.fromkeys(("sd15", "pixart-alpha"), "madebyollin/taesd"),
+        **dict.fromkeys(("flux-schnell", "flux-dev"), "madebyollin/taef1"),
+    }
+
+
+@pytest.mark.parametrize("name", ["sdxl", "sd15"])
+def test_the_pipeline_s_own_autoencoder_is_the_published_one(name: str) -> None:
+    """SDXL's overflows in float16, so that its pipeline decodes in float32; the safe one does not."""
+    model = next(model for model in CATALOGUE if model.name == name).with_weights("twin")
+    forced = {}
+    for autoencoder in ("own", "pipeline"):
+        with build(model, replace(SDPA, autoencoder=autoencoder), "cpu") as built:
+            forced[autoencoder] = built.pipeline.vae.config.force_upcast
+    assert forced == {"own": name != "sdxl", "pipeline": True}
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -296,6 +412,15 @@ def test_the_ten_published_techniques_are_there_and_follow_the_default_one() -> 
             "float8-dynamic multiplies in bfloat16",
         ),
         (lambda: replace(SDPA, cache="first-block", compile=Compile()), "which a full graph cannot hold"),
+        (lambda: replace(SDPA, attention_everywhere=True), "set attention to one of flash, memory-efficient"),
+        (lambda: replace(SDPA, quantize_text=True), "nothing is quantized; set quantize"),
+        (lambda: replace(SDPA, text="precomputed", compile=Compile(text=True)), 'set text = "live"'),
+        (
+            lambda: replace(SDPA, text="precomputed", quantize="int8-weight-only", quantize_text=True),
+            'set text = "live"',
+        ),
+        (lambda: replace(SDPA, steps=0), "steps is 0; give a whole number above zero."),
+        (lambda: replace(SDPA, scheduler=3), "scheduler is 3; give a class of diffusers."),
         (lambda: Recipe(upcast_vae=True), "everything is in float32 already"),
         (lambda: replace(SDPA, attention="math", attention_backend="_native_flash"), 'set attention = "sdpa"'),
     ],

@@ -91,6 +91,12 @@ def test_the_tiny_autoencoder_comes_from_its_own_place(cache: Path) -> None:
     assert loaded(cache, "tiny")["vae_class"] == "AutoencoderTiny"
 
 
+def test_the_pipeline_s_own_autoencoder_is_loaded_where_it_is_asked_for(cache: Path) -> None:
+    shutil.rmtree(snapshot(cache, str(SDXL.vae), SDXL.vae_revision))
+    assert "refused" in loaded(cache)
+    assert loaded(cache, "pipeline")["vae_class"] == "AutoencoderKL"
+
+
 def test_another_commit_is_not_taken_for_the_pinned_one(cache: Path) -> None:
     here = snapshot(cache, SDXL.source, SDXL.revision)
     here.rename(here.with_name("0" * 40))

@@ -8,11 +8,13 @@ import sys
 
 import pytest
 
+from fastdiff.models import CATALOGUE
 from fastdiff.models.architectures import ARCHITECTURES, Part, Tokenizer
 from fastdiff.models.dummy import skeleton
+from fastdiff.models.filters import published
 from fastdiff.models.libraries import torch
 from fastdiff.models.twins import TWINS
-from fastdiff.optimize.quantization import worth_int8, worth_linear
+from fastdiff.optimize import quantization
 
 VAE = 83_653_863
 TINY = 2_445_063
@@ -84,9 +86,10 @@ def test_a_twin_is_small_and_has_layers_for_int8(model: str) -> None:
     parts = TWINS[model].parts
     assert sum(map(count, parts.values())) < 2e6
     denoiser = skeleton(parts["unet" if "unet" in parts else "transformer"])
-    assert any(map(worth_int8, denoiser.modules()))
+    filter_ = published(next(one for one in CATALOGUE if one.name == model))
+    assert any(quantization.selected(filter_, module, name) for name, module in denoiser.named_modules())
     # Only UNets have convolutions of one pixel that become linear.
-    assert any(map(worth_linear, denoiser.modules())) == ("unet" in parts)
+    assert any(map(quantization.worth_linear, denoiser.modules())) == ("unet" in parts)
 
 
 def test_twins_leave_no_text_encoder_out() -> None:

@@ -15,10 +15,11 @@ import pytest
 
 from fastdiff.models import CATALOGUE, Request, dummy
 from fastdiff.models.architectures import ARCHITECTURES, Architecture
+from fastdiff.models.filters import published
 from fastdiff.models.libraries import torch
 from fastdiff.models.tokenizers import tokenizer
 from fastdiff.models.twins import TWINS
-from fastdiff.optimize.quantization import worth_int8, worth_linear
+from fastdiff.optimize import quantization
 from fastdiff.quality.metrics import likeness
 from fastdiff.quality.tripwires import tripped
 from fastdiff.record.errors import UserError
@@ -73,8 +74,9 @@ def test_a_twin_draws_the_same_picture_in_int8(model: str) -> None:
     """In eager mode, because nothing but the widths is in question here."""
     images = draw(dummy.assemble(TWINS[model], "float32", "cpu"), model, request(model))
     quantized = dummy.assemble(TWINS[model], "bfloat16", "cpu")
-    layers = quantize(denoiser(quantized))
-    assert layers >= 20
+    part = denoiser(quantized)
+    quantization.quantize([part], "int8-dynamic", published(next(one for one in CATALOGUE if one.name == model)))
+    assert sum(map(quantization.is_quantized, part.modules())) >= 20
     found = likeness(draw(quantized, model, request(model)), images)
     assert found.ssim > QUANTIZED.ssim
     assert found.worst_tile > QUANTIZED.worst_tile
@@ -297,15 +299,6 @@ def call(pipeline: Any, architecture: Architecture, asked: Request, words: dict[
 
 def denoiser(pipeline: Any) -> Any:
     return pipeline.unet if "unet" in pipeline.components else pipeline.transformer
-
-
-def quantize(module: Any) -> int:
-    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_, swap_conv2d_1x1_to_linear
-
-    swap_conv2d_1x1_to_linear(module, worth_linear)
-    layers = sum(map(worth_int8, module.modules()))
-    quantize_(module, Int8DynamicActivationInt8WeightConfig(set_inductor_config=False), worth_int8)
-    return layers
 
 
 def without_text(model: str) -> Architecture:

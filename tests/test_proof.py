@@ -20,6 +20,7 @@ from fastdiff.instruments.fingerprint import Compilation, Fingerprint
 from fastdiff.instruments.proof import assert_applied, assert_steady, unapplied
 from fastdiff.models.libraries import torch
 from fastdiff.optimize import attention, build, fusion, layout, quantization
+from fastdiff.stages.filters import Filter
 from fastdiff.stages.ladder import Stage
 from fastdiff.stages.published import LADDER
 from fastdiff.stages.recipe import Compile, Recipe
@@ -125,8 +126,35 @@ def fused_unasked(built: Built) -> str:
 
 
 def quantized_unasked(built: Built) -> str:
-    quantization.quantize([built.denoiser.time_embedding], "int8-dynamic")
+    quantization.quantize([built.denoiser.time_embedding], "int8-dynamic", Filter())
     return "quantize: 2 layers are quantized, and the recipe asks for none."
+
+
+DENOISER_ALONE = Stage("mine", Recipe(attention="vanilla-denoiser"), "written out in the denoiser")
+
+
+def test_attention_may_be_written_out_in_the_denoiser_alone(tiny: Model) -> None:
+    with build(tiny, DENOISER_ALONE.recipe, "cpu") as built:
+        assert structural(built) == []
+        found = fingerprint.structure(built)
+        assert set(found.processors) == {"AttnProcessor", "AttnProcessor2_0"}
+        assert found.decoder_processors == {"AttnProcessor2_0": 2}
+        assert not any("decoder_processors" in name for name in Fingerprint(found).flat())
+        attention.write_out([built.pipeline.vae])
+        (sentence,) = structural(built)
+    assert sentence == (
+        "attention: vanilla-denoiser was not applied to 2 of 2 attention modules of the decoder, "
+        "which use AttnProcessor."
+    )
+
+
+@pytest.mark.parametrize("name", ["sdpa", "fp32"])
+def test_another_attention_is_not_that_of_the_denoiser_alone(tiny: Model, name: str) -> None:
+    with build(tiny, LADDER[name].recipe, "cpu") as built:
+        found = fingerprint.structure(built)
+    recipe = replace(LADDER[name].recipe, attention="vanilla-denoiser")
+    (sentence,) = unapplied(recipe, Fingerprint(found))
+    assert sentence.startswith("attention: vanilla-denoiser was not applied to ")
 
 
 @pytest.mark.parametrize(
@@ -160,18 +188,36 @@ def test_what_was_put_back_is_found(tiny: Model, name: str, sabotage: Callable[[
         ("fused-qkv", fusion, "fuse_qkv", "fuse_qkv: 0 of {0} attention modules are fused."),
         ("compile", layout, "channels_last", "channels_last: {1} of {1} convolutions kept the old layout."),
         ("int8", quantization, "quantize", "quantize: int8-dynamic was applied to no layer; "),
-        ("int8", quantization, "worth_int8", "quantize: int8-dynamic was applied to no layer; "),
+        ("int8", quantization, "selected", "quantize: int8-dynamic was applied to no layer; "),
     ],
 )
 def test_an_idea_that_did_nothing_is_found(
     tiny: Model, monkeypatch: pytest.MonkeyPatch, name: str, module: Any, idea: str, sentence: str
 ) -> None:
-    """`worth_int8` is the filter that matches nothing; the others are whole ideas that do nothing."""
+    """`selected` is the filter that matches nothing; the others are whole ideas that do nothing."""
     monkeypatch.setattr(module, idea, lambda *_: False)
     with build(tiny, LADDER[name].recipe, "cpu") as built:
         found = fingerprint.structure(built)
         (said,) = structural(built)
     assert said.startswith(sentence.format(found.attention_modules, found.convolutions))
+
+
+def test_layers_that_were_left_plain_are_counted_against_the_filter(
+    tiny: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a release of torchao that skips some layers would do it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(quantization, "fits", lambda _, module: module.in_features != 64)
+        built = build(tiny, LADDER["int8"].recipe, "cpu")
+    with built:
+        found = fingerprint.structure(built)
+        (said,) = structural(built)
+    missed, quantized = sum(found.unquantized.values()), found.quantized_layers
+    assert quantized > 0
+    assert all(shape.startswith("64 x ") for shape in found.unquantized)
+    assert said.startswith(
+        f"quantize: {missed} of {missed + quantized} layers that the filter selects are not quantized (64 x "
+    )
 
 
 def attentions(built: Built) -> list[Any]:
@@ -283,10 +329,21 @@ def test_a_recompile_in_the_steady_state(tiny: Model, traced_only: None) -> None
     assert_steady(live.fingerprint)
     live.request = replace(live.request, batch=2)
     live.generate()
-    sentence = "compile: 1 graphs were compiled after the first call; something in the call varies."
-    assert live.unapplied == [sentence]
+    (sentence,) = live.unapplied
+    assert sentence.startswith("compile: 1 graphs were compiled after the first call; something in the call varies, ")
+    assert "compile.dynamic makes one graph for all sizes" in sentence
     with pytest.raises(AssertionError, match="something in the call varies"):
         assert_steady(live.fingerprint)
+
+
+@pytest.mark.parametrize(("dynamic", "graphs"), [(False, 2), (True, 1)])
+def test_a_second_size_compiles_again_unless_the_graph_is_dynamic(
+    tiny: Model, traced_only: None, dynamic: bool, graphs: int
+) -> None:
+    live = alive(tiny, replace(DECODER_ALONE, dynamic=dynamic))
+    for side in (80, 96):  # of smaller latents torch takes another convolution on a CPU
+        live.built.pipeline.vae.decode(torch.zeros(1, 4, side, side, dtype=live.built.pipeline.vae.dtype))
+    assert fingerprint.compilation().graphs == graphs
 
 
 def test_a_stage_that_was_compiled_unasked(tiny: Model, traced_only: None) -> None:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.instruments import proof
 from fastdiff.models.libraries import torch
-from fastdiff.optimize import attention, switches
+from fastdiff.optimize import attention, quantization, switches
 
 if TYPE_CHECKING:
     from fastdiff.optimize import Built
 
 
-ONLY_WHERE_ON = ("kernels", "decoding", "offloaded_modules", "cached_modules")
+ONLY_WHERE_ON = ("kernels", "freed", "decoding", "offloaded_modules", "cached_modules", "quantized_text_layers")
 """Facts that are left out where they are empty: then runs that were accepted before they existed still compare."""
+FOR_THE_PROOF = ("decoder_processors", "encoders", "scheduler")
+"""Left out of the facts: other facts or the recipe hold them already."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,22 @@ class Structure:
     channels_last_convolutions: int
     kernels: tuple[str, ...] = ()
     """Families of attention kernels that may be chosen, where not all of them may."""
+    freed: tuple[str, ...] = ()
+    """Components of the call in which all of them may be chosen nevertheless: text, decode."""
+    decoder_processors: dict[str, int] = field(default_factory=dict)
+    """Those of `processors` that are the autoencoder's."""
     decoding: tuple[str, ...] = ()
     """What the autoencoder does in another way: tiny, float32, slicing, tiling."""
     offloaded_modules: int = 0
     cached_modules: int = 0
+    quantized_text_layers: int = 0
+    encoders: int = 0
+    """Of text."""
+    scheduler: str = ""
+    unquantized: dict[str, int] = field(default_factory=dict)
+    """Layers that the recipe's filter selects and that are not quantized, counted by inputs and outputs."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """The same for layers whose shape the kernel does not take."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +83,12 @@ class Fingerprint:
 
     def flat(self) -> dict[str, Any]:
         """Names and values, without what depends on the state of the compile cache, and without ideas that are off."""
-        counted = asdict(self.compilation)
+        counted, structure = asdict(self.compilation), asdict(self.structure)
         del counted["cache_hits"], counted["cache_misses"]
         counted["break_reasons"] = list(counted["break_reasons"])
-        built = {
-            name: value for name, value in _flat(asdict(self.structure)).items() if value or name not in ONLY_WHERE_ON
-        }
+        for name in FOR_THE_PROOF:
+            del structure[name]
+        built = {name: value for name, value in _flat(structure).items() if value or name not in ONLY_WHERE_ON}
         built |= {name: list(value) for name, value in built.items() if isinstance(value, tuple)}
         return {**built, **counted, "recompiles": self.recompiles}
 
@@ -91,20 +105,27 @@ def structure(built: Built) -> Structure:
         name: part for name, part in sorted(built.pipeline.components.items()) if isinstance(part, torch.nn.Module)
     }
     optimized = [module for part in built.parts for module in part.modules()]
-    attentions = [module for module in optimized if hasattr(module, "processor") and hasattr(module, "to_q")]
+    attentions = [module for module in optimized if _is_attention(module)]
     kernels = [m.weight for m in optimized if isinstance(m, torch.nn.Conv2d) and _layout_matters(m.weight)]
     return Structure(
         dtypes={name: dict(sorted(_dtypes(part).items())) for name, part in parts.items()},
         processors=dict(sorted(Counter(_processor(module) for module in attentions).items())),
         attention_modules=len(attentions),
         fused_modules=sum(_fused(module) for module in attentions),
-        quantized_layers=sum(_quantized(module) for module in optimized),
+        quantized_layers=sum(map(quantization.is_quantized, optimized)),
         convolutions=len(kernels),
         channels_last_convolutions=sum(k.is_contiguous(memory_format=torch.channels_last) for k in kernels),
         kernels=_kernels(),
+        freed=attention.freed(built.pipeline),
+        decoder_processors=dict(Counter(_processor(one) for one in built.pipeline.vae.modules() if _is_attention(one))),
         decoding=_decoding(built.pipeline.vae, built.denoiser),
         offloaded_modules=sum(_offloaded(module) for part in parts.values() for module in part.modules()),
         cached_modules=sum(any(CACHES.search(hook) for hook in _hooks(module)) for module in optimized),
+        quantized_text_layers=sum(quantization.is_quantized(one) for part in built.encoders for one in part.modules()),
+        encoders=len(built.encoders),
+        scheduler=type(built.pipeline.scheduler).__name__,
+        unquantized=_plain_layers(built, fitting=True),
+        left_out=_plain_layers(built, fitting=False),
     )
 
 
@@ -141,6 +162,10 @@ def _dtypes(part: Any) -> Counter[str]:
 def _layout_matters(kernel: Any) -> bool:
     """A 1x1 kernel is contiguous in every layout and so says nothing."""
     return kernel.shape[1] > 1 and kernel.shape[2] * kernel.shape[3] > 1
+
+
+def _is_attention(module: Any) -> bool:
+    return hasattr(module, "processor") and hasattr(module, "to_q")
 
 
 def _fused(module: Any) -> bool:
@@ -188,6 +213,18 @@ def _offloaded(module: Any) -> bool:
     return hasattr(module, "_hf_hook") or GROUP_OFFLOADING in _hooks(module)
 
 
-def _quantized(module: Any) -> bool:
-    weight = getattr(module, "weight", None)
-    return weight is not None and type(weight).__module__.startswith("torchao.")
+def _plain_layers(built: Built, *, fitting: bool) -> dict[str, int]:
+    """By shape, layers that the filter selects and that are not quantized."""
+    kind = built.recipe.quantize
+    if kind == "none":
+        return {}
+    filter_ = quantization.filter_of(built.model, built.recipe)
+    plain = [
+        f"{module.in_features} x {module.out_features}"
+        for part in built.parts
+        for name, module in part.named_modules()
+        if quantization.selected(filter_, module, name)
+        and not quantization.is_quantized(module)
+        and quantization.fits(kind, module) == fitting
+    ]
+    return dict(sorted(Counter(plain).items()))

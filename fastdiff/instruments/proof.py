@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastdiff.stages.recipe import KERNELS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,7 +30,7 @@ def unapplied(recipe: Recipe, found: Fingerprint) -> list[str]:
         *_attention(recipe, built),
         *_layers(recipe, built),
         *_saving(recipe, built),
-        *_compilation(recipe, found.compilation),
+        *_compilation(recipe, built.encoders, found.compilation),
         *_steady(found),
     ]
 
@@ -58,22 +60,42 @@ def _precision(recipe: Recipe, found: Structure) -> Iterator[str]:
 def _attention(recipe: Recipe, found: Structure) -> Iterator[str]:
     if not found.attention_modules:
         yield "attention: no attention module was found, so nothing shows which kind is in use."
-    wanted = VANILLA_PROCESSORS if recipe.attention == "vanilla" else SDPA_PROCESSORS
-    if recipe.attention_backend:
-        chosen = frozenset(f"{name}({recipe.attention_backend})" for name in SDPA_PROCESSORS)
-        if not chosen & set(found.processors):
-            yield f"attention_backend: no attention module uses {recipe.attention_backend}."
-        wanted |= chosen
-    strangers = sorted(set(found.processors) - wanted)
-    if strangers:
-        count = sum(found.processors[name] for name in strangers)
-        yield (
-            f"attention: {recipe.attention} was not applied to {count} of {found.attention_modules} attention modules, "
-            f"which use {', '.join(strangers)}."
-        )
-    if recipe.attention not in ("vanilla", "sdpa") and found.kernels != (recipe.attention,):
-        allowed = ", ".join(found.kernels) or "every kernel"
-        yield f"attention: {recipe.attention} alone was requested, and torch may choose {allowed}."
+    for where, there in _attention_of(recipe, found).items():
+        wanted = VANILLA_PROCESSORS if where in _written_out(recipe) else SDPA_PROCESSORS
+        if recipe.attention_backend:
+            chosen = frozenset(f"{name}({recipe.attention_backend})" for name in SDPA_PROCESSORS)
+            if not chosen & set(there):
+                yield f"attention_backend: no attention module uses {recipe.attention_backend}."
+            wanted |= chosen
+        if strangers := sorted(set(there) - wanted):
+            count = sum(there[name] for name in strangers)
+            yield (
+                f"attention: {recipe.attention} was not applied to {count} of {sum(there.values())} {where}, "
+                f"which use {', '.join(strangers)}."
+            )
+    if recipe.attention in KERNELS:
+        if found.kernels != (recipe.attention,):
+            allowed = ", ".join(found.kernels) or "every kernel"
+            yield f"attention: {recipe.attention} alone was requested, and torch may choose {allowed}."
+        if recipe.attention_everywhere and found.freed:
+            freed = " and ".join(found.freed)
+            yield f"attention: {recipe.attention} was requested everywhere, and not applied in {freed}."
+
+
+ALL, DENOISER, DECODER = "attention modules", "attention modules of the denoiser", "attention modules of the decoder"
+
+
+def _attention_of(recipe: Recipe, found: Structure) -> dict[str, dict[str, int]]:
+    """Which processors there are, apart where the recipe treats denoiser and decoder differently."""
+    if recipe.attention != "vanilla-denoiser":
+        return {ALL: found.processors}
+    decoder = found.decoder_processors
+    denoiser = {name: count - decoder.get(name, 0) for name, count in found.processors.items()}
+    return {DENOISER: {name: count for name, count in denoiser.items() if count}, DECODER: decoder}
+
+
+def _written_out(recipe: Recipe) -> tuple[str, ...]:
+    return {"vanilla": (ALL,), "vanilla-denoiser": (DENOISER,)}.get(recipe.attention, ())
 
 
 def _layers(recipe: Recipe, found: Structure) -> Iterator[str]:
@@ -88,8 +110,20 @@ def _layers(recipe: Recipe, found: Structure) -> Iterator[str]:
         )
     if recipe.quantize != "none" and not found.quantized_layers:
         yield f"quantize: {recipe.quantize} was applied to no layer; does the filter match anything in this model?"
+    elif found.unquantized:
+        missed = sum(found.unquantized.values())
+        yield (
+            f"quantize: {missed} of {missed + found.quantized_layers} layers that the filter selects are not quantized "
+            f"({', '.join(found.unquantized)})."
+        )
     if recipe.quantize == "none" and found.quantized_layers:
         yield f"quantize: {found.quantized_layers} layers are quantized, and the recipe asks for none."
+    if recipe.quantize_text != bool(found.quantized_text_layers):
+        asked = "some" if recipe.quantize_text else "none"
+        yield (
+            f"quantize_text: {found.quantized_text_layers} layers of text encoders are quantized, "
+            f"and the recipe asks for {asked}."
+        )
 
 
 def _saving(recipe: Recipe, found: Structure) -> Iterator[str]:
@@ -106,16 +140,18 @@ def _saving(recipe: Recipe, found: Structure) -> Iterator[str]:
         yield f"text: the prompt is precomputed, and {', '.join(encoders)} is still in memory."
     if (recipe.offload != "none") != bool(found.offloaded_modules):
         yield f"offload: {found.offloaded_modules} modules are offloaded, and the recipe says {recipe.offload}."
+    if recipe.scheduler not in ("", found.scheduler):
+        yield f"scheduler: {recipe.scheduler} was requested, and the pipeline has {found.scheduler}."
     if (recipe.cache != "none") != bool(found.cached_modules):
         yield f"cache: {found.cached_modules} modules have a cache, and the recipe says {recipe.cache}."
 
 
-def _compilation(recipe: Recipe, found: Compilation) -> Iterator[str]:
+def _compilation(recipe: Recipe, encoders: int, found: Compilation) -> Iterator[str]:
     if recipe.compile is None:
         if found.graphs:
             yield f"compile: {found.graphs} graphs were compiled, and the recipe asks for none."
         return
-    wanted = recipe.compile.denoiser + recipe.compile.decoder
+    wanted = recipe.compile.denoiser + recipe.compile.decoder + recipe.compile.text * encoders
     if found.graphs < wanted:
         yield (
             f"compile: {found.graphs} of {wanted} parts were compiled; "
@@ -127,4 +163,7 @@ def _compilation(recipe: Recipe, found: Compilation) -> Iterator[str]:
 
 def _steady(found: Fingerprint) -> Iterator[str]:
     if found.recompiles:
-        yield f"compile: {found.recompiles} graphs were compiled after the first call; something in the call varies."
+        yield (
+            f"compile: {found.recompiles} graphs were compiled after the first call; something in the call varies, "
+            "such as the size of the picture (compile.dynamic makes one graph for all sizes)."
+        )

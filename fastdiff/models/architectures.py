@@ -58,6 +58,8 @@ class Architecture:
     parts: Mapping[str, Part]
     scheduler: Part
     tiny_autoencoder: Part
+    published_vae: Part | None = None
+    """The autoencoder that the pipeline was published with, where `parts` has a safer one."""
     tokenizers: Mapping[str, Tokenizer] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     """Other arguments of the pipeline's class; components that are left out are None."""
@@ -131,6 +133,8 @@ SD_VAE = Part(
     },
 )
 SDXL_VAE = SD_VAE.changed(sample_size=1024, scaling_factor=0.13025, force_upcast=False)  # the one that is safe in fp16
+PUBLISHED_SDXL_VAE = SDXL_VAE.changed(force_upcast=True)
+"""Overflows in float16, so that its pipeline decodes in float32 there."""
 FLUX_VAE = SD_VAE.changed(
     latent_channels=16,
     sample_size=1024,
@@ -281,6 +285,7 @@ def _sdxl(unet: Part) -> Architecture:
         parts={"unet": unet, "vae": SDXL_VAE, "text_encoder": CLIP_L, "text_encoder_2": CLIP_BIG_G},
         scheduler=EULER,
         tiny_autoencoder=TINY_AUTOENCODER,
+        published_vae=PUBLISHED_SDXL_VAE,
         tokenizers={"tokenizer": CLIP_TOKENIZER, "tokenizer_2": BIG_G_TOKENIZER},
         options={"force_zeros_for_empty_prompt": True, "add_watermarker": False},
     )

@@ -67,6 +67,8 @@ def assemble(
     parts = dict(architecture.parts)
     if autoencoder == "tiny":
         parts["vae"] = architecture.tiny_autoencoder
+    if autoencoder == "pipeline" and architecture.published_vae:
+        parts["vae"] = architecture.published_vae
     tokenizers = {
         name: tokenizer(asked, parts[name.replace("tokenizer", "text_encoder")].config["vocab_size"])
         for name, asked in architecture.tokenizers.items()

@@ -78,7 +78,7 @@ def _loaded(model: Model, dtype: str, autoencoder: str) -> Any:
             parts["vae"] = diffusers.AutoencoderTiny.from_pretrained(
                 model.tiny_autoencoder, revision=model.tiny_revision, **safely
             )
-        elif model.vae is not None:
+        elif model.vae is not None and autoencoder != "pipeline":
             parts["vae"] = diffusers.AutoencoderKL.from_pretrained(model.vae, revision=model.vae_revision, **safely)
         return getattr(diffusers, model.pipeline).from_pretrained(
             model.source,

@@ -68,6 +68,7 @@ def _twin(model: str, denoiser: Mapping[str, Any], **text_encoders: Part) -> Arc
             "vae": whole.parts["vae"].changed(**VAE),
             **text_encoders,
         },
+        published_vae=whole.published_vae.changed(**VAE) if whole.published_vae else None,
         tiny_autoencoder=whole.tiny_autoencoder.changed(**TINY_AUTOENCODER),
         tokenizers=tokenizers,
         options={

@@ -22,10 +22,12 @@ from fastdiff.optimize import (
     offload,
     precision,
     quantization,
+    scheduling,
     switches,
     text,
 )
 from fastdiff.record.errors import UserError
+from fastdiff.stages.filters import Filter
 
 if TYPE_CHECKING:
     from fastdiff.models import Model, Request
@@ -58,6 +60,11 @@ class Built:
     def parts(self) -> list[Any]:
         """What the ladder optimizes: the denoiser and the autoencoder."""
         return [self.denoiser, self.pipeline.vae]
+
+    @property
+    def encoders(self) -> list[Any]:
+        """Of text."""
+        return [getattr(self.pipeline, name) for name in text.MODULES if getattr(self.pipeline, name, None) is not None]
 
     def borrow(self, changes: dict[str, Any]) -> None:
         self._borrowed.enter_context(switches.borrowed(changes))
@@ -114,8 +121,8 @@ def build(model: Model, recipe: Recipe, device: str, request: Request | None = N
         built.keep_freed_memory()
         if recipe.compile is not None:
             built.borrow(compilation.switches(recipe.compile))
-            compilation.compile_parts(built.denoiser, built.pipeline.vae, recipe.compile)
-        if recipe.attention in attention.SWITCHES:
+            compilation.compile_parts(built.denoiser, built.pipeline.vae, built.encoders, recipe.compile)
+        if recipe.attention in attention.SWITCHES and not recipe.attention_everywhere:
             attention.free_the_others(built.pipeline)
         built.load_s = time.perf_counter() - began
     except BaseException:
@@ -130,18 +137,21 @@ def _load(built: Built, request: Request) -> None:
     model, recipe, device = built.model, built.recipe, built.device
     place = "cpu" if recipe.offload != "none" else None
     built.pipeline = load(model, recipe.dtype, recipe.autoencoder, device, place=place)
+    if recipe.scheduler:
+        scheduling.schedule(built.pipeline, recipe.scheduler)
     noise.draw_in_float32(built.pipeline)
     built.call_options = call_options(model)
     if words := stand_ins(model, request, recipe.dtype, device):
         built.synthetic_text = True
         built.call_options |= words
+    about_text = recipe.text == "precomputed" or recipe.quantize_text or (recipe.compile and recipe.compile.text)
+    if about_text and not built.encoders:
+        raise UserError(
+            "recipe",
+            f"{model.name} with {model.weights} weights has no text encoders, so there is nothing to precompute, to "
+            "compile or to quantize; leave that out.",
+        )
     if recipe.text == "precomputed":
-        if built.synthetic_text:
-            raise UserError(
-                "recipe",
-                f"{model.name} with {model.weights} weights has no text encoders, so there is nothing to precompute; "
-                'set text = "live".',
-            )
         built.call_options |= text.precompute(built.pipeline, request, device, built.call_options)
         _return_memory()
 
@@ -157,7 +167,9 @@ def _reshape(built: Built, request: Request) -> None:
     if recipe.channels_last:
         layout.channels_last(built.parts)
     if recipe.quantize != "none":
-        quantization.quantize(built.parts, recipe.quantize)
+        quantization.quantize(built.parts, recipe.quantize, quantization.filter_of(built.model, recipe))
+        if recipe.quantize_text:
+            quantization.quantize(built.encoders, recipe.quantize, Filter())
     if recipe.vae_slicing:
         decoding.slicing(pipeline.vae, request)
     if recipe.vae_tiling:
@@ -187,9 +199,9 @@ def resolved(model: Model, recipe: Recipe, device: str) -> Recipe:
 
 def _choose_attention(built: Built) -> None:
     recipe = built.recipe
-    if recipe.attention == "vanilla":
+    if recipe.attention.startswith("vanilla"):
         built.borrow({"diffusers.attention_backend": switches.UNCHANGED})
-        attention.write_out(built.parts)
+        attention.write_out(built.parts if recipe.attention == "vanilla" else [built.denoiser])
     elif recipe.attention_backend:
         if not attention.takes_backends(built.denoiser):
             raise UserError(

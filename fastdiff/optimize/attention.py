@@ -20,6 +20,9 @@ SWITCHES = {
 }
 
 
+FREED = "fastdiff_freed"
+
+
 def write_out(parts: list[Any]) -> None:
     """Replaces the one-kernel attention, which diffusers chooses by itself, by plain matrix products and a softmax."""
     for part in parts:
@@ -74,7 +77,14 @@ def _free(owner: Any, name: str) -> None:
         with sdpa_kernel(every):
             return original(*args, **kwargs)
 
+    vars(call)[FREED] = True
     setattr(owner, name, call)
+
+
+def freed(pipeline: Any) -> tuple[str, ...]:
+    """The components in which every family of kernels may be chosen, whatever the stage is about."""
+    calls = {"text": getattr(pipeline, "encode_prompt", None), "decode": pipeline.vae.decode}
+    return tuple(name for name, call in calls.items() if getattr(call, FREED, False))
 
 
 @contextmanager

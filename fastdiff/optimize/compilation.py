@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models.libraries import torch
@@ -11,9 +12,13 @@ if TYPE_CHECKING:
     from fastdiff.stages.recipe import Compile
 
 
-def compile_parts(denoiser: Any, autoencoder: Any, how: Compile) -> None:
-    """The denoiser in place, so that it keeps its class and its configuration; of the autoencoder only `decode`."""
-    mode = None if how.mode == "default" else how.mode
+def compile_parts(denoiser: Any, autoencoder: Any, encoders: list[Any], how: Compile) -> None:
+    """Modules in place, so that they keep their class and their configuration; of the autoencoder only `decode`."""
+    options: dict[str, Any] = {
+        "mode": None if how.mode == "default" else how.mode,
+        "fullgraph": how.fullgraph,
+        "dynamic": how.dynamic,
+    }
     if how.denoiser and how.regional:
         if not getattr(denoiser, "_repeated_blocks", None):
             raise UserError(
@@ -21,11 +26,22 @@ def compile_parts(denoiser: Any, autoencoder: Any, how: Compile) -> None:
                 f"{type(denoiser).__name__} does not say which of its blocks repeat, so it has no regions to compile; "
                 "set compile.regional = false.",
             )
-        denoiser.compile_repeated_blocks(mode=mode, fullgraph=how.fullgraph, dynamic=False)
+        denoiser.compile_repeated_blocks(**options)
     elif how.denoiser:
-        denoiser.compile(mode=mode, fullgraph=how.fullgraph, dynamic=False)
+        denoiser.compile(**options)
     if how.decoder:
-        autoencoder.decode = torch.compile(autoencoder.decode, mode=mode, fullgraph=how.fullgraph, dynamic=False)
+        autoencoder.decode = torch.compile(autoencoder.decode, **options)
+    for encoder in encoders if how.text else ():
+        _install_hooks(encoder)
+        encoder.compile(**options)
+
+
+def _install_hooks(encoder: Any) -> None:
+    """transformers does so in the first call, behind a lock that no graph can hold; older releases have none."""
+    with suppress(ImportError):
+        from transformers.utils.output_capturing import maybe_install_capturing_hooks
+
+        maybe_install_capturing_hooks(encoder)
 
 
 def switches(how: Compile) -> dict[str, Any]:

@@ -30,7 +30,8 @@ RETURNED = {
     "FluxPipeline": ("prompt_embeds", "pooled_prompt_embeds", ""),
 }
 """What each pipeline's `encode_prompt` answers, by the names under which its call takes it; each has its own order."""
-ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
+MODULES = ("text_encoder", "text_encoder_2", "text_encoder_3")
+ENCODERS = (*MODULES, "tokenizer", "tokenizer_2", "tokenizer_3")
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.stages.budgets import CACHED, QUANTIZED
+from fastdiff.stages.budgets import CACHED, QUANTIZED, RESCHEDULED
 from fastdiff.stages.ladder import Ladder, stage
 from fastdiff.stages.recipe import Compile
 
@@ -21,12 +21,30 @@ BEYOND = (
         "bf16",
         stage("sdpa-memory-efficient", "attention in the memory-efficient kernel", attention="memory-efficient"),
     ),
+    (
+        "bf16",
+        stage(
+            "sdpa-memory-efficient-everywhere",
+            "the memory-efficient kernel alone in the whole call",
+            attention="memory-efficient",
+            attention_everywhere=True,
+        ),
+    ),
     ("bf16", stage("sdpa-cudnn", "attention in cuDNN's kernel", attention="cudnn")),
     ("bf16", stage("sdpa-math", "attention as torch writes it out itself", attention="math")),
     ("sdpa", stage("backend-flash", "diffusers' dispatcher, flash kernel", attention_backend="_native_flash")),
     ("sdpa", stage("backend-cudnn", "diffusers' dispatcher, cuDNN's kernel", attention_backend="_native_cudnn")),
     ("sdpa", stage("upcast-vae", "the autoencoder decodes in float32", upcast_vae=True)),
     ("sdpa", stage("batch-4", "four pictures of a call", batch=4)),
+    (
+        "sdpa",
+        stage(
+            "dpm-solver",
+            "a scheduler that gets along with fewer steps",
+            scheduler="DPMSolverMultistepScheduler",
+            budget=RESCHEDULED,
+        ),
+    ),
     ("sdpa", stage("compile-regional", "each kind of repeated block compiled once", compile=REGIONAL)),
     ("sdpa", stage("compile-denoiser", "the denoiser compiled, the decoder not", compile=Compile(decoder=False))),
     ("sdpa", stage("compile-decoder", "the decoder compiled, the denoiser not", compile=Compile(denoiser=False))),
@@ -46,6 +64,8 @@ BEYOND = (
             compile=Compile(mode="max-autotune-no-cudagraphs"),
         ),
     ),
+    ("compile", stage("compile-text", "the text encoders compiled, too", compile=Compile(text=True))),
+    ("int8", stage("int8-text", "dynamic int8 in the text encoders, too", quantize_text=True)),
     (
         "fused-qkv",
         stage(

@@ -23,6 +23,11 @@ CACHED = Budget(
     worst_tile=0.40,
     measured="a choice, not a measurement: a cache redraws details and must keep the picture",
 )
+RESCHEDULED = Budget(
+    ssim=0.60,
+    worst_tile=0.20,
+    measured="a choice, not a measurement: another scheduler takes other steps to a picture of the same content",
+)
 TILED = Budget(
     ssim=0.80,
     worst_tile=0.50,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.record.errors import UserError, unknown
+from fastdiff.stages.filters import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,11 +16,12 @@ DTYPES = ("float32", "bfloat16", "float16", "half")
 """`half` is float16 on a GPU and bfloat16 on a CPU, which only emulates the other."""
 KERNELS = ("flash", "memory-efficient", "cudnn", "math")
 """Families of scaled_dot_product_attention that can be named."""
-ATTENTIONS = ("vanilla", "sdpa", *KERNELS)
+ATTENTIONS = ("vanilla", "vanilla-denoiser", "sdpa", *KERNELS)
 QUANTIZATIONS = ("none", "int8-dynamic", "int8-weight-only", "int4-weight-only", "float8-dynamic")
 BFLOAT16_ONLY = ("int4-weight-only", "float8-dynamic")
 OFFLOADS = ("none", "model", "sequential", "group")
-AUTOENCODERS = ("own", "tiny")
+AUTOENCODERS = ("own", "pipeline", "tiny")
+"""The model's own; the one that its pipeline was published with, where the model names a safer one; a distilled one."""
 TEXTS = ("live", "precomputed")
 CACHES = ("none", "first-block", "pyramid-attention", "faster", "taylorseer")
 """diffusers' own caches, which reuse what an earlier step computed; all of them change the picture."""
@@ -43,14 +45,20 @@ class Compile:
     fullgraph: bool = True
     denoiser: bool = True
     decoder: bool = True
+    text: bool = False
+    """Also the text encoders."""
     regional: bool = False
     """Of the denoiser only the repeated blocks, each kind once: much less to compile for nearly the same speed."""
+    dynamic: bool = False
+    """One graph for every size of picture, instead of a faster one that another size compiles anew."""
     flags: tuple[tuple[str, bool], ...] = PUBLISHED_FLAGS
     """Inductor's flags, as published; they are borrowed for the stage and put back after it."""
 
     def __post_init__(self) -> None:
         _one_of("compile mode", self.mode, COMPILE_MODES)
-        _switches("compile", {name: getattr(self, name) for name in ("fullgraph", "denoiser", "decoder", "regional")})
+        _switches(
+            "compile", {one.name: getattr(self, one.name) for one in fields(self) if isinstance(one.default, bool)}
+        )
         _switches("flags", dict(self.flags))
         if not (self.denoiser or self.decoder):
             raise UserError(
@@ -74,13 +82,24 @@ class Recipe:
     tf32: bool = True
     """Whether fp32 matrix products may round to TF32 on CUDA. The published ladder allows it; a CPU has none."""
     attention: str = "vanilla"
-    """Written out, in whichever kernel torch chooses (`sdpa`), or in one of the named families."""
+    """Written out (also of the autoencoder, or of the denoiser alone), in whichever kernel torch chooses (`sdpa`), or
+    in one of the named families."""
+    attention_everywhere: bool = False
+    """Whether a named family is the only one in the whole call, text encoders and autoencoder included."""
     attention_backend: str = ""
     """A name of diffusers' dispatcher, for models whose attention goes through it; empty leaves the choice to it."""
     channels_last: bool = False
     compile: Compile | None = None
     fuse_qkv: bool = False
     quantize: str = "none"
+    filter: Filter | None = None
+    """Which linear layers are quantized; None leaves that to what was published about the model."""
+    quantize_text: bool = False
+    """Also the text encoders' layers, whatever the filter of the others is."""
+    scheduler: str = ""
+    """A scheduler class of diffusers in the place of the model's; empty leaves the model's."""
+    steps: int | None = None
+    """Denoising steps of a call, where the stage is about their number; None leaves the request's."""
     autoencoder: str = "own"
     upcast_vae: bool = False
     """Whether the autoencoder decodes in float32, whatever the denoiser's dtype."""
@@ -99,14 +118,17 @@ class Recipe:
         )
         if self.compile is not None and not isinstance(self.compile, Compile):
             raise UserError("recipe", f"compile is {self.compile!r}; give a Compile(), or in a file true or a table.")
-        if not isinstance(self.attention_backend, str):
+        if self.filter is not None and not isinstance(self.filter, Filter):
             raise UserError(
-                "recipe", f"attention_backend is {self.attention_backend!r}; give a name of diffusers' dispatcher."
+                "recipe", f"filter is {self.filter!r}; give a Filter(), or in a file a table or the path of a function."
             )
-        if self.batch is not None and (
-            isinstance(self.batch, bool) or not isinstance(self.batch, int) or self.batch < 1
-        ):
-            raise UserError("recipe", f"batch is {self.batch!r}; give a whole number above zero.")
+        for kind, what in (("attention_backend", "name of diffusers' dispatcher"), ("scheduler", "class of diffusers")):
+            if not isinstance(getattr(self, kind), str):
+                raise UserError("recipe", f"{kind} is {getattr(self, kind)!r}; give a {what}.")
+        for kind in ("batch", "steps"):
+            number = getattr(self, kind)
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+                raise UserError("recipe", f"{kind} is {number!r}; give a whole number above zero.")
         for kind, known in (
             ("dtype", DTYPES),
             ("attention", ATTENTIONS),
@@ -124,9 +146,14 @@ class Recipe:
     def _impossible(self) -> Iterator[tuple[bool, str]]:
         """Combinations that no device can run, each with the sentence that refuses it."""
         yield (
-            self.fuse_qkv and self.attention == "vanilla",
+            self.fuse_qkv and self.attention.startswith("vanilla"),
             "fuse_qkv replaces every attention processor by a fused SDPA one, so vanilla attention cannot stay; "
             'set attention = "sdpa".',
+        )
+        yield (
+            self.attention_everywhere and self.attention not in KERNELS,
+            f"attention_everywhere is about one family of kernels, and attention is {self.attention!r}; "
+            f"set attention to one of {', '.join(KERNELS)}.",
         )
         yield (
             self.fuse_qkv and self.autoencoder == "tiny",
@@ -141,6 +168,18 @@ class Recipe:
             self.quantize.endswith("-dynamic") and self.compile is None,
             f"{self.quantize} without compile is slower than what it replaces, because the conversions are not fused; "
             "add compile.",
+        )
+        yield (
+            self.filter is not None and self.quantize == "none",
+            "filter selects the layers to quantize, and nothing is quantized; set quantize, or leave the filter out.",
+        )
+        yield (
+            self.quantize_text and self.quantize == "none",
+            "quantize_text is about the kind of quantization, and nothing is quantized; set quantize.",
+        )
+        yield (
+            self.text == "precomputed" and (self.quantize_text or (self.compile is not None and self.compile.text)),
+            'the prompt is precomputed, so no text encoder is left to compile or to quantize; set text = "live".',
         )
         yield (
             self.quantize in BFLOAT16_ONLY and self.dtype not in ("bfloat16", "half"),
@@ -240,7 +279,7 @@ def _changes(one: Any, plain: Any) -> dict[str, Any]:
     for field in fields(one):
         value = getattr(one, field.name)
         if value != getattr(plain, field.name):
-            found[field.name] = _changes(value, Compile()) if isinstance(value, Compile) else value
+            found[field.name] = _changes(value, type(value)()) if isinstance(value, Compile | Filter) else value
     return found
 
 

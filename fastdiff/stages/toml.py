@@ -10,6 +10,7 @@ from fastdiff.record.budget import Budget
 from fastdiff.record.errors import UserError
 from fastdiff.stages import EVERY_STAGE
 from fastdiff.stages.beyond import with_named
+from fastdiff.stages.filters import Filter
 from fastdiff.stages.ladder import Ladder, Stage, Step
 from fastdiff.stages.recipe import Compile, Recipe, check_names
 
@@ -53,6 +54,8 @@ def _read_stage(name: str, table: dict[str, Any], ladder: Ladder) -> Stage:
     budget = _read_budget(as_table("budget", table.pop("budget"))) if "budget" in table else None
     if "compile" in table:
         table["compile"] = _read_compile(table["compile"])
+    if "filter" in table:
+        table["filter"] = _read_filter(table["filter"])
     check_names("optimization", table, Recipe)
     before = ladder.before(name, follows)
     return Step(name, adds or f"what {name!r} changes in the configuration", table, budget).after(before)
@@ -66,6 +69,18 @@ def _read_compile(value: object) -> Compile | None:
     if "flags" in options:
         options["flags"] = tuple(as_table("flags", options["flags"]).items())
     return Compile(**options)
+
+
+def _read_filter(value: object) -> Filter:
+    if isinstance(value, str):
+        return Filter(function=value)
+    options = as_table("filter", value)
+    check_names("option of a filter", options, Filter)
+    return Filter(**{name: _tuples(entry) for name, entry in options.items()})
+
+
+def _tuples(value: object) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _read_budget(table: dict[str, Any]) -> Budget:

@@ -101,7 +101,7 @@ class LiveStage:
 
     def __init__(self, model: Model, stage: Stage, device: str, request: Request, rounds: int = 1) -> None:
         self.model, self.stage, self.device, self.rounds = model, stage, device, rounds
-        self.request = request.changed(batch=stage.recipe.batch)
+        self.request = request.changed(batch=stage.recipe.batch, steps=stage.recipe.steps)
         self.built: Built = build(model, stage.recipe, device, self.request)
         try:
             self.structure = fingerprint.structure(self.built)
