@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +11,16 @@ from faked import accepted as accepted
 from faked import faked as faked
 
 from fastdiff.host import processor
+from fastdiff.report.listings import runs_text
+from fastdiff.trial import fake
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from faked import Faked
+
+    from fastdiff.record.run import Trial
+    from fastdiff.trial.work import Work
 
 
 def old_cpu(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -111,6 +118,43 @@ def test_an_interrupt_before_the_first_sample_leaves_a_run_file(faked: Faked) ->
     run = faked.run
     assert (run["outcome"], run["complete"], run["stages"][0]["samples"]) == ("interrupted", False, [])
     assert run["stages"][0]["first_call_s"]
+
+
+def test_a_stage_that_ends_the_process_takes_no_other_stage_with_it(faked: Faked) -> None:
+    """What was measured before is in the run file, which also names the stage in which the process ended."""
+    with (faked.root / "conftest.py").open("a") as conftest:
+        conftest.write(
+            "\nimport os, signal\nfrom fastdiff.trial.fake import FakeStage\nplain = FakeStage.__init__\n"
+            "def init(self, runner, work, given):\n    plain(self, runner, work, given)\n"
+            "    if work.stage.name == 'other':\n        os.kill(os.getpid(), signal.SIGSEGV)\n"
+            "FakeStage.__init__ = init\n"
+        )
+    assert faked.session(interrupted=True).ret == -signal.SIGSEGV
+    first, second = faked.run["stages"]
+    assert (first["stage"], first["state"], len(first["samples"])) == ("fp32", "measured", 3)
+    assert (second["stage"], second["state"], second["samples"]) == ("other", "incomplete", [])
+    (line,) = (line for line in runs_text(faked.root) if "measured" in line)
+    assert "the process ended in shapes-other (incomplete)" in line
+    assert "1 measured, 1 incomplete" in line
+
+
+@pytest.mark.parametrize("options", [(), ("--benchmark-compare",)])
+def test_a_wait_for_the_gpu_in_every_step_fails_the_first_run_once(
+    faked: Faked, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    plain = fake.plain
+
+    def waiting(work: Work) -> Trial:
+        trial = plain(work)
+        return replace(trial, fingerprint=trial.fingerprint | {"syncs_in_a_step": 2 * (work.stage.name == "other")})
+
+    monkeypatch.setattr(fake, "plain", waiting)
+    result = faked.session(*options)
+    waits = [line for line in result.outlines if "FAILED" in line]
+    assert len(waits) == 1
+    assert "shapes-other" in waits[0]
+    assert "the host waits for the GPU 2 times in a denoising step" in waits[0]
+    assert [one["samples"] != [] for one in faked.run["stages"]] == [True, True]
 
 
 def test_a_name_that_is_no_file_name_is_refused(faked: Faked) -> None:

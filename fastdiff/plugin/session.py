@@ -44,7 +44,7 @@ class Session:
         baseline = compared_with(self.selection) if comparing else None
         self.pairs = Pairs(self.selection, self.state, progress, baseline)
         self.judge = Judge(self.selection, self.state, self.pairs, comparing=comparing)
-        self.stages = StageManager(self.selection, progress, self.remark)
+        self.stages = StageManager(self.selection, progress, self.began, self.remark)
         self.last_tests: dict[str, str] = {}
         """Of each stage, the test after which it ends."""
         self.places: Mapping[str, Place] = {}
@@ -72,6 +72,11 @@ class Session:
         self.state.expected = tuple(dict.fromkeys([*self.last_tests, *compared]))
         self.stages.reference_wanted = reference_wanted
 
+    def began(self, subject: Subject) -> None:
+        """Before a stage is built: if it ends the whole process, the run file holds the others and names this one."""
+        self.state.known(self._blank(subject))
+        write_run(self.config, self.state)
+
     def measured(self, live: LiveStage, *, whole: bool) -> None:
         """After every test of a stage. `whole`: it did not raise, so calls that count and take apart may follow."""
         self.state.keep(live)
@@ -90,8 +95,7 @@ class Session:
         stage = self.stages.alive.pop(subject.id, None)
         leaks = []
         if stage is not None:
-            if subject.id not in self.state.trials:
-                self.state.keep(stage)
+            self.state.keep(stage)
             leaks = stage.close()
             self.state.end(stage, leaks)
         write_run(self.config, self.state)
@@ -185,9 +189,11 @@ class Session:
         return failing
 
     def remark(self, subject: Subject, remark: str, state: State | None = FAILED) -> None:
+        self.state.remark(self._blank(subject), remark, state)
+
+    def _blank(self, subject: Subject) -> Trial:
         asked = asdict(self.selection.request(subject.model))
-        blank = Trial(subject.model.name, subject.stage.name, subject.stage.follows, request=asked)
-        self.state.remark(blank, remark, state)
+        return Trial(subject.model.name, subject.stage.name, subject.stage.follows, request=asked)
 
     def _fail_on(self, subject: Subject, failing: list[Judgement]) -> None:
         if failing:

@@ -13,6 +13,7 @@ from fastdiff.record.errors import UserError
 from fastdiff.record.project import cache_folder, compile_cache
 from fastdiff.record.run import EMULATED_HERE, FAILED, IMPOSSIBLE_HERE, SKIPPED
 from fastdiff.report import remaining
+from fastdiff.report.layers import left_out
 from fastdiff.report.remaining import Seen
 from fastdiff.trial.reference import Reference
 
@@ -37,6 +38,8 @@ REMARKS = {"weights": "weights missing", "memory": "too little memory"}
 class StageManager:
     selection: Selection
     progress: Progress
+    began: Callable[[Subject], None]
+    """Keeps that a stage is about to be built."""
     remark: Callable[[Subject, str, State], None]
     """Keeps a few words about what went wrong with a stage."""
     expected: tuple[str, ...] = ()
@@ -60,6 +63,7 @@ class StageManager:
             with self._reasons(subject):  # no reference is drawn for what is skipped
                 self.selection.work(subject)
             self._draw_reference(subject.model, before=subject)
+            self.began(subject)
             with self._reasons(subject):
                 stage = alive.enter_context(self._built(subject))
             self.alive[subject.id] = stage
@@ -101,9 +105,10 @@ class StageManager:
                 self.references[subject.model.name] = Reference(subject.stage.name, pictures)
             cache = stage.compilation.cache
             compiled = f", compile cache {cache}" if cache != "none" else ""
+            without = f", {shapes}" if (shapes := left_out(stage.trial().fingerprint)) else ""
             self.progress.say(
                 f"{subject.id}: built in {stage.load_s:.1f} s, first call {stage.first_call_s:.1f} s{compiled}"
-                f"{self._time_left(subject, stage)}"
+                f"{without}{self._time_left(subject, stage)}"
             )
             yield stage
 

@@ -11,7 +11,7 @@ from fastdiff.record.baselines import read as read_accepted
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import RUNS, read, runs
 from fastdiff.record.project import require_folder
-from fastdiff.record.run import SKIPPED
+from fastdiff.record.run import INCOMPLETE, SKIPPED
 from fastdiff.report.clean import clean
 from fastdiff.report.columns import aligned
 
@@ -77,5 +77,7 @@ def _indented(text: str, hanging: int = 2) -> list[str]:
 def _run(path: Path, run: Run) -> tuple[str, str, str, str]:
     states = Counter(stage.state for stage in run.stages)
     stages = ", ".join(f"{count} {state}" for state, count in states.items()) or "none"
-    outcome = run.outcome or "-"
+    # Only a process that ended at once leaves no outcome.
+    ended_in = next((f"the process ended in {stage.id}" for stage in run.stages if stage.state == INCOMPLETE), "-")
+    outcome = run.outcome or ended_in
     return path.name, outcome if run.complete else f"{outcome} (incomplete)", run.device.slug, stages
