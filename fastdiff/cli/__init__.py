@@ -17,6 +17,7 @@ from fastdiff.cli.collate import collate
 from fastdiff.cli.environment import environment
 from fastdiff.cli.experiment import experiment
 from fastdiff.cli.ladder import ladder
+from fastdiff.cli.layers import layers
 from fastdiff.cli.models import models
 from fastdiff.cli.old import Command
 from fastdiff.cli.published import published
@@ -48,7 +49,7 @@ def main(
             stream.reconfigure(errors="backslashreplace")
 
 
-MEASURING = (run, collate, experiment, published, ab, calibrate, bisect)
+MEASURING = (run, collate, experiment, published, layers, ab, calibrate, bisect)
 COMMANDS = (models, ladder, environment, accept, baselines, runs, *MEASURING)
 for command in COMMANDS:
     app.command(cls=Command)(command)

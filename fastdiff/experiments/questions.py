@@ -84,9 +84,9 @@ def questions(asked: AbOptions, old: Environment, new: Environment, project: Pat
             raise UserError(
                 "recipe", f"--inject {fault}: only a session of pytest notices {fault.name}; inject it there."
             )
-    model = _model(asked, project)
+    model = model_of(asked, project)
     names = _named(asked)
-    kind, lacking = _kind(asked), _lacking(asked)
+    kind, lacking = kind_of(asked), lacking_of(asked)
     ladder = _climbed(asked, project)
     for name in names:
         if name not in ladder.names:
@@ -136,7 +136,7 @@ def code_of(project: Path) -> str:
 
 def limits(asked: AbOptions, project: Path) -> str:
     """What the CPU's lack of instructions does to this comparison, in one sentence; empty where it does nothing."""
-    lacking = _lacking(asked)
+    lacking = lacking_of(asked)
     refused = () if asked.stages else _climbed(asked, project).refused(lacking)
     return without_instructions(lacking, refused, "--emulate")
 
@@ -153,7 +153,7 @@ def side_of(
         stage=stage,
         built=faults.stage_to_build(asked.faults, stage, ladder) if ladder else stage,
         device=device_kind() if asked.device == "auto" else asked.device,
-        request=_request(model, asked),
+        request=request_of(model, asked),
         faults=",".join(map(str, put_in)),
     )
     return Side(environment, cache_of(environment, project), asks)
@@ -163,16 +163,16 @@ def _named(asked: AbOptions) -> tuple[str, ...]:
     return (*asked.stages, *([asked.old_stage] if asked.old_stage else []))
 
 
-def _lacking(asked: AbOptions) -> tuple[str, ...]:
+def lacking_of(asked: AbOptions) -> tuple[str, ...]:
     """Arithmetic that the CPU would only emulate, and is not to use."""
-    return () if asked.emulate else emulated(_kind(asked))
+    return () if asked.emulate else emulated(kind_of(asked))
 
 
 def _climbed(asked: AbOptions, project: Path) -> Ladder:
-    return whole(LADDERS["published"], _named(asked), tables(project)["stages"]).native(_lacking(asked))
+    return whole(LADDERS["published"], _named(asked), tables(project)["stages"]).native(lacking_of(asked))
 
 
-def _kind(asked: AbOptions) -> str:
+def kind_of(asked: AbOptions) -> str:
     if not DEVICE.fullmatch(asked.device):
         raise UserError("recipe", f"--device is {asked.device!r}; give auto, cpu, cuda or cuda:N.")
     kind = device_kind() if asked.device == "auto" else asked.device.partition(":")[0]
@@ -194,14 +194,14 @@ def policy_of(question: Question, project: Path) -> Policy:
     return policy if question.band is None else policy.with_band(question.band)
 
 
-def _model(asked: AbOptions, project: Path) -> Model:
+def model_of(asked: AbOptions, project: Path) -> Model:
     known = {model.name: model for model in (*CATALOGUE, *models(tables(project)["models"], project))}
     if asked.model not in known:
         raise UserError("recipe", unknown("model", asked.model, list(known)))
     return known[asked.model].with_weights(asked.weights)
 
 
-def _request(model: Model, asked: AbOptions) -> Request:
+def request_of(model: Model, asked: AbOptions) -> Request:
     return model.request.changed(steps=asked.steps, size=asked.size, batch=asked.batch)
 
 
