@@ -67,6 +67,11 @@ def test_the_proposal_stands_by_itself_on_the_ladder() -> None:
     assert configured(LADDER, stages).names[-1] == "int8-dynamic-here"
 
 
+def test_a_filter_that_leaves_everything_out_is_no_stage() -> None:
+    (line,) = proposal(RACES[1:], "int8-dynamic", "fused-qkv", "a CPU")
+    assert line.startswith("No shape gains: ")
+
+
 def test_the_table_has_a_line_for_each_shape() -> None:
     lines = table(RACES)[2:]
     assert [line.split("  ")[0] for line in lines] == ["1280 x 5120", "640 x 640", "320 x 640", "768 x 320"]

@@ -53,6 +53,8 @@ def proposal(races: Sequence[Race], kind: str, follows: str, device: str) -> lis
     plain = sum(median(race.plain_s) for race in races)
     mixed = sum(median(race.quantized_s if gains(ratio(race)) else race.plain_s) for race in races)
     every = sum(median(race.quantized_s) for race in races)
+    if len(left) == len(races):
+        return [f"No shape gains: {1000 * plain:.3g} ms plain, {1000 * every:.3g} ms quantized. Leave {kind} out here."]
     shapes = ", ".join(f"[{inputs}, {outputs}]" for inputs, outputs in left)
     return [
         f"{len(races) - len(left)} of {len(races)} shapes gain. All of these products: {1000 * plain:.3g} ms plain, "
