@@ -292,6 +292,7 @@ def test_regional_compilation_compiles_less(tiny: Model) -> None:
         ("float8", "cpu", None, "CUDA devices only"),
         ("int4-weight-only", "cpu", None, "CUDA devices only"),
         ("fp16", "cpu", None, "use bfloat16 there"),
+        ("int8-fp16", "cpu", None, "use bfloat16 there"),
         ("float8", "cuda", (8, 0), "capability 8.9, and this one has 8.0"),
         ("sdpa-flash", "cuda", (7, 5), "capability 8.0, and this one has 7.5"),
     ],

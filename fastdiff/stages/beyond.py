@@ -65,6 +65,7 @@ BEYOND = (
         ),
     ),
     ("compile", stage("compile-text", "the text encoders compiled, too", compile=Compile(text=True))),
+    ("int8", stage("int8-fp16", "dynamic int8 with float16 around it", dtype="float16")),
     ("int8", stage("int8-text", "dynamic int8 in the text encoders, too", quantize_text=True)),
     (
         "fused-qkv",
