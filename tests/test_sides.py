@@ -230,7 +230,7 @@ def test_an_interpreter_that_is_none_is_a_sentence(
 def test_an_old_python_is_refused_and_an_empty_one_is_named(
     version: str, refused: bool, tmp_path: Path, said: list[str]
 ) -> None:
-    text = json.dumps({"python": version, "packages": {"torch": "2.12.1"}})
+    text = json.dumps({"python": version, "build": [], "packages": {"torch": "2.12.1"}, "folders": []})
     executable(tmp_path / "python", f"#!/bin/sh\necho noise of a sitecustomize\necho '{text}'\n")
     asked = parse(["./python"], tmp_path)
     if refused:
