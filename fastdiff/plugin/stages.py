@@ -13,7 +13,6 @@ from fastdiff.record.errors import UserError
 from fastdiff.record.project import cache_folder, compile_cache
 from fastdiff.record.run import EMULATED_HERE, FAILED, IMPOSSIBLE_HERE, SKIPPED
 from fastdiff.report import remaining
-from fastdiff.report.layers import left_out
 from fastdiff.report.remaining import Seen
 from fastdiff.trial.reference import Reference
 
@@ -97,6 +96,8 @@ class StageManager:
 
     @contextmanager
     def _built(self, subject: Subject) -> Iterator[LiveStage]:
+        from fastdiff.report.layers import left_out
+
         with self._runner(self.selection.work(subject), self.progress) as stage:
             stage.rounds = self.selection.settings.rounds
             with self.progress.doing(f"{subject.id}: drawing"):

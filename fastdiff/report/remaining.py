@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fastdiff.compare.duration import out_of_reach
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -48,6 +46,8 @@ def shown(seconds: float) -> str:
 def of_pairs(stages: Sequence[Expected], minutes: int) -> list[str]:
     """Before the first pair: how long each stage takes, in the order of measuring, and which ones the time may not
     reach."""
+    from fastdiff.compare.duration import out_of_reach
+
     least, most = (sum(getattr(one, name) for one in stages) for name in ("least_s", "most_s"))
     each = ", ".join(f"{one.id} {_between(one.least_s, one.most_s)}" for one in stages)
     many = f", together {_between(least, most)}" if len(stages) > 1 else ""
