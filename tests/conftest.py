@@ -45,18 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(order)))  # stable: inside a file nothing moves
 
 
-def pytest_collection_finish() -> None:
-    """What torch and diffusers made when they were imported is never garbage, and closing a stage collects twice: to
-    look at all of it again took two thirds of a second for each stage of a test."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A model with random weights in a folder, as small as it can be with every code path of the embedded one."""
     folder = tmp_path_factory.mktemp("tiny")
     _write_tiny(folder)
+    # What the imports made is never garbage. To look at it in every collection, of which each stage needs two, takes
+    # two thirds of a second.
+    gc.collect()
+    gc.freeze()
     request = Request("a large red circle on a blue background", steps=2, size=64, guidance=4.0)
     return Model("tiny", "StableDiffusionXLPipeline", str(folder), request)
 
