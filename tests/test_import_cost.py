@@ -16,7 +16,7 @@ HEAVY = {"torch", "diffusers", "transformers", "torchao", "numpy", "PIL", "skima
 ALLOWED_S = 0.3
 ALLOWED_SHARE = 0.6
 """Of what the command costs without fastdiff, where that is more: on a slow evening everything took twice as long."""
-RUNS = 5
+RUNS = 3
 
 BIN = Path(sys.executable).parent
 FASTDIFF = [str(BIN / "fastdiff"), "--help"]

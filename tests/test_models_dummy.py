@@ -54,7 +54,7 @@ def test_a_twin_is_quick(model: str) -> None:
     assert min(seconds) < 1.0
 
 
-@pytest.mark.parametrize("steps", [2, 12])
+@pytest.mark.parametrize("steps", [2, pytest.param(12, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("model", TWINS)
 def test_a_twin_draws_the_same_picture_in_bf16(model: str, steps: int) -> None:
     """Within the budget of the suite; and a denoiser that does nothing, or is told something else, is beyond it."""

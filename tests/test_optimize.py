@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from here import DTYPE, HERE, NATIVE
+from here import DTYPE, HERE, NATIVE, SLOW
 from torch._dynamo import config as dynamo
 from torch._inductor import config as inductor
 
@@ -41,6 +41,7 @@ EAGER = {
     "sdpa": HERE["sdpa"].recipe,
     "fused": Recipe(dtype=DTYPE, attention="sdpa", fuse_qkv=True),
 }
+EACH = [pytest.param(name, marks=SLOW if name == "bf16" else []) for name in EAGER]
 
 GROWTH_OF_TEN_BUILDS_MIB = 8
 """The tiny model has 8 MiB of weights in float32, so ten leaked ones would be 80."""
@@ -78,7 +79,7 @@ def plain(tiny: Model) -> np.ndarray:
         return draw(built)
 
 
-@pytest.mark.parametrize("name", EAGER)
+@pytest.mark.parametrize("name", EACH)
 def test_every_eager_recipe_draws_the_same_picture(tiny: Model, plain: np.ndarray, name: str) -> None:
     with build(tiny, EAGER[name], "cpu") as built:
         first, again, other = draw(built), draw(built), draw(built, seed=1)
@@ -298,7 +299,7 @@ def ghosts(built: Built) -> list[weakref.ref[Any]]:
     return [weakref.ref(part) for part in (pipeline, pipeline.unet, pipeline.vae, pipeline.unet.conv_in.weight)]
 
 
-@pytest.mark.parametrize("name", EAGER)
+@pytest.mark.parametrize("name", EACH)
 def test_an_eager_pipeline_dies_when_it_is_closed(tiny: Model, name: str) -> None:
     built = build(tiny, EAGER[name], "cpu")
     draw(built)

@@ -362,6 +362,7 @@ def test_what_was_not_finished_is_made_again(
     assert answer(environment, "import tinything; print(tinything.__version__)") == "2.0"
 
 
+@pytest.mark.nightly
 def test_a_wheel_of_an_equal_version_counts_as_another_one(wheels: Path, tmp_path: Path, said: list[str]) -> None:
     """pip would say that it is there already: the build of a person's own torch has the version of the released one."""
     version = importlib.metadata.version("pluggy")
@@ -386,6 +387,7 @@ def test_a_failing_installation_is_a_sentence_and_leaves_nothing(wheels: Path, t
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
+@pytest.mark.nightly
 def test_what_was_only_pretended_is_seen(
     wheels: Path, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
