@@ -3,7 +3,7 @@
 # A third for a machine with a GPU: `make bench-gpu` measures every full-size model, without downloading any.
 # `make bench-full`: the ladder of SDXL's real size on a CPU.
 # `make bench TORCH=2.15.0` measures with another torch, in an environment of its own.
-# `make gpu-check PART=1` and `PART=2`: what the first minutes with a GPU are for (docs/gpu-check.md).
+# `make gpu-check PART=1` and `PART=2`: what the first minutes with a GPU are for (docs/guides/gpu-check.md).
 
 PYTHON ?= python3
 TORCH ?=

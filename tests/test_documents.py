@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import ast
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import commands
 import pytest
-import typer.main
 
-from fastdiff.cli import app
-from fastdiff.experiments.series import SERIES
-from fastdiff.models import CATALOGUE
-from fastdiff.plugin.settings import OPTIONS
-from fastdiff.stages import EVERY_STAGE
 from tools import documents
 
 if TYPE_CHECKING:
@@ -24,8 +18,6 @@ REPOSITORY = Path(__file__).parents[1]
 NAMED, ROWS = documents.read()
 COMMANDS = sorted({command for row in ROWS for command in row.run})
 TESTS = sorted({test for row in ROWS for test in row.test})
-MODELS = [model.name for model in CATALOGUE]
-TARGETS = {line.partition(":")[0] for line in (REPOSITORY / "Makefile").read_text().splitlines() if ":" in line}
 
 
 def test_the_page_is_made_of_its_data() -> None:
@@ -58,42 +50,7 @@ def test_no_row_stands_twice() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_exists(command: str) -> None:
-    program, *words = shlex.split(command)
-    {"fastdiff": of_fastdiff, "pytest": of_pytest, "make": of_make}[program](words)
-
-
-def of_fastdiff(words: list[str]) -> None:
-    name, *rest = words
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
-    with command.make_context(name, rest) as context:
-        asked = context.params
-    assert asked.get("model") in (None, "", *MODELS)
-    assert name != "experiment" or asked["name"] in SERIES
-
-
-def of_pytest(words: list[str]) -> None:
-    suite, *rest = words
-    assert suite == "perf_tests"
-    known = {option.flag: option for option in OPTIONS}
-    left = iter(rest)
-    for word in left:
-        if word == "-k":
-            assert (REPOSITORY / "perf_tests" / f"test_{next(left)}.py").is_file()
-            continue
-        option = known[word]
-        if not option.metavar:
-            continue
-        value = next(left)
-        option.read("x.png" if value == "FILE" else value)
-        if option.name == "stage":
-            assert set(value.split(",")) <= set(EVERY_STAGE)
-        if option.name == "model":
-            assert value in MODELS
-
-
-def of_make(words: list[str]) -> None:
-    assert words[0] in TARGETS
-    assert all("=" in word for word in words[1:])
+    commands.check(command)
 
 
 @pytest.mark.parametrize("test", TESTS)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from faked import Faked
 
 LINES = {"fp32": 9.38, "bf16": 3.28, "sdpa": 3.09, "compile": 2.44, "fused-qkv": 2.57, "int8": 2.49}
-"""A run of `make bench-full` on two cores of a Xeon with AMX (docs/measurements.md)."""
+"""A run of `make bench-full` on two cores of a Xeon with AMX (docs/explain/measurements.md)."""
 
 
 def of_sdxl(name: str, seconds: float, **changed: Any) -> Trial:

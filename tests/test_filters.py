@@ -141,13 +141,13 @@ def test_the_published_pairs_are_for_models_of_sdxl_s_pipeline_alone() -> None:
 
 @pytest.mark.parametrize(("name", "layers", "selected"), COUNTED)
 def test_layers_of_full_size_models_are_counted_without_memory(name: str, layers: int, selected: int) -> None:
-    """Docs/recipes.md has these numbers, too."""
+    """Docs/guides/recipes.md has these numbers, too."""
     model = named(name)
     linear = dict(_linear(name, model.denoiser))
     filter_ = published(model)
     chosen = sum(quantization.selected(filter_, module, where) for where, module in linear.items())
     assert (len(linear), chosen) == (layers, selected)
-    page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "guides" / "recipes.md").read_text()
     assert f"| `{name}` | {layers:,} | {selected:,} |" in page
 
 

@@ -64,7 +64,7 @@ def test_each_part_fits_into_its_limit() -> None:
 
 
 def test_every_step_is_described_in_the_docs_with_its_limit() -> None:
-    text = (ROOT / "docs" / "gpu-check.md").read_text()
+    text = (ROOT / "docs" / "guides" / "gpu-check.md").read_text()
     for one in STEPS:
         assert f"| {one.part} | `{one.name}` | {one.limit_s:.0f} s |" in text
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from fastdiff.models import Model
 
-TABLES = (Path(__file__).parents[1] / "docs" / "published-scripts.md").read_text()
+TABLES = (Path(__file__).parents[1] / "docs" / "guides" / "published-scripts.md").read_text()
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
 
 OLD_FLAGS = {

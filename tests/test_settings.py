@@ -362,7 +362,7 @@ def test_stages_beyond_the_ladder_are_measured_where_they_are_named(project: pyt
 
 
 def test_what_is_written_for_one_ladder_does_not_break_the_other(project: pytest.Pytester) -> None:
-    """The examples of the README, in a session of the techniques."""
+    """The examples of the docs, in a session of the techniques."""
     project.makepyprojecttoml(
         '[tool.fastdiff.stages.channels-last]\nfollows = "sdpa"\nchannels-last = true\n'
         "[tool.fastdiff.policy.shapes.int8]\nlatency = 0.05"

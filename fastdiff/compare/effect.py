@@ -113,8 +113,8 @@ def of_pairs(ratios: Sequence[float]) -> Effect:
     """From the logarithm of new to old of each pair; one wild pair moves it little.
 
     The mean, after every pair that is far from the others was pulled in to where far begins (Huber). How far the others
-    scatter is seen on the nearest three quarters. The error counts the pulled-in pairs as lost. docs/measurements.md
-    compares it with other centres.
+    scatter is seen on the nearest three quarters. The error counts the pulled-in pairs as lost. It is compared
+    with other centres in docs/explain/measurements.md.
     """
     if len(ratios) < FEWEST_PAIRS:
         raise UserError("recipe", f"{len(ratios)} pairs are too few for an interval; measure {FEWEST_PAIRS} or more.")

@@ -168,7 +168,7 @@ OPTIONS = (
         "against",
         "SPEC",
         "Compare each stage with another environment in pairs of processes, instead of with a baseline: a requirement "
-        "such as torch==2.12.1, an interpreter, or a requirements file (README: A/B).",
+        "such as torch==2.12.1, an interpreter, or a requirements file (docs/guides/ab-and-bisect.md).",
         _words,
     ),
     Option(
@@ -212,7 +212,7 @@ OPTIONS = (
     Option(
         "inject",
         "FAULTS",
-        "Inject faults to test the gate, for instance slow:30%%@sdpa (README: Faults).",
+        "Inject faults to test the gate, for instance slow:30%%@sdpa (docs/guides/faults.md).",
         parse,
     ),
 )

@@ -240,7 +240,7 @@ def main() -> None:
     for name in ("diffusers", "pytest_benchmark"):
         if find_spec(name) is None:
             raise SystemExit(
-                f"{name} is not installed; do: make install, or without a network as docs/gpu-check.md says"
+                f"{name} is not installed; do: make install, or without a network as docs/guides/gpu-check.md says"
             )
     parts = (1, 2) if options.part == "all" else (int(options.part),)
     try:
