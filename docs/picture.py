@@ -8,12 +8,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+WIDTH = 96
+"""Columns: a wider picture has letters of less than 13 px where GitHub shows it, 850 pixels wide."""
+INDENT = 6
+"""Of the rest of a line that is wider."""
+
 
 def main(log: str, picture: str) -> None:
-    lines = Path(log).read_text(encoding="utf-8").rstrip().splitlines()
-    console = Console(record=True, width=max(map(len, lines)) + 2, file=sys.stderr)
-    for line in lines:
-        console.print(Text.from_ansi(line))
+    console = Console(record=True, width=WIDTH + 2, file=sys.stderr)
+    for line in Path(log).read_text(encoding="utf-8").rstrip().splitlines():
+        text = Text.from_ansi(line)
+        if text.cell_len > WIDTH:
+            first, *rest = text.wrap(console, WIDTH - INDENT)
+            text = Text("\n").join([first, *(Text(" " * INDENT) + one for one in rest)])
+        console.print(text)
     console.save_svg(picture, title="pytest perf_tests --benchmark-compare")
 
 

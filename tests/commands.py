@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shlex
 from pathlib import Path
 
@@ -20,18 +21,17 @@ TARGETS = {line.partition(":")[0] for line in (REPOSITORY / "Makefile").read_tex
 MINE = "mine"
 """How pages call a model of the reader's own."""
 SUITE = ("--pyargs", "fastdiff.suite")
+VARIABLES = r"^([A-Z_]+=\S* )+"
 OTHER = {"pip", "export", ".", "ruff", "mypy", "tar", "cp", "git"}
 """Programs whose options are not ours to check."""
 
 
 def check(command: str) -> None:
-    program, *words = shlex.split(command)
+    program, *words = shlex.split(re.sub(VARIABLES, "", command))
     if program in OTHER:
         return
-    if program.startswith("python") or program.endswith("/python"):
-        return of_python(words)
-    {"fastdiff": of_fastdiff, "pytest": of_pytest, "make": of_make}[program](words)
-    return None
+    name = re.sub(r"^(?:\S*/)?(\w+?)3?$", r"\1", program)
+    {"fastdiff": of_fastdiff, "pytest": of_pytest, "make": of_make, "python": of_python}[name](words)
 
 
 def of_fastdiff(words: list[str]) -> None:

@@ -200,7 +200,9 @@ def test_the_workflow_that_others_call() -> None:
 
 
 def test_the_lines_to_copy_are_few_and_sound(tmp_path: Path) -> None:
-    blocks = re.findall(r"^```yaml\n(.*?)^```", (REPOSITORY / "docs" / "guides" / "ci.md").read_text(), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(
+        r"^```yaml\n(.*?)^```", (REPOSITORY / "docs" / "guides" / "ci.md").read_text(), re.DOTALL | re.MULTILINE
+    )
     (lines,) = [block for block in blocks if PULL_REQUEST.name in block]
     assert lines.count("\n") <= 10
     path = written(tmp_path, lines.replace("@REF", f"@{HASH}"))

@@ -29,8 +29,8 @@ def options() -> str:
         "# Options of a session",
         "",
         *_wrapped(
-            "Each can be typed after `pytest perf_tests`, and stand under the name in brackets in pytest's own settings "
-            f"(how: [configuration](configuration.md)). The command line wins. {MADE}"
+            "Each can be typed after `pytest perf_tests`, and stand under the name in brackets in pytest's own "
+            f"settings (how: [configuration](configuration.md)). The command line wins. {MADE}"
         ),
         "",
         *_wrapped(
