@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fastdiff.compare.pairs import errors_of, judge
 from fastdiff.compare.policy import default
-from fastdiff.compare.verdicts import SAME, SLOW
+from fastdiff.compare.verdicts import SAME, SLOW, UNSURE
 from fastdiff.experiments import ab
 from fastdiff.experiments.ab import Question, ask, halves_for
 from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Seat, Side, side_by_side
@@ -241,6 +242,18 @@ def test_a_stop_among_the_pairs_with_all_cores_is_gone_on_with(world: World) -> 
     assert len(answer.experiment.pairs) == len(whole.experiment.pairs)
     assert len(answer.experiment.all_cores) == 5
     assert world.log.count("old build") == 3
+
+
+@pytest.mark.parametrize("measured", [0, 2])
+def test_where_pairs_with_all_cores_are_missing_the_halves_do_not_speak_for_them(world: World, measured: int) -> None:
+    whole = world.ask().experiment
+    stopped = replace(whole, all_cores=whole.all_cores[:measured], complete=False)
+    found = {one.metric: one.verdict for one in judge(stopped, default("cpu"), errors_of(stopped.comparisons))}
+    assert (found["latency"].word, found["latency_all_cores"].word) == (SAME, UNSURE)
+    assert f"only {measured} of 5 pairs with all cores" in sentences.sentence(found["latency_all_cores"].reason)
+    assert "latency_all_cores" not in {
+        one.metric for one in judge(replace(stopped, complete=True), default("cpu"), errors_of(stopped.comparisons))
+    }, "not wanted"
 
 
 # -- in turns ---------------------------------------------------------------------------------------------------------

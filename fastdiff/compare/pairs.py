@@ -173,12 +173,23 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
 
 
 def all_cores(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
-    """Halves do not show what happens only with several threads. None before all of these pairs were measured."""
-    if experiment.way != HALVES or len(experiment.all_cores) < ALL_CORES:
+    """Halves do not show what happens only with several threads. None where these pairs are not wanted, or where it is
+    not their turn yet."""
+    if experiment.way != HALVES:
         return None
+    if (measured := len(experiment.all_cores)) < ALL_CORES:
+        stopped = not experiment.complete and is_decided(experiment, policy, comparisons)
+        return Verdict(UNSURE, because("all-cores-unfinished", pairs=measured, of=ALL_CORES)) if stopped else None
     alone = replace(experiment, pairs=experiment.all_cores, way=TURNS, looks=(ALL_CORES,), complete=True)
     wide = policy.with_band(max(policy.paired, policy.paired_all_cores))
     return replace(latency(alone, wide, comparisons), next=None)  # their number is fixed
+
+
+def is_decided(experiment: Experiment, policy: Policy, comparisons: int) -> bool:
+    """As far as pairs decide that look after look ends."""
+    if len(experiment.pairs) >= experiment.looks[-1]:
+        return True
+    return latency(experiment, policy, comparisons).word not in (UNSURE, VOID)
 
 
 def band_of(experiment: Experiment, policy: Policy) -> float:

@@ -48,6 +48,7 @@ Code = Literal[
     "too-few-samples",
     "pair-not-applied",
     "before-the-first-look",
+    "all-cores-unfinished",
     # not measured
     "not-measured",
     "stage-is",

@@ -18,7 +18,6 @@ from fastdiff.compare import pairs as judge
 from fastdiff.compare import plan
 from fastdiff.compare.facts import differences, listed
 from fastdiff.compare.pairs import Answer
-from fastdiff.compare.verdicts import UNSURE, VOID
 from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Side, processes
 from fastdiff.host import cores
 from fastdiff.host.environment import device_name, device_slug
@@ -156,7 +155,7 @@ def _ask(
 
     failed = 0
     while not experiment.complete and time.monotonic() < until and failed < question.attempts:
-        beside = _is_decided(experiment, policy, errors)
+        beside = judge.is_decided(experiment, policy, errors)
         number = len(experiment.all_cores if beside else experiment.pairs) + 1
         try:
             if beside:
@@ -304,14 +303,7 @@ def _compare(runner: PairRunner, question: Question) -> Pictures | None:
 
 def _is_over(experiment: Experiment, policy: Policy, comparisons: int, question: Question) -> bool:
     beside = experiment.way == HALVES and question.all_cores and len(experiment.all_cores) < judge.ALL_CORES
-    return not beside and _is_decided(experiment, policy, comparisons)
-
-
-def _is_decided(experiment: Experiment, policy: Policy, comparisons: int) -> bool:
-    """As far as pairs decide that look after look ends."""
-    if len(experiment.pairs) >= experiment.looks[-1]:
-        return True
-    return judge.latency(experiment, policy, comparisons).word not in (UNSURE, VOID)
+    return not beside and judge.is_decided(experiment, policy, comparisons)
 
 
 def _seen(experiment: Experiment, pair: record.Pair, *, beside: bool) -> str:

@@ -193,6 +193,7 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "too-few-samples": _said("{id} has {count} samples; at least {minimum} are needed"),
     "pair-not-applied": lambda of: f"{counted(of['pairs'])} measured, then {of['why']}",
     "before-the-first-look": _before_the_first_look,
+    "all-cores-unfinished": _said("only {pairs} of {of} pairs with all cores were measured; the same command goes on"),
     "not-measured": _said("{id} was requested and not measured"),
     "stage-is": _stage_is,
     "no-software-differs": _said("no software differs from the accepted run's, so the machine caused the change"),
