@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from here import DTYPE
+from here import DTYPE, SLOW
 
 from fastdiff import optimize
 from fastdiff.models import CATALOGUE
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SDPA = Recipe(dtype=DTYPE, attention="sdpa")
 REDRAWN = ("tiling", "scheduler", "steps")
 """Tiles of a 64 px picture are all seam, and random weights draw something else in other steps."""
+IN_BFLOAT16 = ("half", "upcast-vae")
 EVERYTHING = with_named(LADDER, [step.name for _, step in BEYOND])
 
 IDEAS = {
@@ -70,7 +71,7 @@ def plain(tiny: Model) -> Reference:
         return Reference("plain", stage.images)
 
 
-@pytest.mark.parametrize("idea", IDEAS)
+@pytest.mark.parametrize("idea", [pytest.param(one, marks=SLOW if one in IN_BFLOAT16 else []) for one in IDEAS])
 def test_an_idea_draws_the_same_picture_and_shows(tiny: Model, plain: Reference, idea: str) -> None:
     before = switches.read()
     with alive(tiny, IDEAS[idea]) as stage:
