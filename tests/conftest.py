@@ -40,6 +40,11 @@ SLOWEST = (
 """Files that begin first, because a worker that ends late cannot share its rest."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # A session inside this process warns in the outer one, too.
+    config.addinivalue_line("filterwarnings", "ignore:Can.t compare. No benchmark files")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))  # stable: inside a file nothing moves

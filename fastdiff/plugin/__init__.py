@@ -25,7 +25,6 @@ REFUSED = pytest.StashKey[pytest.UsageError]()
 SESSION = pytest.StashKey["Session"]()
 FAILED = pytest.StashKey[bool]()
 """Of a test: whether it failed when it was last run."""
-COMPARING = pytest.StashKey[bool]()
 LEFT_OUT = pytest.StashKey[bool]()
 """Whether tests that compare were deselected, because there is nothing to compare with."""
 NOT_COMPARED = "fastdiff: comparisons are left out; --benchmark-compare adds them"
@@ -46,13 +45,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    # Inside a test pytest resets Python's warning filters, so the known noise is named to pytest as well.
-    from fastdiff.models.noise import KNOWN_WARNINGS
-
-    for pattern in KNOWN_WARNINGS:
-        config.addinivalue_line("filterwarnings", f"ignore:{pattern}")
-    config.stash[COMPARING] = bridge.is_comparing(config)
-    bridge.point_at_baselines(config)
+    bridge.hold_back(config)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -93,7 +86,12 @@ def regression(request: pytest.FixtureRequest) -> Regression:
 # -- collection -------------------------------------------------------------------------------------------------------
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """After all other hooks: what they have parametrized is no fixture of ours any more, and needs none."""
+    if not SCOPES.keys() & set(metafunc.fixturenames):
+        return
+    metafunc.definition._fixtureinfo.prune_dependency_tree()
     ours = {name: scope for name, scope in SCOPES.items() if name in metafunc.fixturenames and is_ours(metafunc, name)}
     if len(ours) > 1:
         metafunc.config.stash[REFUSED] = pytest.UsageError(
@@ -101,21 +99,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             "a comparison needs the machine for itself, after the last stage has ended."
         )
     for name, scope in ours.items():
-        if not has_own(metafunc, name):
-            try:
-                subjects = session_of(metafunc.config).selection.subjects
-            except pytest.UsageError as error:
-                # Raised here it would be a traceback of this file's collection; see pytest_collection_modifyitems.
-                metafunc.config.stash[REFUSED] = error
-                subjects = []
-            metafunc.parametrize(name, subjects, ids=[s.id for s in subjects], indirect=True, scope=scope)
+        try:
+            subjects = session_of(metafunc.config).selection.subjects
+        except pytest.UsageError as error:
+            # Raised here it would be a traceback of this file's collection; see pytest_collection_modifyitems.
+            metafunc.config.stash[REFUSED] = error
+            subjects = []
+        metafunc.parametrize(name, subjects, ids=[s.id for s in subjects], indirect=True, scope=scope)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if REFUSED in config.stash:
         raise config.stash[REFUSED]
-    if not config.stash[COMPARING]:  # then there is nothing that a stage could be slower than
+    if SESSION not in config.stash:
+        return
+    if not session_of(config).comparing:  # then there is nothing that a stage could be slower than
         without = [item for item in items if compares(item)]
         items[:] = [item for item in items if not compares(item)]
         if without:
@@ -158,6 +157,12 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
         return []
     left_out = [NOT_COMPARED] if config.stash.get(LEFT_OUT, False) else []
     return [*config.stash[SESSION].selection.headlines, *left_out]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    if SESSION not in session.config.stash:
+        bridge.give_back(session.config)
 
 
 # -- running ----------------------------------------------------------------------------------------------------------
@@ -245,7 +250,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         stopped = bool(session.shouldstop or session.shouldfail)
         failing = ours.finished(interrupted=not ran or (stopped and ours.unfinished), stopped=stopped)
         show_progress(session.config)
-        bridge.without_other_storage(session.config)
         failing |= ours.selection.settings.strict and bool(ours.state.troubles)  # strict mode needs the run, too
         if failing and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -273,14 +277,6 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
         output_json["fastdiff"] = as_dict(session.state.run())
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_benchmark_compare_machine_info(config: pytest.Config, machine_info: Any, compared_benchmark: Any) -> None:
-    """Another device is an error before any stage is built; smaller differences are for our own verdicts."""
-    bridge.require_same_device(config, compared_benchmark.get("fastdiff"))
-    if isinstance(compared_benchmark.get("fastdiff"), dict):
-        compared_benchmark["machine_info"] = machine_info
-
-
 # -- who is who -------------------------------------------------------------------------------------------------------
 
 
@@ -293,7 +289,9 @@ def session_of(config: pytest.Config) -> Session:
         from fastdiff.plugin.session import Session
         from fastdiff.report.progress import Progress
 
-        config.stash[SESSION] = Session(config, Progress(terminal_of(config)), comparing=config.stash[COMPARING])
+        session = Session(config, Progress(terminal_of(config)))
+        bridge.prepare(config, session.selection.device, session.judge.baseline)
+        config.stash[SESSION] = session
     return config.stash[SESSION]
 
 
@@ -305,13 +303,6 @@ def is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
         if name not in definition.argnames:
             return False
     return False
-
-
-def has_own(metafunc: pytest.Metafunc, name: str) -> bool:
-    """A suite may have a parameter of its own that happens to have this name."""
-    marks = metafunc.definition.iter_markers("parametrize")
-    names = [mark.args[0] if mark.args else mark.kwargs.get("argnames", ()) for mark in marks]
-    return any(name in (one.replace(",", " ").split() if isinstance(one, str) else one) for one in names)
 
 
 def subject_of(item: pytest.Item, fixture: str = "stage") -> Subject | None:

@@ -1,14 +1,15 @@
-"""The bridge to pytest-benchmark: only here are its storage, session, warnings and machine info touched."""
+"""The bridge to pytest-benchmark: only here are its session, its warning and its machine info touched."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fastdiff.host.environment import device_slug
-from fastdiff.plugin.settings import device_asked, project_folder, settings
+from fastdiff.models.noise import KNOWN_WARNINGS
+from fastdiff.plugin.settings import is_asked, project_folder, settings
 from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
 from fastdiff.record.run import Sample
@@ -16,15 +17,16 @@ from fastdiff.report.clean import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from fastdiff.plugin.state import SessionState
     from fastdiff.record.run import Baseline
     from fastdiff.trial.live import LiveStage
 
-DEFAULT_STORAGE = "file://./.benchmarks"
-"""pytest-benchmark's own; any other value was chosen by the user and stays."""
 NO_OTHER_STORAGE = "Can't compare. No benchmark files"
-"""What pytest-benchmark warns of where its own storage is empty."""
+"""What pytest-benchmark warns of at once where its own storage is empty."""
+HELD_BACK = pytest.StashKey[bool]()
+"""Whether that warning was held back until it is known which tests there are."""
 MACHINE = pytest.StashKey[Any]()
 
 
@@ -33,53 +35,69 @@ def is_comparing(config: pytest.Config) -> bool:
     return bool(getattr(config.option, "benchmark_compare", None)) or bool(settings(config).against)
 
 
+def hold_back(config: pytest.Config) -> None:
+    """Of a stage the verdicts say NEW; a warning about pytest-benchmark's own folder beside them would mislead."""
+    if not getattr(config.option, "benchmark_compare", None):
+        return
+    if is_asked(config) or any(map(baselines.accepted, baselines.devices(project_folder(config)))):
+        config.stash[HELD_BACK] = True
+        filters = warnings.catch_warnings()
+        filters.__enter__()
+        config.add_cleanup(lambda: filters.__exit__(None, None, None))
+        warnings.filterwarnings("ignore", NO_OTHER_STORAGE)
+
+
+def give_back(config: pytest.Config) -> None:
+    """The warning, after all, where no test needs a stage."""
+    if config.stash.get(HELD_BACK, False):
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            config._benchmarksession.handle_loading()  # type: ignore[attr-defined]
+
+
 def accepted_run(config: pytest.Config, device: str) -> Baseline | None:
     """The accepted run that `--benchmark-compare` names by its number, or the newest one of this device."""
-    folder = baselines.folder_of(project_folder(config), device_slug(device))
-    named = config.option.benchmark_compare
+    here = device_slug(device)
+    folder, named = baselines.folder_of(project_folder(config), here), config.option.benchmark_compare
     try:
-        if not isinstance(named, str):
-            return baselines.newest(folder)
-        paths = [path for path in baselines.accepted(folder) if path.name.startswith(named)]
-        if len(paths) != 1:
-            there = clean(", ".join(path.name for path in baselines.accepted(folder))) or "none"
-            raise pytest.UsageError(f"--benchmark-compare: {named!r} names no accepted run; there are: {there}.")
-        return baselines.read(paths[0])
+        found = _numbered(folder, named) if isinstance(named, str) else baselines.newest(folder)
     except UserError as error:
         raise pytest.UsageError(clean(str(error))) from None
-
-
-def point_at_baselines(config: pytest.Config) -> None:
-    """Lets `--benchmark-compare` read this device's accepted runs, before pytest-benchmark looks for its own."""
-    options = config.option
-    if path := getattr(options, "benchmark_json", None):
-        Path(path.name if hasattr(path, "name") else path).parent.mkdir(parents=True, exist_ok=True)
-    if not getattr(options, "benchmark_compare", None) or not (project_folder(config) / baselines.FOLDER).is_dir():
-        return
-    if options.benchmark_storage != DEFAULT_STORAGE:
-        return
-    if options.benchmark_autosave or options.benchmark_save:
+    if found is not None and found.run.device.slug != here:
         raise pytest.UsageError(
-            "--benchmark-save and --benchmark-autosave would write into baselines/, which only an accepted run enters; "
-            "use --benchmark-json FILE."
+            f"this is {here}, and {baselines.FOLDER}/{here}/{clean(found.name)} was made on "
+            f"{clean(found.run.device.slug)}: times of two devices do not compare; move it to the folder of its device."
         )
-    device = device_asked(settings(config))
-    options.benchmark_storage = f"file://{baselines.folder_of(project_folder(config), device_slug(device))}"
-    # Read here as well, because pytest-benchmark reads next, and with less care.
-    if accepted_run(config, device) is None:
-        options.benchmark_compare = None  # pytest-benchmark would warn where our verdicts say NEW
+    return found
 
 
-def require_same_device(config: pytest.Config, accepted: Any) -> None:
-    if not isinstance(accepted, dict):
-        return
-    here = device_slug(device_asked(settings(config)))
-    there = accepted.get("device", {}).get("slug", "another device")
-    if here != there:
-        raise pytest.UsageError(
-            f"this is {here}, and the accepted run was made on {there}: times of two devices do not compare; "
-            "leave out --benchmark-storage, or name the folder of this device."
-        )
+def _numbered(folder: Path, named: str) -> Baseline:
+    paths = [path for path in baselines.accepted(folder) if path.name.startswith(named)]
+    if len(paths) != 1:
+        there = clean(", ".join(path.name for path in baselines.accepted(folder))) or "none"
+        raise pytest.UsageError(f"--benchmark-compare: {named!r} names no accepted run; there are: {there}.")
+    return baselines.read(paths[0])
+
+
+def prepare(config: pytest.Config, device: str, accepted: Baseline | None) -> None:
+    """What a session with a stage changes around it; one without a stage stays as it was."""
+    # Inside a test pytest resets Python's warning filters, so the known noise is named to pytest as well.
+    for pattern in KNOWN_WARNINGS:
+        config.addinivalue_line("filterwarnings", f"ignore:{pattern}")
+    if path := getattr(config.option, "benchmark_json", None):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if accepted is not None and getattr(config.option, "benchmark_compare", None):
+        _compare_with(config, baselines.folder_of(project_folder(config), device_slug(device)), accepted)
+
+
+def _compare_with(config: pytest.Config, folder: Path, accepted: Baseline) -> None:
+    """The accepted run's benchmarks, beside those that pytest-benchmark found in its own storage."""
+    from pytest_benchmark.storage.file import FileStorage
+
+    session = config._benchmarksession  # type: ignore[attr-defined]
+    folder = folder.resolve()
+    for path, kept in FileStorage(folder, session.logger).load(str(folder / accepted.name)):
+        session.compared_mapping[path] = {one["fullname"]: one for one in kept["benchmarks"]}
 
 
 def write_run(config: pytest.Config, state: SessionState) -> None:
@@ -109,14 +127,6 @@ def _machine_info(config: pytest.Config, ask: Callable[[], Any]) -> Any:
     if MACHINE not in config.stash:
         config.stash[MACHINE] = {name: value for name, value in ask().items() if name != "node"}
     return config.stash[MACHINE]
-
-
-def without_other_storage(config: pytest.Config) -> None:
-    """Without an accepted run the verdicts say NEW; a warning about a missing folder beside them would mislead."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and "warnings" in reporter.stats:
-        kept = [one for one in reporter.stats["warnings"] if NO_OTHER_STORAGE not in one.message]
-        reporter.stats["warnings"] = kept
 
 
 def take_samples(live: LiveStage, benchmark: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastdiff.plugin.benchmark import write_run
+from fastdiff.plugin.benchmark import is_comparing, write_run
 from fastdiff.plugin.judge import Judge, compared_with
 from fastdiff.plugin.pairs import Pairs
 from fastdiff.plugin.selection import Selection
@@ -37,13 +37,13 @@ class Judged(pytest.fail.Exception):  # type: ignore[name-defined]
 
 
 class Session:
-    def __init__(self, config: pytest.Config, progress: Progress, *, comparing: bool) -> None:
-        self.config, self.progress, self.comparing = config, progress, comparing
+    def __init__(self, config: pytest.Config, progress: Progress) -> None:
+        self.config, self.progress, self.comparing = config, progress, is_comparing(config)
         self.selection = Selection(config)
         self.state = SessionState(config, self.selection.device)
-        baseline = compared_with(self.selection) if comparing else None
+        baseline = compared_with(self.selection) if self.comparing else None
         self.pairs = Pairs(self.selection, self.state, progress, baseline)
-        self.judge = Judge(self.selection, self.state, self.pairs, comparing=comparing)
+        self.judge = Judge(self.selection, self.state, self.pairs, comparing=self.comparing)
         self.stages = StageManager(self.selection, progress, self.began, self.remark)
         self.last_tests: dict[str, str] = {}
         """Of each stage, the test after which it ends."""

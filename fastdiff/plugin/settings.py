@@ -283,9 +283,8 @@ def given_options(config: pytest.Config, names: Sequence[str] = ()) -> list[str]
 
 
 def is_asked(config: pytest.Config) -> bool:
-    """Whether this session names anything of fastdiff, on the command line or in a file."""
-    named = any(config.getoption(option.flag) or config.getini(option.ini) for option in OPTIONS)
-    return named or any(_tables(config)[name] for name in ("models", "stages"))
+    """Whether this session names an option of fastdiff. What else its files say is read when a test needs a stage."""
+    return any(config.getoption(option.flag) or config.getini(option.ini) for option in OPTIONS)
 
 
 def device_asked(asked: Settings) -> str:
