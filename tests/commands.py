@@ -12,7 +12,7 @@ import typer.main
 from fastdiff.cli import app
 from fastdiff.experiments.series import SERIES
 from fastdiff.models import CATALOGUE
-from fastdiff.plugin.settings import OPTIONS
+from fastdiff.plugin.options import OPTIONS
 from fastdiff.stages import EVERY_STAGE
 
 REPOSITORY = Path(__file__).parents[1]

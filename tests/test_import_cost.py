@@ -16,6 +16,8 @@ HEAVY = {"torch", "diffusers", "transformers", "torchao", "numpy", "PIL", "skima
 ALLOWED_S = 0.3
 ALLOWED_SHARE = 0.6
 """Of what the command costs without fastdiff, where that is more: on a slow evening everything took twice as long."""
+ALLOWED_TO_STRANGERS_S = 0.1
+"""More of a suite that has nothing to do with fastdiff."""
 RUNS = 3
 
 BIN = Path(sys.executable).parent
@@ -48,6 +50,8 @@ def suites(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder / "ours", folder / "bare")
     for path in (folder / "bare").glob("*.py"):
         path.write_text(re.sub(r"^from fastdiff.*\n", "", path.read_text(), flags=re.MULTILINE))
+    (folder / "strangers").mkdir()
+    (folder / "strangers" / "test_theirs.py").write_text("def test_one(): pass\ndef test_two(tmp_path): pass\n")
     (folder / "pytest.ini").write_text("[pytest]\n")
     return folder
 
@@ -91,6 +95,24 @@ def test_little_time_is_added(bare: list[str], ours: list[str], suites: Path) ->
     without = min(other for other, _ in seconds)
     added = min(our for _, our in seconds) - without
     assert added < max(ALLOWED_S, ALLOWED_SHARE * without), f"{added:.2f} s more than the {without:.2f} s of {bare}"
+
+
+def test_a_suite_of_strangers_loads_the_names_of_the_options_alone(suites: Path) -> None:
+    collect = (
+        "import sys, pytest; pytest.main(['--collect-only', '-q', 'strangers', '--benchmark-compare']); "
+        "print('LOADED', *(name for name in sys.modules if name.partition('.')[0] == 'fastdiff'))"
+    )
+    loaded = run([sys.executable, "-c", collect], suites).stdout.rpartition("LOADED ")[2].split()
+    ours = ("plugin", "plugin.specs", "plugin.options", "plugin.waiting")
+    assert set(loaded) == {"fastdiff", *(f"fastdiff.{name}" for name in ours)}
+
+
+def test_a_suite_of_strangers_waits_for_nothing(suites: Path) -> None:
+    """The best of more runs than above, because less is allowed."""
+    theirs = [*COLLECT, "strangers"]
+    seconds = [(cost_s([*theirs, "-p", "no:fastdiff"], suites), cost_s(theirs, suites)) for _ in range(2 * RUNS)]
+    added = min(with_plugin for _, with_plugin in seconds) - min(without for without, _ in seconds)
+    assert added < ALLOWED_TO_STRANGERS_S
 
 
 def cost_s(command: list[str], folder: Path) -> float:

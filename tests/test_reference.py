@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastdiff.plugin.settings import OPTIONS
+from fastdiff.plugin.options import OPTIONS
 from tools import reference
 
 

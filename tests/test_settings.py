@@ -11,8 +11,9 @@ import pytest
 
 import fastdiff.plugin.session  # noqa: F401  (stays loaded, so that each run inside this process need not load it again)
 from fastdiff.host import processor as host
-from fastdiff.models import Request
-from fastdiff.plugin.settings import Settings, configured_models, settings
+from fastdiff.models import SIDE, Request
+from fastdiff.plugin.settings import DEFAULT_ROUNDS, Settings, configured_models, settings
+from fastdiff.record.pairs import WHOLE_BLOCKS
 from fastdiff.stages.techniques import TECHNIQUES
 from fastdiff.trial.faults import Fault
 
@@ -492,6 +493,14 @@ def test_every_option_is_explained_in_complete_sentences(help_texts: dict[str, s
     text = help_texts[f"--fastdiff-{name.replace('_', '-')}"]
     assert re.fullmatch(r"[A-Z].+\.", text)
     assert help_texts[f"fastdiff_{name}"].endswith(text)
+
+
+def test_the_numbers_in_the_help_are_those_that_count(help_texts: dict[str, str]) -> None:
+    """The texts are loaded by every pytest, and the modules that have the numbers are not."""
+    for name, number in (("size", SIDE), ("calls", WHOLE_BLOCKS)):
+        assert f"a multiple of {number}" in help_texts[f"--fastdiff-{name}"]
+    for name, number in (("rounds", DEFAULT_ROUNDS), ("max-time", Settings.max_time)):
+        assert f"(default: {number})" in help_texts[f"--fastdiff-{name}"]
 
 
 def test_no_option_is_forgotten(help_texts: dict[str, str]) -> None:

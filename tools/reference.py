@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer.main
 
 from fastdiff.cli import app
-from fastdiff.plugin.settings import OPTIONS
+from fastdiff.plugin.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,8 @@
-"""The pytest plugin: options, fixtures and hooks. What a session does is in `fastdiff.plugin.session`."""
+"""The pytest plugin: options, fixtures and hooks. What a session does is in `fastdiff.plugin.session`.
+
+Every pytest of this environment loads this file, also for suites that have nothing to do with fastdiff: all that costs
+time is imported when the first test needs a stage.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from fastdiff.plugin import benchmark as bridge
 from fastdiff.plugin import specs
-from fastdiff.plugin.settings import add_options, check, is_asked
+from fastdiff.plugin.options import add_options, is_asked
+from fastdiff.plugin.waiting import give_back, hold_back
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -45,12 +49,14 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    bridge.hold_back(config)
+    hold_back(config)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Wrong values and impossible recipes of a file are answered before anything is collected, without torch."""
     if is_asked(session.config):
+        from fastdiff.plugin.settings import check
+
         check(session.config)
 
 
@@ -162,7 +168,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     if SESSION not in session.config.stash:
-        bridge.give_back(session.config)
+        give_back(session.config)
 
 
 # -- running ----------------------------------------------------------------------------------------------------------
@@ -176,6 +182,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         return (yield)
     if {"benchmark", "reference"} & fixtures_of(item) and live.unapplied:
         pytest.fail(f"not measured, because {live.id} was not applied: {live.unapplied[0]}", pytrace=False)
+    from fastdiff.plugin import benchmark as bridge
+
     session, benchmark = session_of(item.config), getattr(item, "funcargs", {}).get("benchmark")
     live.samples = []
     try:
@@ -286,6 +294,7 @@ def session_of(config: pytest.Config) -> Session:
         # A worker has to collect what the others do, or xdist would stop; its stages are refused later.
         if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
             raise pytest.UsageError(NO_WORKERS)
+        from fastdiff.plugin import benchmark as bridge
         from fastdiff.plugin.session import Session
         from fastdiff.report.progress import Progress
 

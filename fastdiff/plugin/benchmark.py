@@ -1,15 +1,15 @@
-"""The bridge to pytest-benchmark: only here are its session, its warning and its machine info touched."""
+"""The bridge to pytest-benchmark: only here are its session and its machine info touched."""
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fastdiff.host.environment import device_slug
 from fastdiff.models.noise import KNOWN_WARNINGS
-from fastdiff.plugin.settings import is_asked, project_folder, settings
+from fastdiff.plugin.options import project_folder
+from fastdiff.plugin.settings import settings
 from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
 from fastdiff.record.run import Sample
@@ -23,36 +23,12 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Baseline
     from fastdiff.trial.live import LiveStage
 
-NO_OTHER_STORAGE = "Can't compare. No benchmark files"
-"""What pytest-benchmark warns of at once where its own storage is empty."""
-HELD_BACK = pytest.StashKey[bool]()
-"""Whether that warning was held back until it is known which tests there are."""
 MACHINE = pytest.StashKey[Any]()
 
 
 def is_comparing(config: pytest.Config) -> bool:
     """Whether `--benchmark-compare` or `--fastdiff-against` was given: then verdicts decide."""
     return bool(getattr(config.option, "benchmark_compare", None)) or bool(settings(config).against)
-
-
-def hold_back(config: pytest.Config) -> None:
-    """Of a stage the verdicts say NEW; a warning about pytest-benchmark's own folder beside them would mislead."""
-    if not getattr(config.option, "benchmark_compare", None):
-        return
-    if is_asked(config) or any(map(baselines.accepted, baselines.devices(project_folder(config)))):
-        config.stash[HELD_BACK] = True
-        filters = warnings.catch_warnings()
-        filters.__enter__()
-        config.add_cleanup(lambda: filters.__exit__(None, None, None))
-        warnings.filterwarnings("ignore", NO_OTHER_STORAGE)
-
-
-def give_back(config: pytest.Config) -> None:
-    """The warning, after all, where no test needs a stage."""
-    if config.stash.get(HELD_BACK, False):
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")
-            config._benchmarksession.handle_loading()  # type: ignore[attr-defined]
 
 
 def accepted_run(config: pytest.Config, device: str) -> Baseline | None:

@@ -15,8 +15,8 @@ from fastdiff.compare.steps import Accept, Measure
 from fastdiff.compare.verdicts import MISSING, VOID, Verdict, fails
 from fastdiff.host.environment import device_name, device_slug
 from fastdiff.plugin.benchmark import accepted_run
+from fastdiff.plugin.options import OF_PAIRS, given_options, project_folder
 from fastdiff.plugin.pairs import OF_TIME
-from fastdiff.plugin.settings import OF_PAIRS, given_options, project_folder
 from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
 from fastdiff.record.run import FAILED, MEASURED

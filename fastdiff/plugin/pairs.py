@@ -13,7 +13,7 @@ from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.compare.steps import Measure
 from fastdiff.compare.verdicts import VOID
 from fastdiff.host.environment import device_slug
-from fastdiff.plugin.settings import project_folder
+from fastdiff.plugin.options import project_folder
 from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import read

@@ -13,6 +13,7 @@ from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.host.environment import DEVICE
 from fastdiff.models import SIDE
 from fastdiff.models.toml import models as read_models
+from fastdiff.plugin.options import OPTIONS, project_folder
 from fastdiff.record.errors import UserError, unknown
 from fastdiff.record.pairs import WHOLE_BLOCKS
 from fastdiff.record.project import tables
@@ -22,7 +23,7 @@ from fastdiff.stages.toml import whole
 from fastdiff.trial.faults import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from fastdiff.models import Model
     from fastdiff.trial.faults import Fault
@@ -30,24 +31,6 @@ if TYPE_CHECKING:
 CONFIRM = ("auto", "all", "none")
 DEFAULT_ROUNDS = 5
 """Enough for a median and quartiles; more rounds in one process say little about the next process."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """`--fastdiff-NAME` and the ini setting `fastdiff_NAME`."""
-
-    name: str
-    metavar: str
-    help: str
-    read: Callable[[str], Any] = str
-
-    @property
-    def flag(self) -> str:
-        return f"--fastdiff-{self.name.replace('_', '-')}"
-
-    @property
-    def ini(self) -> str:
-        return f"fastdiff_{self.name}"
 
 
 def _yes_or_no(text: str) -> bool:
@@ -135,87 +118,29 @@ EXPECTS: dict[Callable[[str], Any], str] = {
     _device: "auto, cpu, cuda or cuda:N",
 }
 
-OPTIONS = (
-    Option("model", "NAMES", "Models to measure, separated by commas (default: shapes, the embedded one).", _names),
-    Option(
-        "weights",
-        "WEIGHTS",
-        "Where weights come from: auto, hub, dummy (the true architecture, random values), twin (a small copy of the "
-        "architecture, random values) or a folder in diffusers' layout (default: auto, the model's own place).",
-    ),
-    Option("ladder", "NAME", "Ladder to measure: published (the default), or techniques, which save memory.", _ladder),
-    Option(
-        "stage",
-        "NAMES",
-        "Stages to measure, separated by commas (default: all of the ladder; `fastdiff ladder` lists all).",
-        _names,
-    ),
-    Option("device", "DEVICE", "Device to measure on: auto, cpu, cuda or cuda:N (default: auto).", _device),
-    Option(
-        "emulate",
-        "",
-        "Also use data types for which this CPU has no instructions, such as bfloat16 without AVX512; torch emulates "
-        "them, many times slower than float32 (default: stages stay in float32).",
-        _yes_or_no,
-    ),
-    Option("steps", "N", "Denoising steps of a call (default: the model's own).", _count),
-    Option(
-        "size", "PIXELS", f"Width and height of the picture, a multiple of {SIDE} (default: the model's own).", _side
-    ),
-    Option("batch", "N", "Pictures per call (default: 1).", _count),
-    Option("rounds", "N", f"Timed calls of each stage (default: {DEFAULT_ROUNDS}).", _count),
-    Option(
-        "against",
-        "SPEC",
-        "Compare each stage with another environment in pairs of processes, instead of with a baseline: a requirement "
-        "such as torch==2.12.1, an interpreter, or a requirements file (docs/guides/ab-and-bisect.md).",
-        _words,
-    ),
-    Option(
-        "confirm",
-        "WHEN",
-        "When --benchmark-compare makes the accepted run's software again and measures stages in pairs with it: auto "
-        "(if any software differs), all (always) or none (never: the accepted run's stored seconds decide) (default: "
-        "auto).",
-        _confirm,
-    ),
-    Option(
-        "max_time",
-        "MINUTES",
-        "Minutes after which --benchmark-compare begins no more pairs; a stage that was not reached is UNSURE "
-        "(default: 15).",
-        _count,
-    ),
-    Option(
-        "accepted_python",
-        "PATH",
-        "An interpreter or an environment that was kept of the accepted run, where uv cannot make it again (conda, "
-        "system packages); fastdiff names the packages that differ.",
-        Path,
-    ),
-    Option("pairs", "N", "Largest number of pairs of processes for a stage (default: 12).", _pairs),
-    Option("calls", "N", f"Calls of each process of a pair, a multiple of {WHOLE_BLOCKS} (default: 24).", _calls),
-    Option(
-        "cache",
-        "FOLDER",
-        "Where compiled code is kept (default: TORCHINDUCTOR_CACHE_DIR if it is set, else .fastdiff/compile-cache).",
-        Path,
-    ),
-    Option("markdown", "FILE", "Write the ladder and the verdicts as markdown to this file.", Path),
-    Option("chart", "FILE", "Draw the ladder as a bar chart into this file (.png, .svg, .jpeg or .pdf).", _picture),
-    Option(
-        "strict",
-        "",
-        "For CI: fail on every verdict except SAME, and on skipped stages that are not skipped in the baseline.",
-        _yes_or_no,
-    ),
-    Option(
-        "inject",
-        "FAULTS",
-        "Inject faults to test the gate, for instance slow:30%%@sdpa (docs/guides/faults.md).",
-        parse,
-    ),
-)
+READ: dict[str, Callable[[str], Any]] = {
+    "model": _names,
+    "ladder": _ladder,
+    "stage": _names,
+    "device": _device,
+    "emulate": _yes_or_no,
+    "steps": _count,
+    "size": _side,
+    "batch": _count,
+    "rounds": _count,
+    "against": _words,
+    "confirm": _confirm,
+    "max_time": _count,
+    "accepted_python": Path,
+    "pairs": _pairs,
+    "calls": _calls,
+    "cache": Path,
+    "markdown": Path,
+    "chart": _picture,
+    "strict": _yes_or_no,
+    "inject": parse,
+}
+"""How the text of an option is read; any other stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -243,48 +168,22 @@ class Settings:
     inject: tuple[Fault, ...] = ()
 
 
-def add_options(parser: pytest.Parser) -> None:
-    group = parser.getgroup("fastdiff", "fastdiff: is the pipeline still fast, and is the picture still the same?")
-    for option in OPTIONS:
-        if option.read is _yes_or_no:
-            group.addoption(option.flag, action="store_const", const="true", default=None, help=option.help)
-        else:
-            group.addoption(option.flag, metavar=option.metavar, default=None, help=option.help)
-        parser.addini(option.ini, option.help.replace("%%", "%"), default="")
-
-
 def settings(config: pytest.Config) -> Settings:
     """The command line wins over the ini file, the ini file over the defaults."""
     asked = {}
     for option in OPTIONS:
         for text, place in ((config.getoption(option.flag), option.flag), (config.getini(option.ini), option.ini)):
             if text:
+                read = READ.get(option.name, str)
                 try:
-                    asked[option.name] = option.read(text)
+                    asked[option.name] = read(text)
                 except UserError as error:
                     raise pytest.UsageError(f"{place}: {error}") from None
                 except ValueError:
-                    wanted = EXPECTS.get(option.read, "another value")
+                    wanted = EXPECTS.get(read, "another value")
                     raise pytest.UsageError(f"{place}: {text!r} is not {wanted}.") from None
                 break
     return Settings(**asked)
-
-
-OF_PAIRS = ("pairs", "calls")
-NOT_AGAIN = ("against", "confirm", "max_time", *OF_PAIRS, "strict", "markdown", "chart")
-"""Options that are about the whole session, not about how a stage is measured."""
-
-
-def given_options(config: pytest.Config, names: Sequence[str] = ()) -> list[str]:
-    """fastdiff's options of the command line, for a command that measures the same."""
-    again = names or [option.name for option in OPTIONS if option.name not in NOT_AGAIN]
-    given = [(option, config.getoption(option.flag)) for option in OPTIONS if option.name in again]
-    return [f"{option.flag}={text}" if option.metavar else option.flag for option, text in given if text]
-
-
-def is_asked(config: pytest.Config) -> bool:
-    """Whether this session names an option of fastdiff. What else its files say is read when a test needs a stage."""
-    return any(config.getoption(option.flag) or config.getini(option.ini) for option in OPTIONS)
 
 
 def device_asked(asked: Settings) -> str:
@@ -294,11 +193,6 @@ def device_asked(asked: Settings) -> str:
     from fastdiff.host.environment import device_kind
 
     return device_kind()
-
-
-def project_folder(config: pytest.Config) -> Path:
-    """Where runs, baselines and compiled code are kept: the project, or, without one, where pytest was started."""
-    return config.rootpath if config.inipath else config.invocation_params.dir
 
 
 def configured_stages(config: pytest.Config) -> Mapping[str, Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.plugin.settings import project_folder
+from fastdiff.plugin.options import project_folder
 from fastdiff.record.errors import UserError
 from fastdiff.record.project import cache_folder, compile_cache
 from fastdiff.record.run import EMULATED_HERE, FAILED, IMPOSSIBLE_HERE, SKIPPED

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastdiff import __version__
 from fastdiff.host.environment import device_name, device_slug, environment
 from fastdiff.host.software import software
-from fastdiff.plugin.settings import project_folder
+from fastdiff.plugin.options import project_folder
 from fastdiff.record import files
 from fastdiff.record.errors import UserError
 from fastdiff.record.run import INCOMPLETE, MEASURED, Device, Run, Trial

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fastdiff.host.environment import device_slug
-from fastdiff.plugin.settings import project_folder
+from fastdiff.plugin.options import project_folder
 from fastdiff.record.eligibility import VOID_SHARE
 from fastdiff.record.writing import write_text
 from fastdiff.report.ladder import Rung

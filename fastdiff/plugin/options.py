@@ -1,0 +1,133 @@
+"""fastdiff's options and ini settings, by name alone: every pytest that is started reads this, in any project.
+
+So nothing is imported here that costs time; `fastdiff.plugin.settings` reads what they were given.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pytest
+
+
+class Option(NamedTuple):
+    """`--fastdiff-NAME` and the ini setting `fastdiff_NAME`."""
+
+    name: str
+    metavar: str
+    """Empty where the option is a switch."""
+    help: str
+
+    @property
+    def flag(self) -> str:
+        return f"--fastdiff-{self.name.replace('_', '-')}"
+
+    @property
+    def ini(self) -> str:
+        return f"fastdiff_{self.name}"
+
+
+OPTIONS = (
+    Option("model", "NAMES", "Models to measure, separated by commas (default: shapes, the embedded one)."),
+    Option(
+        "weights",
+        "WEIGHTS",
+        "Where weights come from: auto, hub, dummy (the true architecture, random values), twin (a small copy of the "
+        "architecture, random values) or a folder in diffusers' layout (default: auto, the model's own place).",
+    ),
+    Option("ladder", "NAME", "Ladder to measure: published (the default), or techniques, which save memory."),
+    Option(
+        "stage",
+        "NAMES",
+        "Stages to measure, separated by commas (default: all of the ladder; `fastdiff ladder` lists all).",
+    ),
+    Option("device", "DEVICE", "Device to measure on: auto, cpu, cuda or cuda:N (default: auto)."),
+    Option(
+        "emulate",
+        "",
+        "Also use data types for which this CPU has no instructions, such as bfloat16 without AVX512; torch emulates "
+        "them, many times slower than float32 (default: stages stay in float32).",
+    ),
+    Option("steps", "N", "Denoising steps of a call (default: the model's own)."),
+    Option("size", "PIXELS", "Width and height of the picture, a multiple of 64 (default: the model's own)."),
+    Option("batch", "N", "Pictures per call (default: 1)."),
+    Option("rounds", "N", "Timed calls of each stage (default: 5)."),
+    Option(
+        "against",
+        "SPEC",
+        "Compare each stage with another environment in pairs of processes, instead of with a baseline: a requirement "
+        "such as torch==2.12.1, an interpreter, or a requirements file (docs/guides/ab-and-bisect.md).",
+    ),
+    Option(
+        "confirm",
+        "WHEN",
+        "When --benchmark-compare makes the accepted run's software again and measures stages in pairs with it: auto "
+        "(if any software differs), all (always) or none (never: the accepted run's stored seconds decide) (default: "
+        "auto).",
+    ),
+    Option(
+        "max_time",
+        "MINUTES",
+        "Minutes after which --benchmark-compare begins no more pairs; a stage that was not reached is UNSURE "
+        "(default: 15).",
+    ),
+    Option(
+        "accepted_python",
+        "PATH",
+        "An interpreter or an environment that was kept of the accepted run, where uv cannot make it again (conda, "
+        "system packages); fastdiff names the packages that differ.",
+    ),
+    Option("pairs", "N", "Largest number of pairs of processes for a stage (default: 12)."),
+    Option("calls", "N", "Calls of each process of a pair, a multiple of 4 (default: 24)."),
+    Option(
+        "cache",
+        "FOLDER",
+        "Where compiled code is kept (default: TORCHINDUCTOR_CACHE_DIR if it is set, else .fastdiff/compile-cache).",
+    ),
+    Option("markdown", "FILE", "Write the ladder and the verdicts as markdown to this file."),
+    Option("chart", "FILE", "Draw the ladder as a bar chart into this file (.png, .svg, .jpeg or .pdf)."),
+    Option(
+        "strict",
+        "",
+        "For CI: fail on every verdict except SAME, and on skipped stages that are not skipped in the baseline.",
+    ),
+    Option(
+        "inject", "FAULTS", "Inject faults to test the gate, for instance slow:30%%@sdpa (docs/guides/faults.md)."
+    ),
+)
+
+
+OF_PAIRS = ("pairs", "calls")
+NOT_AGAIN = ("against", "confirm", "max_time", *OF_PAIRS, "strict", "markdown", "chart")
+"""Options that are about the whole session, not about how a stage is measured."""
+
+
+def add_options(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fastdiff", "fastdiff: is the pipeline still fast, and is the picture still the same?")
+    for option in OPTIONS:
+        if option.metavar:
+            group.addoption(option.flag, metavar=option.metavar, default=None, help=option.help)
+        else:
+            group.addoption(option.flag, action="store_const", const="true", default=None, help=option.help)
+        parser.addini(option.ini, option.help.replace("%%", "%"), default="")
+
+
+def given_options(config: pytest.Config, names: Sequence[str] = ()) -> list[str]:
+    """fastdiff's options of the command line, for a command that measures the same."""
+    again = names or [option.name for option in OPTIONS if option.name not in NOT_AGAIN]
+    given = [(option, config.getoption(option.flag)) for option in OPTIONS if option.name in again]
+    return [f"{option.flag}={text}" if option.metavar else option.flag for option, text in given if text]
+
+
+def is_asked(config: pytest.Config) -> bool:
+    """Whether this session names an option of fastdiff. What else its files say is read when a test needs a stage."""
+    return any(config.getoption(option.flag) or config.getini(option.ini) for option in OPTIONS)
+
+
+def project_folder(config: pytest.Config) -> Path:
+    """Where runs, baselines and compiled code are kept: the project, or, without one, where pytest was started."""
+    return config.rootpath if config.inipath else config.invocation_params.dir
