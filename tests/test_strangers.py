@@ -274,3 +274,40 @@ def test_a_pyproject_that_pytest_does_not_read_is_not_read(pytester: pytest.Pyte
     pytester.makepyprojecttoml(text)
     pytester.makepyfile("def test_one(): pass")
     untouched(pytester, ()).assert_outcomes(passed=1)
+
+
+# -- beside other plugins ---------------------------------------------------------------------------------------------
+
+PLUGINS = {
+    "xdist": ("-n", "2"),
+    "pytest_timeout": ("--timeout", "60"),
+    "pytest_randomly": ("-p", "randomly", "-p", "no:cacheprovider"),
+    "pytest_rerunfailures": ("--reruns", "1"),
+    "pytest_cov": ("--cov", "."),
+}
+BESIDE = """
+import pytest
+
+@pytest.fixture(scope="session", params=["a", "b"])
+def stage(request):
+    return request.param
+
+@pytest.mark.parametrize("reference", [1, 2])
+def test_one(stage, reference):
+    assert stage in ("a", "b") and reference
+
+def test_two(stage):
+    assert stage == "a"
+
+def test_three(benchmark):
+    benchmark.pedantic(sum, ([1],), rounds=2)
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_beside_another_plugin(pytester: pytest.Pytester, plugin: str) -> None:
+    pytest.importorskip(plugin)
+    pytester.makepyfile(BESIDE)
+    result = untouched(pytester, PLUGINS[plugin], apart=True)
+    result.stdout.fnmatch_lines(["*1 failed, 6 passed*"])
