@@ -13,6 +13,7 @@ from fastdiff.cli import app
 from fastdiff.experiments.series import SERIES
 from fastdiff.models import CATALOGUE
 from fastdiff.plugin.options import OPTIONS
+from fastdiff.plugin.settings import READ
 from fastdiff.stages import EVERY_STAGE
 
 REPOSITORY = Path(__file__).parents[1]
@@ -67,7 +68,7 @@ def of_pytest(words: list[str]) -> None:
         if not option.metavar:
             continue
         value = value or next(left)
-        option.read("x.png" if value == "FILE" else value)
+        READ.get(option.name, str)("x.png" if value == "FILE" else value)
         if option.name == "stage":
             assert set(value.split(",")) <= set(EVERY_STAGE)
         if option.name == "model":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 
 import typer
 
@@ -14,6 +15,7 @@ from fastdiff.cli.baselines import baselines
 from fastdiff.cli.bisect import bisect
 from fastdiff.cli.calibrate import calibrate
 from fastdiff.cli.collate import collate
+from fastdiff.cli.common import EXIT_CODES, TROUBLE
 from fastdiff.cli.environment import environment
 from fastdiff.cli.experiment import experiment
 from fastdiff.cli.ladder import ladder
@@ -27,6 +29,7 @@ from fastdiff.cli.side import side
 
 app = typer.Typer(
     help="Is the diffusion pipeline still fast, and does it still draw the same picture?",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -54,3 +57,12 @@ COMMANDS = (models, ladder, environment, accept, baselines, runs, *MEASURING)
 for command in COMMANDS:
     app.command(cls=Command)(command)
 app.add_typer(side, name="side")
+
+
+def program() -> None:
+    """What the shell starts. A defect of fastdiff's own is no finding, so it does not end with Python's 1."""
+    try:
+        app()
+    except Exception:
+        traceback.print_exc()
+        raise SystemExit(TROUBLE) from None

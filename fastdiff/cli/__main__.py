@@ -1,5 +1,5 @@
 """`python -m fastdiff.cli`."""
 
-from fastdiff.cli import app
+from fastdiff.cli import program
 
-app()
+program()

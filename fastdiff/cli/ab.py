@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from fastdiff.cli.common import one_sentence, session_in, share, shown
+from fastdiff.cli.common import FINDING, one_sentence, session_in, share, shown
 from fastdiff.cli.options import (
     A_BATCH,
     BAND,
@@ -102,4 +102,4 @@ def ab(
         if markdown:
             write_text(markdown, "\n".join(pairs.markdown(answers, session.limit(answers), files, shell)) + "\n")
         if failing(answers, strict=strict):
-            raise typer.Exit(1)
+            raise typer.Exit(FINDING)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from fastdiff.cli.common import aloud, one_sentence, session_in, share
+from fastdiff.cli.common import FINDING, TROUBLE, aloud, one_sentence, session_in, share
 from fastdiff.cli.options import A_BATCH, BAND, CALLS, DEVICE, EMULATE, MODEL, MOST_PAIRS, ROOT, SIZE, STEPS, WEIGHTS
 
 OLD = typer.Argument(
@@ -37,7 +37,10 @@ def bisect(
     also: list[str] = ALSO,
     root: Path = ROOT,
 ) -> None:
-    """Find what makes a stage slower: the package or variable that differs, its first slow release, or the commit."""
+    """Find what makes a stage slower: the package or variable that differs, its first slow release, or the commit.
+
+    It ends with 1 where a culprit was found, and with 0 where the new side is not slower.
+    """
     with one_sentence(kept="every finished step is kept, and the same command goes on."):
         from fastdiff.experiments.questions import AbOptions
         from fastdiff.report import bisection
@@ -51,5 +54,7 @@ def bisect(
         shell = Shell(root="" if root == Path() else str(root))
         for line in bisection.text(found, asked.options(stage), max_pairs, shell):
             aloud(line)
-        if not found.is_something:
-            raise typer.Exit(1)
+        if found.is_something:
+            raise typer.Exit(FINDING)
+        if found.remark:  # the new side is slower, and what makes it so could not be told apart
+            raise typer.Exit(TROUBLE)

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 
     from fastdiff.experiments.sessions import PairSession
 
+FINDING = 1
+"""The exit code of a command that found something: a verdict that fails, a culprit. 0: it found nothing."""
 TROUBLE = 2
-"""The exit code of a command that could not do its work; 1 is that of one that did, and found something."""
+"""The exit code of a command that could not do its work."""
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as the shell counts signals."""
+EXIT_CODES = "Exit codes: 0 nothing found, 1 a finding, 2 it could not be done, 130 interrupted."
 
 
 @contextmanager
@@ -30,7 +35,7 @@ def one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
         text = str(error) if error.code in ("file", "schema") else str(error).replace("--fastdiff-", "--")
     except KeyboardInterrupt as stop:
         typer.echo(f"\n{stop if stop.args else f'stopped; {kept}'}", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     except RuntimeError as error:
         if "Symlink loop" not in str(error):  # how Python 3.11 and 3.12 call it
             raise

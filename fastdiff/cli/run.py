@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fastdiff.cli.common import aloud, aside, one_sentence
+from fastdiff.cli.common import INTERRUPTED, aloud, aside, one_sentence
 from fastdiff.cli.options import DEVICE, SIZE, STEPS, WEIGHTS
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def run(
         for line in results.summary(kept, out / outcome.name, trace=trace):
             aloud(line)
         if outcome.stopped:
-            raise typer.Exit(130)
+            raise typer.Exit(INTERRUPTED)
 
 
 def _keep(place: Path, outcome: Outcome) -> Row:
