@@ -134,9 +134,9 @@ def _of_numbers() -> Iterator[tuple[str, ...]]:
         for option in (*counts, "--rounds"):
             yield ("run", option, number)
         for command, needed in PAIRED.items():
-            for option in (*counts, "--calls", "--max-pairs"):
+            for option in (*counts, "--calls", "--pairs"):
                 yield (command, *needed, option, number)
-        yield ("calibrate", "--pairs", number)
+        yield ("calibrate", "--planned-pairs", number)
         for command in ("ab", "bisect"):
             if number != "1.5":
                 yield (command, *PAIRED[command], "--band", number)
@@ -147,7 +147,7 @@ def _of_numbers() -> Iterator[tuple[str, ...]]:
 def _of_words() -> Iterator[tuple[str, ...]]:
     for word in WORDS:
         yield (word,)
-        yield ("accept", "run.json", "--reason", "x", "--only", word)
+        yield ("accept", "run.json", "--reason", "x", "--stage", word)
         yield ("accept", "run.json", "--reason", "x", "--force", "--name", "/" + " " * len(word))
         for option in ("--model", "--device", "--dtype", "--compile-mode", "--quantize", "--weights"):
             yield ("run", option, word)

@@ -152,7 +152,7 @@ def test_void_rounds_do_not_count(root: Path, said: list[str]) -> None:
 def test_no_stage_leaves_the_baseline_because_a_session_was_asked_for_less(root: Path, said: list[str]) -> None:
     accept(kept(root, a_run()), "one", root=root, say=said.append)
     part = kept(root, a_run(a_stage()), "b")
-    sentence = "shapes-fp32 would leave the baseline, because this run has no such stage; --only shapes-int8 keeps it"
+    sentence = "shapes-fp32 would leave the baseline, because this run has no such stage; --stage shapes-int8 keeps it"
     with pytest.raises(UserError, match=sentence):
         accept(part, "two", root=root, say=said.append)
     assert baseline_of(root).run == a_run()
@@ -366,7 +366,7 @@ def test_parts_that_do_not_fit_are_refused(root: Path, said: list[str], newer: R
 
 
 def test_there_is_no_part_of_nothing(root: Path, said: list[str]) -> None:
-    with pytest.raises(UserError, match=r"there is no baseline in .* drop --only"):
+    with pytest.raises(UserError, match=r"there is no baseline in .* drop --stage"):
         accept(kept(root, a_run()), "one", root=root, only=["int8"], say=said.append)
 
 
@@ -516,7 +516,7 @@ def test_accepts_at_once_lose_nothing(root: Path, said: list[str]) -> None:
     accept(kept(root, a_run(*(a_stage(name) for name in names)), "old"), "old", root=root, say=said.append)
     for name in names:
         kept(root, a_run(a_stage(name, 1.5)), name)
-    commands = [[sys.executable, "-c", SLOWLY, "accept", f"runs/{n}.json", "--reason", n, "--only", n] for n in names]
+    commands = [[sys.executable, "-c", SLOWLY, "accept", f"runs/{n}.json", "--reason", n, "--stage", n] for n in names]
     processes = [subprocess.Popen(c, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for c in commands]
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, outputs
@@ -566,7 +566,7 @@ def test_the_commands_from_run_to_list(root: Path) -> None:
         (("runs/b.json", "--reason", "x"), 2, "there is no runs/b.json; did you mean runs/a.json?"),
         (("runs", "--reason", "x"), 2, "runs is a folder or a device; give a file."),
         (("runs/a.json", "--reason", ""), 2, "an acceptance needs a reason"),
-        (("runs/a.json", "--reason", "x", "--only", "int9"), 2, "no stage of this run is called 'int9'"),
+        (("runs/a.json", "--reason", "x", "--stage", "int9"), 2, "no stage of this run is called 'int9'"),
         (("runs/a.json", "--reason", "x", "--noise-of", "none/*.json"), 2, "there is no none/*.json"),
         (("runs/a.json", "--reason", "x", "--root", "runs/a.json"), 2, "runs/a.json/.fastdiff: Not a directory"),
         (("runs/a.json", "--reason", "x", "--root", "typo"), 2, "typo/.fastdiff: No such file or directory"),

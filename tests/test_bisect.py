@@ -120,9 +120,7 @@ def test_one_slow_package_of_six_is_found_in_few_steps(guilty: str) -> None:
     assert world.asked[0] == "now"
     assert len(world.asked) <= 5
     assert f"what makes it slower is {guilty} 1.0 -> 2.0: +20.0 %" in text(found)
-    assert text(found)[-1] == (
-        f"next: fastdiff ab --old then --new /envs/{guilty}/bin/python --stage sdpa --max-pairs 12"
-    )
+    assert text(found)[-1] == (f"next: fastdiff ab --old then --new /envs/{guilty}/bin/python --stage sdpa --pairs 12")
 
 
 @unhurried
@@ -167,9 +165,7 @@ def test_two_causes_are_told_apart_by_what_one_of_them_explains() -> None:
     found = World({("b",): 1.1, ("e",): 1.15}).search()
     assert names(found) == ["b"]
     assert any(line.startswith("that is +10.0 % of +26.5 %: something else is slower, too") for line in text(found))
-    assert (
-        text(found)[-1] == "next: fastdiff bisect /envs/b/bin/python /envs/now/bin/python --stage sdpa --max-pairs 12"
-    )
+    assert text(found)[-1] == "next: fastdiff bisect /envs/b/bin/python /envs/now/bin/python --stage sdpa --pairs 12"
 
 
 def test_likely_ones_are_asked_about_first() -> None:
@@ -554,5 +550,5 @@ def test_the_answer_is_a_table_a_sentence_and_the_next_command() -> None:
         "  graphs: 1 -> 3",
         "",
         "4 steps, 17 s",
-        "next: fastdiff ab --old accepted --new /envs/d/bin/python --new 'A=b c' --stage sdpa --max-pairs 12",
+        "next: fastdiff ab --old accepted --new /envs/d/bin/python --new 'A=b c' --stage sdpa --pairs 12",
     ]

@@ -101,7 +101,7 @@ def test_an_unknown_name_is_asked_for_its_class(hub: Path, cls: str, model: str)
     plain = MODELS[model]
     assert found == replace(plain, name="fine-tuned", source=called, revision=None, weights="hub")
     assert called == "someone/fine-tuned"
-    asked = published.setting((found, called), published.recipe(dtype="fp32"), device="cpu", rounds=1)
+    asked = published.setting((found, called), published.recipe(dtype="float32"), device="cpu", rounds=1)
     assert f"{plain.request.size} px, {plain.request.steps} steps" in row_module.headline(asked)[0]
 
 

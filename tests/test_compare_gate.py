@@ -426,7 +426,9 @@ def test_what_is_not_possible_here_is_missing_until_that_is_accepted() -> None:
     found = judge(WITHOUT)
     assert words(found) == {"int8 stage": "MISSING"}
     assert said(found["int8 stage"]) == "m-int8 is skipped: emulated here"
-    assert typed(found["int8 stage"]) == 'fastdiff accept {run} --only m-int8 --reason "..."', "beside what is accepted"
+    assert typed(found["int8 stage"]) == 'fastdiff accept {run} --stage m-int8 --reason "..."', (
+        "beside what is accepted"
+    )
     assert typed(judge(WITHOUT, None)["int8 stage"]) == 'fastdiff accept {run} --reason "..."', "with the rest"
     alone = replace(WITHOUT, expected=("m-int8",), stages=(SKIPPED,))
     assert typed(judge(alone, None)["int8 stage"]) == LOOK + "int8 --fastdiff-emulate", "nothing was measured to accept"

@@ -63,7 +63,7 @@ def test_a_stop_between_two_looks_spends_no_more_than_the_next_one_would(most: i
 
 
 def test_four_pairs_are_refused() -> None:
-    with pytest.raises(UserError, match="--max-pairs is 4; give 5 or more: fewer pairs decide nothing"):
+    with pytest.raises(UserError, match="--pairs is 4; give 5 or more: fewer pairs decide nothing"):
         plan.looks(4)
     with pytest.raises(UserError, match="4 pairs are too few for an interval; measure 5 or more"):
         of_pairs([0.01] * 4)

@@ -96,7 +96,7 @@ def test_a_slow_run_may_be_accepted(accepted: Faked) -> None:
     """Its verdict failed a test, but what it measured is whole."""
     accepted.takes(other=4.0)
     accepted.session("--benchmark-compare")
-    accepted.accept("--only", "other")
+    accepted.accept("--stage", "other")
     assert accepted.session("--benchmark-compare").ret == 0
 
 

@@ -161,7 +161,7 @@ def test_an_acceptance_follows_no_link_out_of_the_project(project: Path, name: s
 
 def test_pictures_behind_a_link_are_not_brought_in(project: Path) -> None:
     moved_out(project / "baselines" / DEVICE.slug / "0001_shapes")
-    done = accept_again(project, "--only", "int8")
+    done = accept_again(project, "--stage", "int8")
     assert (done.exit_code, "is a link that leads out of" in done.output) == (2, True)
 
 

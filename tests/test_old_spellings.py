@@ -27,7 +27,7 @@ def typed(*words: str) -> Result:
 
 SPELLED = [
     # experiment-scripts/run_sd.sh, run_sd_cpu.sh and run_pixart.sh, line by line
-    ("run --no_sdpa --no_bf16", "run --model sdxl --no-sdpa --dtype fp32"),
+    ("run --no_sdpa --no_bf16", "run --model sdxl --no-sdpa --dtype float32"),
     (f"run {TUNED} --change_comp_config", f"run --model sdxl {TUNED_TODAY} --inductor-flags"),
     (
         f"run {TUNED} --change_comp_config --enable_fused_projections",

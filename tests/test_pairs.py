@@ -209,7 +209,7 @@ def test_a_slower_environment_is_found_and_explained(world: World) -> None:
     assert verdict.estimate.ratio == pytest.approx(1.1, abs=0.01)
     assert "versions: torch: 2.12.1 -> 2.13.0" in causes(verdict)
     assert "environment: threads: 2 -> 1" in causes(verdict)
-    assert typed(verdict) == "fastdiff bisect torch==1 . --stage sdpa --max-pairs 8"
+    assert typed(verdict) == "fastdiff bisect torch==1 . --stage sdpa --pairs 8"
     assert len(answer.experiment.pairs) < 8, "a clear case ends at an early look"
     assert answer.experiment.complete
     assert not world.survivors
@@ -276,7 +276,7 @@ def test_an_unsure_answer_says_how_many_more_pairs_would_settle_it(world: World)
     verdict = answer.latency.verdict
     told = re.search(r"about (\d+) pairs of processes would settle it", said(verdict))
     assert told, said(verdict)
-    assert typed(verdict) == f"fastdiff ab --old torch==1 --new . --stage sdpa --max-pairs {told[1]}"
+    assert typed(verdict) == f"fastdiff ab --old torch==1 --new . --stage sdpa --pairs {told[1]}"
 
 
 def test_a_change_at_the_edge_of_the_band_is_nothing_that_pairs_settle(world: World) -> None:
@@ -457,9 +457,9 @@ def test_one_stage_of_a_suite_that_is_resumed_still_shares_its_error(
     world: World, stopped_after: Callable[..., record.Experiment]
 ) -> None:
     assert stopped_after(2, most_pairs=5, comparisons=6).comparisons == 6
-    answer = world.ask({}, {}, most_pairs=5, options="--stage sdpa --band 5")
+    answer = world.ask({}, {}, most_pairs=5, options="--stage sdpa --band 5%")
     assert answer.experiment.comparisons == 6
-    assert answer.experiment.options == "--stage sdpa --band 5"
+    assert answer.experiment.options == "--stage sdpa --band 5%"
     assert world.ask({}, {}, most_pairs=5).experiment.comparisons == 1, "a new question"
 
 

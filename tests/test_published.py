@@ -48,7 +48,6 @@ OLD_FLAGS = {
 }
 OLD_COLLATING_FLAGS = {"--base_path", "--final_csv_filename", "--plot_title", "--push_to_hub"}
 
-PRECISION = {"bfloat16": "bf16", "float32": "fp32"}[DTYPE]
 
 MEASURED = ("--batch", 2, "--fuse-qkv", "--prompt", "a blue square", "--tag", "my tag/1", "--trace")
 
@@ -59,7 +58,7 @@ def fastdiff(*arguments: object) -> Result:
 
 def run(model: Model, out: Path, *arguments: object) -> Result:
     """The tiny model, as a checkpoint of one's own, on the CPU."""
-    request = ("--steps", 2, "--size", 64, "--rounds", 3, "--dtype", PRECISION)
+    request = ("--steps", 2, "--size", 64, "--rounds", 3, "--dtype", DTYPE)
     return fastdiff("run", "--ckpt", model.source, *request, "--device", "cpu", "--out", out, *arguments)
 
 
@@ -133,7 +132,7 @@ def test_a_row_says_what_was_asked_for(measured: Path, tiny: Model) -> None:
     asked = {
         "pipeline_cls": "StableDiffusionXLPipeline",
         "ckpt_id": tiny.source,
-        "bf16": str(PRECISION == "bf16"),
+        "bf16": str(DTYPE == "bfloat16"),
         "sdpa": "True",
         "fused_qkv_projections": "True",
         "upcast_vae": "False",
@@ -145,7 +144,7 @@ def test_a_row_says_what_was_asked_for(measured: Path, tiny: Model) -> None:
         "change_comp_config": "False",
         "do_quant": "",
         "tag": "my tag/1",
-        "dtype": PRECISION,
+        "dtype": DTYPE,
         "size": "64",
         "prompt": "a blue square",
         "tf32": "False",
@@ -211,7 +210,7 @@ def test_a_compiled_setting_proves_it(tiny: Model, tmp_path: Path) -> None:
         "--rounds",
         "1",
         "--dtype",
-        PRECISION,
+        DTYPE,
         "--device",
         "cpu",
         "--out",
@@ -230,13 +229,11 @@ def test_a_compiled_setting_proves_it(tiny: Model, tmp_path: Path) -> None:
     assert row["proof"].startswith("1 graphs; 0 breaks; 0 recompiles; ")
     assert (row["lower quartile (secs)"], row["upper quartile (secs)"]) == ("", ""), "one round has no quartiles"
     said = [line.partition(" ")[0] for line in done.stderr.splitlines()]
-    assert said == [re.sub(r".*/", "", tiny.source), f"{PRECISION},", "loaded", "first", "round"], (
-        "and no library's noise"
-    )
+    assert said == [re.sub(r".*/", "", tiny.source), f"{DTYPE},", "loaded", "first", "round"], "and no library's noise"
 
 
 def test_emulation_is_announced_before_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = published.setting(published.model("shapes"), published.recipe(dtype="bf16"), device="cpu", rounds=1)
+    asked = published.setting(published.model("shapes"), published.recipe(dtype="bfloat16"), device="cpu", rounds=1)
     sentence = "this CPU has no instructions for bfloat16 and takes many times as long for it as for float32"
     for missing, said in ((("bfloat16", "int8"), [sentence]), (("int8",), []), ((), [])):
         monkeypatch.setattr(row_module, "emulated", lambda _, missing=missing: missing)
@@ -252,9 +249,9 @@ def test_emulation_is_announced_before_it_is_measured(monkeypatch: pytest.Monkey
         ("--quantize int8-dynamic", "int8-dynamic without compile is slower"),
         ("--quantize int8dynamic", "did you mean 'int8-dynamic'"),
         ("--quantize int9 --compile-denoiser --compile-decoder", "'int9'"),
-        ("--dtype bf61", "no dtype is called 'bf61'; did you mean 'bf16'"),
-        ("--dtype fp16 --device cpu", "float16 is emulated on a CPU"),
-        ("--dtype fp32 --upcast-vae", "everything is in float32 already"),
+        ("--dtype bfloat61", "no dtype is called 'bfloat61'; did you mean 'bfloat16'"),
+        ("--dtype float16 --device cpu", "float16 is emulated on a CPU"),
+        ("--dtype float32 --upcast-vae", "everything is in float32 already"),
         ("--no-sdpa --fuse-qkv", "vanilla attention cannot stay"),
         ("--inductor-flags", "--inductor-flags is about compiled code"),
         ("--compile-mode max-autotune", "--compile-mode is about compiled code"),
@@ -476,7 +473,7 @@ def test_settings_that_differ_have_different_names(setting: published.Setting) -
         replace(setting, request=replace(setting.request, prompt="a cat")),
         replace(setting, request=replace(setting.request, batch=2)),
         replace(setting, recipe=published.recipe(sdpa=False)),
-        replace(setting, recipe=published.recipe(dtype="fp32")),
+        replace(setting, recipe=published.recipe(dtype="float32")),
         replace(setting, model=replace(setting.model, source="someone/shapes")),
         replace(setting, tag="tag"),
     ]
@@ -582,10 +579,10 @@ def bars(rows: list[dict[str, str]]) -> tuple[list[str], list[float]]:
 def test_a_bar_is_called_by_what_differs(ladder: Path) -> None:
     labels, widths = bars(results.read(ladder, ladder / "none"))
     assert labels == [
-        "fp32, no SDPA",
-        "bf16, SDPA",
-        "bf16, SDPA, compiled denoiser and decoder",
-        "bf16, SDPA, compiled denoiser and decoder, int8dynamic",
+        "float32, no SDPA",
+        "bfloat16, SDPA",
+        "bfloat16, SDPA, compiled denoiser and decoder",
+        "bfloat16, SDPA, compiled denoiser and decoder, int8dynamic",
     ]
     assert widths == [7.36, 3.31, 2.54, 2.43]
     (axes,) = results.draw(results.read(ladder, ladder / "none")).axes
@@ -612,7 +609,7 @@ def test_quartiles_become_whiskers_and_runs_share_a_bar(measured: Path, ladder: 
 
 
 def test_one_setting_alone_is_described_in_full(ladder: Path) -> None:
-    assert bars(results.read(ladder, ladder / "none")[:1])[0] == ["fp32, no SDPA"]
+    assert bars(results.read(ladder, ladder / "none")[:1])[0] == ["float32, no SDPA"]
 
 
 def test_tags_and_titles_are_no_formulas(ladder: Path) -> None:

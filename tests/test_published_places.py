@@ -93,7 +93,7 @@ def test_results_that_cannot_be_written_are_refused_before_the_clock_runs(seen: 
 
 def test_too_few_steps_for_a_scheduler_are_one_sentence(tmp_path: Path) -> None:
     """PixArt in one step: diffusers ends in a tuple that is too short."""
-    twin = ("--model", "pixart-alpha", "--weights", "twin", "--dtype", "fp32", "--size", 64, "--device", "cpu")
+    twin = ("--model", "pixart-alpha", "--weights", "twin", "--dtype", "float32", "--size", 64, "--device", "cpu")
     done = fastdiff("run", *twin, "--steps", 1, "--out", tmp_path)
     assert failed(done, tmp_path) == (
         "PixArtAlphaPipeline cannot draw in 1 step with DPMSolverMultistepScheduler (tuple index out of range); "

@@ -360,7 +360,7 @@ HERE = Shell(("perf_tests",), ("--fastdiff-size=64", "--fastdiff-stage=sdpa,bf16
             "pytest perf_tests --benchmark-compare -k m-sdpa --fastdiff-size=64 --fastdiff-stage=sdpa,bf16",
         ),
         (Accept(), HERE, 'fastdiff accept runs/x.json --reason "..." --root=../project'),
-        (Accept("m-sdpa"), Shell(), 'fastdiff accept RUN --only m-sdpa --reason "..."'),
+        (Accept("m-sdpa"), Shell(), 'fastdiff accept RUN --stage m-sdpa --reason "..."'),
         (
             Against("m", ("sdpa",), ("torch==2.12.1", "diffusers==0.40.0")),
             Shell(given=("--fastdiff-against=torch==2.11",)),
@@ -370,7 +370,7 @@ HERE = Shell(("perf_tests",), ("--fastdiff-size=64", "--fastdiff-stage=sdpa,bf16
         (
             MorePairs("m-sdpa", ("torch==2.12.1",), (".",), "--stage sdpa", 24),
             Shell(),
-            "fastdiff ab --old torch==2.12.1 --new . --stage sdpa --max-pairs 24",
+            "fastdiff ab --old torch==2.12.1 --new . --stage sdpa --pairs 24",
         ),
         (
             MorePairs("m-sdpa", ("torch==2.12.1",), (".",), "--stage sdpa", 24),
@@ -381,7 +381,7 @@ HERE = Shell(("perf_tests",), ("--fastdiff-size=64", "--fastdiff-stage=sdpa,bf16
         (
             Bisect(("accepted",), (".", "A=b c"), "--stage sdpa", 8),
             Shell(root="../project"),
-            "fastdiff bisect accepted '. '\"'\"'A=b c'\"'\"'' --stage sdpa --max-pairs 8 --root=../project",
+            "fastdiff bisect accepted '. '\"'\"'A=b c'\"'\"'' --stage sdpa --pairs 8 --root=../project",
         ),
     ],
 )

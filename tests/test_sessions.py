@@ -127,7 +127,7 @@ def test_a_comparison_that_measured_nothing_fails(session: PairSession, tmp_path
         (AbOptions(size=100), "--size is 100; give a multiple of 64"),
         (AbOptions(device="gpu"), "gpu"),
         (AbOptions(stages=("sdpa-cudnn",), device="cpu"), "cudnn"),
-        (AbOptions(most_pairs=4), "--max-pairs is 4; give 5 or more: fewer pairs decide nothing"),
+        (AbOptions(most_pairs=4), "--pairs is 4; give 5 or more: fewer pairs decide nothing"),
         (AbOptions(calls=6), "6 calls a side do not make whole blocks"),
     ],
 )
@@ -166,7 +166,7 @@ def test_the_same_command_goes_on_where_it_stopped_and_throws_no_dice_again(
 def test_the_exit_status_is_the_verdicts(
     session: PairSession, tmp_path: Path, slow: float, options: tuple[str, ...], code: int
 ) -> None:
-    words = ["ab", "--stage=sdpa", "--calls=8", "--max-pairs=5", f"--root={session.root}", *options]
+    words = ["ab", "--stage=sdpa", "--calls=8", "--pairs=5", f"--root={session.root}", *options]
     for name, said in (("old", {}), ("new", {"slow": slow})):
         words += [f"--{name}={word}" for word in side(tmp_path, **said)]
     done = CliRunner().invoke(app, words)
@@ -180,7 +180,7 @@ def test_one_question_may_have_a_band_of_its_own(
     asked = replace(SDPA, most_pairs=6, band=band)
     (answer,) = session.compare(asked, side(tmp_path), side(tmp_path, slow=1.05))
     assert answer.latency.verdict.word == word
-    assert asked.options("sdpa") == "--stage sdpa --calls 8" + (" --band 15" if band else "")
+    assert asked.options("sdpa") == "--stage sdpa --calls 8" + (" --band 15%" if band else "")
 
 
 def test_what_cannot_be_asked_makes_no_environment(

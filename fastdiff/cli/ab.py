@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from fastdiff.cli.common import FINDING, one_sentence, session_in, share, shown
+from fastdiff.cli.common import FINDING, band_of, one_sentence, session_in, shown
 from fastdiff.cli.options import (
     A_BATCH,
     BAND,
@@ -15,7 +15,7 @@ from fastdiff.cli.options import (
     EMULATE,
     FRESH,
     MODEL,
-    MOST_PAIRS,
+    PAIRS,
     ROOT,
     SIZE,
     STEPS,
@@ -57,9 +57,9 @@ def ab(
     size: int | None = SIZE,
     batch: int | None = A_BATCH,
     calls: int = CALLS,
-    max_pairs: int = MOST_PAIRS,
+    pairs: int = PAIRS,
     max_time: float = MOST_TIME,
-    band: float | None = BAND,
+    band: str = BAND,
     inject: str = INJECT,
     emulate: bool = EMULATE,
     fresh: bool = FRESH,
@@ -72,7 +72,7 @@ def ab(
         from fastdiff.experiments.questions import AbOptions, named_stages
         from fastdiff.experiments.sessions import failing
         from fastdiff.record.writing import write_text
-        from fastdiff.report import pairs
+        from fastdiff.report import pairs as report
         from fastdiff.report.colour import coloured
         from fastdiff.report.steps import Shell
         from fastdiff.trial.faults import parse
@@ -88,18 +88,18 @@ def ab(
             size,
             batch,
             calls,
-            max_pairs,
+            pairs,
             parse(inject) if inject else (),
-            share(band),
+            band_of(band),
             emulate,
         )
         session = session_in(root)
         answers = session.compare(asked, old, new, minutes=max_time, fresh=fresh)
         shell = Shell(root="" if root == Path() else str(root))
         files = [shown(answer.path) for answer in answers]
-        for line in pairs.text(answers, session.limit(answers), files, shell):
+        for line in report.text(answers, session.limit(answers), files, shell):
             typer.echo(coloured(line))  # without colours where this is no terminal
         if markdown:
-            write_text(markdown, "\n".join(pairs.markdown(answers, session.limit(answers), files, shell)) + "\n")
+            write_text(markdown, "\n".join(report.markdown(answers, session.limit(answers), files, shell)) + "\n")
         if failing(answers, strict=strict):
             raise typer.Exit(FINDING)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Noise
 
 RUN = typer.Argument(help="The run file, for instance runs/20261120T155223Z.json.")
-ONLY = typer.Option([], metavar="STAGE", help="Accept this stage alone. May be repeated.")
+STAGES = typer.Option(
+    [], "--stage", metavar="NAMES", help="Accept these stages alone, separated by commas (default: the whole run)."
+)
 NOISE_OF = typer.Option(
     [],
     metavar="RUN",
@@ -31,7 +33,7 @@ NOISE_OF = typer.Option(
 def accept(
     run: Path = RUN,
     reason: str = typer.Option(help="Why this is the new normal; recorded in the baseline."),
-    only: list[str] = ONLY,
+    stage: list[str] = STAGES,
     noise_of: list[str] = NOISE_OF,
     force: bool = typer.Option(
         False, "--force", help="Accept a run that would be refused; the reasons against it are recorded."
@@ -46,7 +48,7 @@ def accept(
     with one_sentence():
         # What matches nothing stays as it is, so that reading it says what is wrong.
         trials = [Path(found) for pattern in noise_of for found in sorted(glob(pattern)) or [pattern]]  # noqa: PTH207
-        ids = [id_ for part in only for id_ in part.split(",")]
+        ids = [id_ for part in stage for id_ in part.split(",")]
         target = accept_run(run, reason, root=root, only=ids, noise_of=trials, force=force, name=name, say=aloud)
     if side:
         with one_sentence(kept="the run is accepted all the same."):

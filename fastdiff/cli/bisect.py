@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
-from fastdiff.cli.common import FINDING, TROUBLE, aloud, one_sentence, session_in, share
-from fastdiff.cli.options import A_BATCH, BAND, CALLS, DEVICE, EMULATE, MODEL, MOST_PAIRS, ROOT, SIZE, STEPS, WEIGHTS
+from fastdiff.cli.common import FINDING, TROUBLE, aloud, band_of, one_sentence, session_in
+from fastdiff.cli.options import A_BATCH, BAND, CALLS, DEVICE, EMULATE, MODEL, PAIRS, ROOT, SIZE, STEPS, WEIGHTS
 
 OLD = typer.Argument(
     metavar="OLD",
@@ -30,8 +30,8 @@ def bisect(
     size: int | None = SIZE,
     batch: int | None = A_BATCH,
     calls: int = CALLS,
-    max_pairs: int = MOST_PAIRS,
-    band: float | None = BAND,
+    pairs: int = PAIRS,
+    band: str = BAND,
     emulate: bool = EMULATE,
     pip: list[str] = PIP,
     also: list[str] = ALSO,
@@ -48,11 +48,11 @@ def bisect(
         from fastdiff.sides.spec import words_of
 
         asked = AbOptions(
-            model, weights, (stage,), "", device, steps, size, batch, calls, max_pairs, (), share(band), emulate
+            model, weights, (stage,), "", device, steps, size, batch, calls, pairs, (), band_of(band), emulate
         )
         found = session_in(root).bisect(asked, words_of(old), words_of(new), pip=pip, also=also)
         shell = Shell(root="" if root == Path() else str(root))
-        for line in bisection.text(found, asked.options(stage), max_pairs, shell):
+        for line in bisection.text(found, asked.options(stage), pairs, shell):
             aloud(line)
         if found.is_something:
             raise typer.Exit(FINDING)

@@ -22,10 +22,9 @@ def calibrate(
     size: int | None = SIZE,
     batch: int | None = A_BATCH,
     calls: int = CALLS,
-    pairs: int = typer.Option(12, min=FEWEST_PAIRS, help="Pairs of processes that are measured."),
-    max_pairs: int = typer.Option(
-        12,
-        help="The number of pairs (--max-pairs of `fastdiff ab`) for which the smallest slowdown is computed.",
+    pairs: int = typer.Option(12, min=FEWEST_PAIRS, metavar="N", help="Pairs of processes that are measured."),
+    planned_pairs: int = typer.Option(
+        12, metavar="N", help="The --pairs of `fastdiff ab` for which the smallest slowdown is computed."
     ),
     emulate: bool = EMULATE,
     fresh: bool = FRESH,
@@ -37,8 +36,8 @@ def calibrate(
         from fastdiff.experiments.questions import AbOptions, named_stages
         from fastdiff.report.pairs import limit
 
-        looks(max_pairs)  # refuses too few before anything is measured
+        looks(planned_pairs)  # refuses too few before anything is measured
         stages = named_stages(stage)
         asked = AbOptions(model, weights, stages, "", device, steps, size, batch, calls, pairs, emulate=emulate)
-        for found in session_in(root).calibrate(asked, most_pairs=max_pairs, fresh=fresh):
+        for found in session_in(root).calibrate(asked, most_pairs=planned_pairs, fresh=fresh):
             typer.echo(limit(found))

@@ -64,8 +64,20 @@ def session_in(root: Path) -> PairSession:
     return PairSession(root, say=aside, progress=Progress(sys.stderr if sys.stderr.isatty() else None))
 
 
-def share(percent: float | None) -> float | None:
-    return None if percent is None else percent / 100
+def band_of(text: str) -> float | None:
+    """None where it was not given."""
+    from fastdiff.record.errors import UserError
+    from fastdiff.record.percent import share
+
+    if not text:
+        return None
+    try:
+        band = share(text)
+    except ValueError:
+        band = 0.0
+    if not 0.0001 <= band <= 1:
+        raise UserError("recipe", f"--band: {text!r} is no percentage from 0.01% to 100%, for instance 2%.")
+    return band
 
 
 def shown(path: Path) -> str:

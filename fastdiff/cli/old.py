@@ -34,7 +34,7 @@ class Script:
 RUN = Script(
     "run_benchmark.py",
     {
-        "--no_bf16": ("--dtype", "fp32"),
+        "--no_bf16": ("--dtype", "float32"),
         "--no_sdpa": ("--no-sdpa",),
         "--enable_fused_projections": ("--fuse-qkv",),
         "--upcast_vae": ("--upcast-vae",),

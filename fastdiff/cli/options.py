@@ -8,29 +8,36 @@ import typer
 
 from fastdiff.compare.policy import FEWEST_PAIRS
 
-ROOT = typer.Option(Path(), help="Folder of the project, which holds runs/ and baselines/.")
-MODEL = typer.Option(
-    "shapes", "--model", help="A model of the catalogue or of pyproject.toml; `fastdiff models` lists them."
+ROOT = typer.Option(
+    Path(),
+    metavar="FOLDER",
+    help="Folder of the project: its pyproject.toml, runs/ and baselines/ (default: this one).",
 )
-WEIGHTS = typer.Option("auto", help="Where the weights come from: auto, hub, dummy, twin, or a folder.")
-STEPS = typer.Option(None, min=1, help="Denoising steps (default: the model's own).")
+MODEL = typer.Option(
+    "shapes",
+    "--model",
+    metavar="NAME",
+    help="A model of the catalogue or of pyproject.toml; `fastdiff models` lists them.",
+)
+WEIGHTS = typer.Option(
+    "auto", metavar="WEIGHTS", help="Where the weights come from: auto, hub, dummy, twin, or a folder."
+)
+STEPS = typer.Option(None, min=1, metavar="N", help="Denoising steps (default: the model's own).")
 SIZE = typer.Option(
     None, min=1, metavar="PIXELS", help="Side of the picture, a multiple of 64 (default: the model's own)."
 )
-DEVICE = typer.Option("auto", help="Device to measure on: auto, cpu, cuda or cuda:N.")
-CALLS = typer.Option(24, min=4, help="Calls of each side in a pair, a multiple of 4.")
-A_BATCH = typer.Option(None, "--batch", min=1, help="Pictures per call (default: 1).")
-MOST_PAIRS = typer.Option(
-    12, "--max-pairs", help=f"The most pairs of processes for each stage, {FEWEST_PAIRS} or more."
+DEVICE = typer.Option("auto", metavar="DEVICE", help="Device to measure on: auto, cpu, cuda or cuda:N.")
+CALLS = typer.Option(24, min=4, metavar="N", help="Calls of each side in a pair, a multiple of 4.")
+A_BATCH = typer.Option(None, "--batch", min=1, metavar="N", help="Pictures per call (default: 1).")
+PAIRS = typer.Option(
+    12, "--pairs", metavar="N", help=f"Largest number of pairs of processes for a stage, {FEWEST_PAIRS} or more."
 )
 BAND = typer.Option(
-    None,
+    "",
     "--band",
-    min=0.01,
-    max=100,
     metavar="PERCENT",
-    help="Differences up to this many per cent are SAME; a wider band needs fewer pairs (default: 1, or "
-    "`paired` of the project's policy; 2, or `paired-across-stacks`, where packages differ).",
+    help="Differences up to this, for instance 5%, are SAME; a wider band needs fewer pairs (default: 1%, or "
+    "`paired` of the project's policy; 2%, or `paired-across-stacks`, where packages differ).",
 )
 EMULATE = typer.Option(
     False,

@@ -6,7 +6,6 @@ from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
 from fastdiff import __version__
-from fastdiff.experiments.published import DTYPES
 from fastdiff.host.environment import device_name, versions
 from fastdiff.host.processor import emulated
 from fastdiff.report.published import HIGH, LIBRARIES, LOW, THEIRS, TIME, described
@@ -71,7 +70,7 @@ def asked(setting: Setting) -> dict[str, Any]:
         "tag": setting.tag,
         "model": setting.model.name,
         "stage": setting.stage,
-        "dtype": next(short for short, name in DTYPES.items() if name == recipe.dtype),
+        "dtype": recipe.dtype,
         "size": request.size,
         "guidance": request.guidance,
         "seed": request.seed,

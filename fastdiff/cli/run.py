@@ -27,7 +27,9 @@ PROMPT = typer.Option("", help="What to draw (default: the model's own prompt)."
 STAGE = typer.Option(
     "", metavar="NAME", help="The setting of a stage (`fastdiff ladder` lists them), in the place of the options below."
 )
-DTYPE = typer.Option("bf16", help="Precision of weights and arithmetic: bf16, fp16 or fp32.")
+DTYPE = typer.Option(
+    "bfloat16", metavar="DTYPE", help="Precision of weights and arithmetic: bfloat16, float16 or float32."
+)
 NO_SDPA = typer.Option(False, "--no-sdpa", help="Compute attention step by step, without scaled_dot_product_attention.")
 BATCH = typer.Option(1, min=1, help="Pictures of a call.")
 FUSE_QKV = typer.Option(False, "--fuse-qkv", help="One matrix product for query, key and value.")

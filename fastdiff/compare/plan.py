@@ -36,7 +36,7 @@ def looks(most: int) -> tuple[int, ...]:
     ended after 7 to 8 pairs where the answer is clear; a fourth one ended no sooner.
     """
     if most < FEWEST_PAIRS:
-        raise UserError("recipe", f"--max-pairs is {most}; give {FEWEST_PAIRS} or more: fewer pairs decide nothing.")
+        raise UserError("recipe", f"--pairs is {most}; give {FEWEST_PAIRS} or more: fewer pairs decide nothing.")
     found, pairs = [], FEWEST_PAIRS
     while 3 * pairs <= 2 * most:
         found.append(pairs)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fastdiff.trial.live import LiveStage
     from fastdiff.trial.runner import Progress
 
-DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+DTYPES = ("bfloat16", "float16", "float32")
 
 QUANTIZED_FLAG = ("force_fuse_int_mm_with_mul", True)
 """What the published script sets besides its other flags, whenever it quantizes."""
@@ -131,7 +131,7 @@ def model(name: str = "", checkpoint: str = "", weights: str = "auto", own: Sequ
 
 def recipe(
     *,
-    dtype: str = "bf16",
+    dtype: str = "bfloat16",
     sdpa: bool = True,
     fuse_qkv: bool = False,
     upcast_vae: bool = False,
@@ -157,7 +157,7 @@ def recipe(
     if compiled:
         how = Compile(compile_mode or "default", denoiser=compile_denoiser, decoder=compile_decoder, flags=flags)
     return Recipe(
-        dtype=DTYPES[dtype],
+        dtype=dtype,
         attention="sdpa" if sdpa else "vanilla",
         channels_last=compiled,
         compile=how,
@@ -258,7 +258,7 @@ def _require_sound(live: LiveStage) -> None:
 
     _require_applied(live)
     if wrong := tripped(live.images):
-        raise UserError("run", f"nothing was timed, because {wrong} Try --dtype fp32, or --upcast-vae.")
+        raise UserError("run", f"nothing was timed, because {wrong} Try --dtype float32, or --upcast-vae.")
 
 
 def _require_applied(live: LiveStage) -> None:

@@ -71,7 +71,7 @@ class AbOptions:
             ("--batch", self.batch, None),
             ("--calls", self.calls, usual.calls),
             ("--inject", ",".join(map(str, self.faults)), ""),
-            ("--band", None if self.band is None else f"{100 * self.band:g}", None),
+            ("--band", None if self.band is None else f"{100 * self.band:g}%", None),
         ):
             words += [flag, shlex.quote(str(value))] if value != other else []
         return " ".join([*words, "--emulate"] if self.emulate else words)

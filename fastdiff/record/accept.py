@@ -67,7 +67,7 @@ def propose(path: Path, root: Path, only: Sequence[str] = (), noise_of: Sequence
     folder = folder_of(root, run.device.slug)
     old, ids = newest(folder), chosen(run, only)
     if ids and old is None:
-        raise UserError("file", f"there is no baseline in {folder} of which a part could be replaced; drop --only.")
+        raise UserError("file", f"there is no baseline in {folder} of which a part could be replaced; drop --stage.")
     return Proposal(path, run, trials, ids, old, folder)
 
 
@@ -112,7 +112,7 @@ def _leaving(old: Run, new: Run) -> list[str]:
     gone = [stage.id for stage in old.stages if stage.id not in there]
     if not gone:
         return []
-    keeping = " ".join(f"--only {id_}" for id_ in there)
+    keeping = " ".join(f"--stage {id_}" for id_ in there)
     return [f"{', '.join(gone)} would leave the baseline, because this run has no such stage; {keeping} keeps it"]
 
 

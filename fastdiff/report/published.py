@@ -209,7 +209,7 @@ def _switch(name: str, on: str, off: str = "") -> Callable[[Row], str]:
 
 
 def _dtype(row: Row) -> str:
-    return row.get("dtype") or ("bf16" if row["bf16"] == "True" else "fp32")
+    return row.get("dtype") or ("bfloat16" if row["bf16"] == "True" else "float32")
 
 
 def _compiled(row: Row) -> str:
@@ -233,7 +233,7 @@ IDEAS: dict[str, Callable[[Row], str]] = {
     "flags": _switch("change_comp_config", "inductor flags"),
     "fused": _switch("fused_qkv_projections", "fused QKV"),
     "quantized": _known("do_quant", "{}"),
-    "upcast": _switch("upcast_vae", "VAE in fp32"),
+    "upcast": _switch("upcast_vae", "VAE in float32"),
     "tf32": _switch("tf32", "TF32"),
     "batch": _known("batch_size", "batch {}"),
     "steps": _known("num_inference_steps", "{} steps"),

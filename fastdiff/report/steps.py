@@ -46,12 +46,12 @@ def command(step: Step, shell: Shell) -> str:
             return _pytest(shell, *compared, "--fastdiff-model", model, "--fastdiff-stage", stage, pairs)
         case MorePairs():
             sides = [f"--{side} {shlex.quote(word)}" for side in ("old", "new") for word in getattr(step, side)]
-            return _fastdiff(shell, "ab", *sides, step.options, f"--max-pairs {step.most}")
+            return _fastdiff(shell, "ab", *sides, step.options, f"--pairs {step.most}")
         case Bisect():
             sides = [shlex.quote(shlex.join(words)) for words in (step.old, step.new)]
-            return _fastdiff(shell, "bisect", *sides, step.options, f"--max-pairs {step.most}")
+            return _fastdiff(shell, "bisect", *sides, step.options, f"--pairs {step.most}")
         case Accept():
-            only = [f"--only {step.only}"] if step.only else []
+            only = [f"--stage {step.only}"] if step.only else []
             return _fastdiff(shell, "accept", shell.run_file, *only, '--reason "..."')
 
 

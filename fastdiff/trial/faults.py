@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.record.errors import UserError, unknown
+from fastdiff.record.percent import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,12 +90,12 @@ def _parse_one(text: str) -> Fault:
             )
         return Fault(name, stage=stage or None)
     try:
-        share = float(amount.removeprefix("+").removesuffix("%")) / 100
+        part = share(amount.removeprefix("+"))
     except ValueError:
-        share = float("nan")
-    if not 0 < share < 100:
+        part = float("nan")
+    if not 0 < part < 100:
         raise UserError("fault", f"{text!r}: the fault {name} needs an amount in per cent, for instance {name}:30%.")
-    return Fault(name, share, stage or None)
+    return Fault(name, part, stage or None)
 
 
 def stage_to_build(faults: tuple[Fault, ...], stage: Stage, ladder: Ladder) -> Stage:

@@ -107,7 +107,7 @@ def compiled(
 def pairs(scale: Scale, _: Path) -> list[str]:
     """An A/A: both sides are this environment, so the true difference is zero."""
     what = ["--stage", "sdpa", "--device", scale.device, "--steps", "2", "--calls", str(scale.calls)]
-    most = ["--max-pairs", "5", "--max-time", str(PAIRS_MINUTES), "--fresh"]
+    most = ["--pairs", "5", "--max-time", str(PAIRS_MINUTES), "--fresh"]
     return [sys.executable, "-c", "from fastdiff.cli import app; app()", "ab", *what, *most]
 
 
