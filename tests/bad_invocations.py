@@ -112,14 +112,14 @@ def _of_paths() -> Iterator[tuple[str, ...]]:
         yield ("accept", "run.json", "--reason", "x", "--noise-of", path)
         yield ("collate", path)
         yield ("published", path)
-        yield ("collate", "rows", "--out", f"{path}/x.csv")
+        yield ("collate", "rows", "--csv", f"{path}/x.csv")
         yield ("collate", "rows", "--chart", path)
         yield ("collate", "rows", "--chart", f"{path}/x.png")
         yield ("run", "--out", path, "--steps", "0")
         if path not in ("", "folder"):
             yield ("accept", "run.json", "--reason", "x", "--root", path)
-            yield ("baselines", "--root", path)
-            yield ("runs", "--root", path)
+            for command in ("baselines", "runs", "models", "ladder", "init"):
+                yield (command, "--root", path)
             for command, needed in PAIRED.items():
                 yield (command, *needed, "--root", path)
         for command, needed in PAIRED.items():

@@ -18,7 +18,7 @@ from fastdiff.stages.beyond import BEYOND
 from fastdiff.stages.published import LADDER
 from fastdiff.stages.techniques import TECHNIQUES
 
-COMMANDS = ("models", "ladder", "environment", "accept", "baselines", "runs", "run", "collate", "layers")
+COMMANDS = ("init", "models", "ladder", "environment", "accept", "baselines", "runs", "run", "collate", "layers")
 
 
 def fastdiff(*args: str) -> subprocess.CompletedProcess[str]:

@@ -57,7 +57,7 @@ SPELLED = [
     ("run --model shapes --no_sdpa", "run --model shapes --no-sdpa"),
     (
         'collate --plot_title "SDXL, Batch Size: 1" --final_csv_filename "collated_results.csv"',
-        "collate results --title 'SDXL, Batch Size: 1' --out collated_results.csv",
+        "collate results --title 'SDXL, Batch Size: 1' --csv collated_results.csv",
     ),
     ("collate --base_path here --push_to_hub", "collate here"),
 ]

@@ -10,7 +10,7 @@ import pytest
 from faked import accepted as accepted
 from faked import faked as faked
 
-from fastdiff.host import processor
+from fastdiff.host import processor, system
 from fastdiff.report.listings import runs_text
 from fastdiff.trial import fake
 
@@ -88,6 +88,15 @@ def test_emulation_that_is_asked_for_is_measured(faked: Faked, monkeypatch: pyte
     result.assert_outcomes(passed=1, deselected=4)
     result.stdout.no_fnmatch_line("*instructions*")
     assert built(faked) == ["bf16"]
+
+
+def test_windows_is_refused_where_a_test_needs_a_stage(faked: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "PLATFORM", "win32")
+    result = faked.session()
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: fastdiff does not run on Windows; run it in WSL*"])
+    (faked.root / "perf_tests" / "test_suite.py").write_text("def test_theirs(): pass")
+    assert faked.session().ret == 0
 
 
 # -- the reference ----------------------------------------------------------------------------------------------------

@@ -543,7 +543,7 @@ def ladder(tmp_path: Path) -> Iterator[Path]:
 
 
 def collated(folder: Path, *arguments: object) -> list[dict[str, str]]:
-    done = fastdiff("collate", folder, "--out", folder / "all.csv", "--chart", folder / "all.png", *arguments)
+    done = fastdiff("collate", folder, "--csv", folder / "all.csv", "--chart", folder / "all.png", *arguments)
     assert done.exit_code == 0, done.output
     return list(csv.DictReader((folder / "all.csv").read_text().splitlines()))
 
@@ -636,7 +636,7 @@ def test_every_half_written_file_is_refused(ladder: Path) -> None:
 )
 def test_a_strange_file_is_refused_by_its_name(ladder: Path, content: Any, sentence: str) -> None:
     (ladder / "strange.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    done = fastdiff("collate", ladder, "--out", ladder / "all.csv", "--chart", ladder / "all.png")
+    done = fastdiff("collate", ladder, "--csv", ladder / "all.csv", "--chart", ladder / "all.png")
     assert done.exit_code == 2
     assert "strange.csv" in done.stderr
     assert sentence in done.stderr

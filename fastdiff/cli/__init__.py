@@ -15,9 +15,10 @@ from fastdiff.cli.baselines import baselines
 from fastdiff.cli.bisect import bisect
 from fastdiff.cli.calibrate import calibrate
 from fastdiff.cli.collate import collate
-from fastdiff.cli.common import EXIT_CODES, TROUBLE
+from fastdiff.cli.common import EXIT_CODES, TROUBLE, one_sentence
 from fastdiff.cli.environment import environment
 from fastdiff.cli.experiment import experiment
+from fastdiff.cli.init import init
 from fastdiff.cli.ladder import ladder
 from fastdiff.cli.layers import layers
 from fastdiff.cli.models import models
@@ -26,12 +27,12 @@ from fastdiff.cli.published import published
 from fastdiff.cli.run import run
 from fastdiff.cli.runs import runs
 from fastdiff.cli.side import side
+from fastdiff.host.system import require_supported
 
 app = typer.Typer(
     help="Is the diffusion pipeline still fast, and does it still draw the same picture?",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -46,6 +47,8 @@ def _print_version(wanted: bool) -> None:
 def main(
     _version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Show the version."),
 ) -> None:
+    with one_sentence():
+        require_supported()
     # Run files may hold text that no terminal can show, and a terminal may know few characters.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -53,7 +56,7 @@ def main(
 
 
 MEASURING = (run, collate, experiment, published, layers, ab, calibrate, bisect)
-COMMANDS = (models, ladder, environment, accept, baselines, runs, *MEASURING)
+COMMANDS = (init, models, ladder, environment, accept, baselines, runs, *MEASURING)
 for command in COMMANDS:
     app.command(cls=Command)(command)
 app.add_typer(side, name="side")

@@ -32,19 +32,22 @@ NOISE_OF = typer.Option(
 
 def accept(
     run: Path = RUN,
-    reason: str = typer.Option(help="Why this is the new normal; recorded in the baseline."),
+    reason: str = typer.Option(metavar="TEXT", help="Why this is the new normal; recorded in the baseline."),
     stage: list[str] = STAGES,
     noise_of: list[str] = NOISE_OF,
     force: bool = typer.Option(
         False, "--force", help="Accept a run that would be refused; the reasons against it are recorded."
     ),
-    name: str = typer.Option("", help="Name that the baseline's file gets (default: the models')."),
+    name: str = typer.Option("", metavar="TEXT", help="Name that the baseline's file gets (default: the models')."),
     side: bool = typer.Option(
         True, "--side/--no-side", help="Make the run's software again at once, to find out whether that is possible."
     ),
     root: Path = ROOT,
 ) -> None:
-    """Make a run the baseline of its device, after showing what changes."""
+    """Make a run the baseline of its device, after showing what changes.
+
+    Example: fastdiff accept runs/20261120T155223Z.json --reason "torch 2.13"
+    """
     with one_sentence():
         # What matches nothing stays as it is, so that reading it says what is wrong.
         trials = [Path(found) for pattern in noise_of for found in sorted(glob(pattern)) or [pattern]]  # noqa: PTH207

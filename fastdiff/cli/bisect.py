@@ -15,8 +15,12 @@ OLD = typer.Argument(
     "by its date: torch==2026-11-01.",
 )
 NEW = typer.Argument(metavar="NEW", help="The slower side, in the same form.")
-PIP = typer.Option([], metavar="OPTION", help="Option for pip, such as --index-url=URL or --pre. May be repeated.")
-ALSO = typer.Option([], metavar="SPEC", help="SPEC added to both sides, such as a variable. May be repeated.")
+ALSO = typer.Option(
+    [],
+    metavar="SPEC",
+    help="SPEC added to both sides: a variable, or an option for the installer, such as --also=--index-url=URL. May be "
+    "repeated.",
+)
 
 
 def bisect(
@@ -24,7 +28,7 @@ def bisect(
     new: str = NEW,
     model: str = MODEL,
     weights: str = WEIGHTS,
-    stage: str = typer.Option("sdpa", help="The stage that became slower."),
+    stage: str = typer.Option("sdpa", metavar="NAME", help="The stage that became slower."),
     device: str = DEVICE,
     steps: int | None = STEPS,
     size: int | None = SIZE,
@@ -33,13 +37,14 @@ def bisect(
     pairs: int = PAIRS,
     band: str = BAND,
     emulate: bool = EMULATE,
-    pip: list[str] = PIP,
     also: list[str] = ALSO,
     root: Path = ROOT,
 ) -> None:
     """Find what makes a stage slower: the package or variable that differs, its first slow release, or the commit.
 
     It ends with 1 where a culprit was found, and with 0 where the new side is not slower.
+
+    Example: fastdiff bisect torch==2.12.1 torch==2.14.1 --stage sdpa
     """
     with one_sentence(kept="every finished step is kept, and the same command goes on."):
         from fastdiff.experiments.questions import AbOptions
@@ -50,7 +55,9 @@ def bisect(
         asked = AbOptions(
             model, weights, (stage,), "", device, steps, size, batch, calls, pairs, (), band_of(band), emulate
         )
-        found = session_in(root).bisect(asked, words_of(old), words_of(new), pip=pip, also=also)
+        installer = [word for word in also if word.startswith("-")]
+        rest = [word for word in also if not word.startswith("-")]
+        found = session_in(root).bisect(asked, words_of(old), words_of(new), pip=installer, also=rest)
         shell = Shell(root="" if root == Path() else str(root))
         for line in bisection.text(found, asked.options(stage), pairs, shell):
             aloud(line)

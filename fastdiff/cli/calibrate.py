@@ -30,7 +30,10 @@ def calibrate(
     fresh: bool = FRESH,
     root: Path = ROOT,
 ) -> None:
-    """Measure the noise of this machine, and print the smallest slowdown that pairs can find on it."""
+    """Measure the noise of this machine, and print the smallest slowdown that pairs can find on it.
+
+    Example: fastdiff calibrate --stage sdpa --steps 2
+    """
     with one_sentence(kept="every finished pair is kept, and the same command goes on."):
         from fastdiff.compare.plan import looks
         from fastdiff.experiments.questions import AbOptions, named_stages

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -83,6 +84,11 @@ def band_of(text: str) -> float | None:
 def shown(path: Path) -> str:
     """As a person would type it."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def as_json(facts: Any) -> None:
+    """For programs; what is not ASCII is escaped, so nothing in it is a command to a terminal."""
+    typer.echo(json.dumps(facts, indent=2))
 
 
 def aloud(line: str) -> None:

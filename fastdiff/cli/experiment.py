@@ -7,13 +7,17 @@ from pathlib import Path
 import typer
 
 from fastdiff.cli.common import TROUBLE, aloud, aside, one_sentence
-from fastdiff.cli.options import SIZE, STEPS, WEIGHTS
+from fastdiff.cli.options import ROOT, SIZE, STEPS, WEIGHTS
 
 NAME = typer.Argument(help="sdxl, ssd-1b, sd15, pixart-alpha, cpu, or memory.")
-MODEL = typer.Option("", "--model", help="Another model than the published one, such as the embedded one: shapes.")
-DEVICE = typer.Option("", help="Device to measure on: auto, cpu, cuda or cuda:N (default: the experiment's own).")
-BATCH = typer.Option(None, min=1, help="Pictures of a call (default: the published number).")
-ROUNDS = typer.Option(5, min=1, help="Timed calls of each stage.")
+MODEL = typer.Option(
+    "", "--model", metavar="NAME", help="Another model than the published one, such as the embedded one: shapes."
+)
+DEVICE = typer.Option(
+    "", metavar="DEVICE", help="Device to measure on: auto, cpu, cuda or cuda:N (default: the experiment's own)."
+)
+BATCH = typer.Option(None, min=1, metavar="N", help="Pictures per call (default: the published number).")
+ROUNDS = typer.Option(5, min=1, metavar="N", help="Timed calls of each stage.")
 OUT = typer.Option(Path("results"), metavar="FOLDER", help="Folder that gets a folder for this experiment.")
 
 
@@ -27,20 +31,33 @@ def experiment(
     rounds: int = ROUNDS,
     device: str = DEVICE,
     out: Path = OUT,
+    root: Path = ROOT,
 ) -> None:
-    """Measure a published experiment, stage by stage in fresh processes: rows, pictures, and the bar chart."""
+    """Measure a published experiment, stage by stage in fresh processes: rows, pictures, and the bar chart.
+
+    Example: fastdiff experiment cpu --steps 2
+    """
     with one_sentence(kept="the stages that were measured are kept; the same command measures all of them again."):
         from fastdiff.experiments.series import SERIES, measure
         from fastdiff.record.errors import UserError, unknown
+        from fastdiff.record.project import require_folder
         from fastdiff.report.published import collate
 
+        require_folder(root)
         if name not in SERIES:
             raise UserError("recipe", unknown("experiment", name, SERIES))
         series = SERIES[name]
         folder = out / name
-        given = {"steps": steps, "size": size, "batch": batch or series.batch, "rounds": rounds, "weights": weights}
+        given = {
+            "steps": steps,
+            "size": size,
+            "batch": batch or series.batch,
+            "rounds": rounds,
+            "weights": weights,
+        }
         options = ["--model", model or series.model]
         options += [f"--{option}={value}" for option, value in given.items() if value is not None]
+        options += [f"--root={root}"] if root != Path() else []
         found = measure(series, device or series.device, folder, options, aside)
         if found.measured:
             title = series.shows if model in ("", series.model) else f"{series.shows}, with {model}"

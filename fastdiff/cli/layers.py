@@ -8,13 +8,13 @@ from pathlib import Path
 import typer
 
 from fastdiff.cli.common import aloud, one_sentence
-from fastdiff.cli.options import A_BATCH, DEVICE, EMULATE, MODEL, SIZE, STEPS, WEIGHTS
+from fastdiff.cli.options import A_BATCH, DEVICE, EMULATE, MODEL, ROOT, SIZE, STEPS, WEIGHTS
 from fastdiff.compare.policy import FEWEST_PAIRS
 
 QUANTIZE = typer.Option(
     "int8-dynamic", metavar="KIND", help="int8-dynamic, int8-weight-only, int4-weight-only or float8-dynamic."
 )
-TURNS = typer.Option(9, min=FEWEST_PAIRS, help="How often each shape is timed in both ways.")
+TURNS = typer.Option(9, min=FEWEST_PAIRS, metavar="N", help="How often each shape is timed in both ways.")
 
 
 def layers(
@@ -27,18 +27,24 @@ def layers(
     batch: int | None = A_BATCH,
     turns: int = TURNS,
     emulate: bool = EMULATE,
+    root: Path = ROOT,
 ) -> None:
-    """Time each shape of linear layers of a model plain and quantized, and propose a filter."""
+    """Time each shape of linear layers of a model plain and quantized, and propose a filter.
+
+    Example: fastdiff layers --model sdxl --weights dummy
+    """
     with one_sentence():
         from fastdiff.experiments.layers import FOLLOWS, explore
         from fastdiff.experiments.questions import AbOptions
         from fastdiff.host.environment import device_kind, device_name
+        from fastdiff.record.project import require_folder
         from fastdiff.report.layers import proposal, table
         from fastdiff.report.progress import Progress
 
+        require_folder(root)
         asked = AbOptions(model, weights, device=device, steps=steps, size=size, batch=batch, emulate=emulate)
         progress = Progress(sys.stderr if sys.stderr.isatty() else None)
-        races = explore(asked, quantize, turns, Path.cwd(), progress)
+        races = explore(asked, quantize, turns, root, progress)
         name = device_name(device_kind() if device == "auto" else device)
         for line in [*table(races), "", *proposal(races, quantize, FOLLOWS, name)]:
             aloud(line)

@@ -53,7 +53,7 @@ RUN = Script(
 COLLATE = Script(
     "prepare_results.py",
     {"--push_to_hub": ()},
-    {"--base_path": "", "--final_csv_filename": "--out", "--plot_title": "--title"},
+    {"--base_path": "", "--final_csv_filename": "--csv", "--plot_title": "--title"},
     {"--push_to_hub": "for --push_to_hub: hf upload"},
 )
 SCRIPTS = {"run": RUN, "collate": COLLATE}

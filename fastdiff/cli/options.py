@@ -13,6 +13,7 @@ ROOT = typer.Option(
     metavar="FOLDER",
     help="Folder of the project: its pyproject.toml, runs/ and baselines/ (default: this one).",
 )
+JSON = typer.Option(False, "--json", help="Print the facts as JSON.")
 MODEL = typer.Option(
     "shapes",
     "--model",

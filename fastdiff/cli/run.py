@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fastdiff.cli.common import INTERRUPTED, aloud, aside, one_sentence
-from fastdiff.cli.options import DEVICE, SIZE, STEPS, WEIGHTS
+from fastdiff.cli.options import DEVICE, ROOT, SIZE, STEPS, WEIGHTS
 
 if TYPE_CHECKING:
     from fastdiff.experiments.published import Outcome
@@ -23,7 +23,7 @@ MODEL = typer.Option(
     help="A model of the catalogue or of pyproject.toml (default: what --ckpt is, or the embedded one).",
 )
 CKPT = typer.Option("", "--ckpt", metavar="ID|FOLDER", help="A checkpoint: a name on the hub or a folder.")
-PROMPT = typer.Option("", help="What to draw (default: the model's own prompt).")
+PROMPT = typer.Option("", metavar="TEXT", help="What to draw (default: the model's own prompt).")
 STAGE = typer.Option(
     "", metavar="NAME", help="The setting of a stage (`fastdiff ladder` lists them), in the place of the options below."
 )
@@ -31,20 +31,22 @@ DTYPE = typer.Option(
     "bfloat16", metavar="DTYPE", help="Precision of weights and arithmetic: bfloat16, float16 or float32."
 )
 NO_SDPA = typer.Option(False, "--no-sdpa", help="Compute attention step by step, without scaled_dot_product_attention.")
-BATCH = typer.Option(1, min=1, help="Pictures of a call.")
+BATCH = typer.Option(1, min=1, metavar="N", help="Pictures per call.")
 FUSE_QKV = typer.Option(False, "--fuse-qkv", help="One matrix product for query, key and value.")
 UPCAST_VAE = typer.Option(False, "--upcast-vae", help="The model's own autoencoder, in float32.")
 DENOISER = typer.Option(False, "--compile-denoiser", help="Compile the UNet or the transformer as a full graph.")
 DECODER = typer.Option(False, "--compile-decoder", help="Compile the autoencoder's decoder as a full graph.")
 MODE = typer.Option(
-    "", help="How: default, reduce-overhead, max-autotune or max-autotune-no-cudagraphs (a CPU takes default)."
+    "",
+    metavar="MODE",
+    help="How: default, reduce-overhead, max-autotune or max-autotune-no-cudagraphs (a CPU takes default).",
 )
 FLAGS = typer.Option(False, "--inductor-flags", help="Set the published flags of inductor while this runs.")
 QUANTIZE = typer.Option(
     "none", metavar="KIND", help="Fewer bits: int8-dynamic, int8-weight-only, int4-weight-only or float8-dynamic."
 )
-ROUNDS = typer.Option(5, min=1, help="Timed calls, after the first call and the warm-up.")
-TAG = typer.Option("", help="A label of your own: a column of the row, and the end of the file names.")
+ROUNDS = typer.Option(5, min=1, metavar="N", help="Timed calls, after the first call and the warm-up.")
+TAG = typer.Option("", metavar="TEXT", help="A label of your own: a column of the row, and the end of the file names.")
 OUT = typer.Option(Path("results"), metavar="FOLDER", help="Folder for the row, the picture and the trace.")
 TRACE = typer.Option(False, "--trace", help="Record a profiler trace of one extra call, for chrome://tracing.")
 
@@ -72,17 +74,22 @@ def run(
     tag: str = TAG,
     out: Path = OUT,
     trace: bool = TRACE,
+    root: Path = ROOT,
 ) -> None:
-    """Measure one setting like the published benchmark script: a CSV row, a picture, and an optional trace."""
+    """Measure one setting like the published benchmark script: a CSV row, a picture, and an optional trace.
+
+    Example: fastdiff run --dtype float32 --no-sdpa
+    """
     with one_sentence():
         from fastdiff.cli import row
         from fastdiff.experiments import published
         from fastdiff.models.toml import models as read_models
         from fastdiff.record.errors import UserError
-        from fastdiff.record.project import cache_folder, compile_cache, tables
+        from fastdiff.record.project import cache_folder, compile_cache, require_folder, tables
         from fastdiff.report import published as results
         from fastdiff.report.progress import Progress
 
+        require_folder(root)
         switches: dict[str, Any] = {
             "dtype": dtype,
             "sdpa": not no_sdpa,
@@ -96,8 +103,8 @@ def run(
         }
         if stage and published.recipe(**switches) != published.recipe():
             raise UserError("recipe", f"--stage {stage} is a whole setting; leave out the options that change it.")
-        recipe = published.staged(stage, device, Path.cwd()) if stage else published.recipe(**switches)
-        own = read_models(tables(Path.cwd())["models"], Path.cwd())
+        recipe = published.staged(stage, device, root) if stage else published.recipe(**switches)
+        own = read_models(tables(root)["models"], root)
         asked = published.setting(
             published.model(model, ckpt, weights, own),
             recipe,
@@ -116,7 +123,7 @@ def run(
         with results.kept(out, asked.name):
             pass  # says before anything is measured that the folder cannot be written to
         progress = Progress(sys.stderr if sys.stderr.isatty() else None)
-        with compile_cache(cache_folder(Path.cwd())) if recipe.compile else nullcontext():
+        with compile_cache(cache_folder(root)) if recipe.compile else nullcontext():
             outcome = published.measure(asked, trace=trace, say=aside, progress=progress)
         with results.kept(out, outcome.name) as place:
             kept = _keep(place, outcome)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import typer
 
-from fastdiff.cli.common import aside, one_sentence
-from fastdiff.cli.options import DEVICE, ROOT
+from fastdiff.cli.common import as_json, aside, one_sentence
+from fastdiff.cli.options import DEVICE, JSON, ROOT
 
-DAYS = typer.Option(30, "--days", min=0, help="Remove what was not used for so many days.")
+DAYS = typer.Option(30, "--days", min=0, metavar="N", help="Remove what was not used for so many days.")
 
 side = typer.Typer(
     help="The software of accepted runs and of other sides, made again: list it, build it, remove what is not used.",
@@ -18,22 +18,33 @@ side = typer.Typer(
 
 
 @side.command("list")
-def list_sides() -> None:
-    """List the environments that were made, with their sizes and when they were used last."""
+def list_sides(json: bool = JSON) -> None:
+    """List the environments that were made, with their sizes and when they were used last.
+
+    Example: fastdiff side list --json
+    """
     with one_sentence():
-        from fastdiff.report.sides import sides_text
+        from fastdiff.report.sides import sides_facts, sides_text
         from fastdiff.sides.home import home, kept
 
+        if json:
+            as_json(sides_facts(kept()))
+            return
         for line in sides_text(home(), kept()):
             typer.echo(line)
 
 
 @side.command()
 def build(device: str = DEVICE, root: Path = ROOT) -> None:
-    """Make the software of the newest accepted run again, or say why that is not possible."""
+    """Make the software of the newest accepted run again, or say why that is not possible.
+
+    Example: fastdiff side build --device cpu
+    """
     with one_sentence():
         from fastdiff.experiments.accepted import accepted_side
+        from fastdiff.record.project import require_folder
 
+        require_folder(root)
         found = accepted_side(root.resolve(), device, aside)
         for remark in found.remarks:
             typer.echo(remark)
@@ -42,7 +53,10 @@ def build(device: str = DEVICE, root: Path = ROOT) -> None:
 
 @side.command()
 def prune(days: int = DAYS) -> None:
-    """Remove environments that were not used for a while, and what was never finished; what is in use stays."""
+    """Remove environments that were not used for a while, and what was never finished; what is in use stays.
+
+    Example: fastdiff side prune --days 7
+    """
     with one_sentence():
         from fastdiff.report.sides import size
         from fastdiff.sides.home import kept, remove

@@ -5,9 +5,9 @@ Factors alone compare: seconds and bytes of another device, another size and oth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,6 +134,21 @@ def beside(run: Run, model: str) -> tuple[tuple[Published, ...], list[Beside]]:
         )
         for trial in trials.values()
         if trial.stage in known
+    ]
+
+
+def facts() -> dict[str, Any]:
+    """Everything that was published, ready for JSON."""
+    return {"tables": [asdict(table) for table in PUBLISHED], "charts": CHARTS}
+
+
+def facts_beside(run: Run) -> list[dict[str, Any]]:
+    """Of each model of the run that has published stages; the factors are in the order of the tables."""
+    found = {model: beside(run, model) for model in dict.fromkeys(trial.model for trial in run.stages)}
+    return [
+        {"model": model, "tables": [asdict(table) for table in tables], "stages": [asdict(row) for row in rows]}
+        for model, (tables, rows) in found.items()
+        if rows
     ]
 
 

@@ -294,10 +294,16 @@ def session_of(config: pytest.Config) -> Session:
         # A worker has to collect what the others do, or xdist would stop; its stages are refused later.
         if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
             raise pytest.UsageError(NO_WORKERS)
+        from fastdiff.host.system import require_supported
         from fastdiff.plugin import benchmark as bridge
         from fastdiff.plugin.session import Session
+        from fastdiff.record.errors import UserError
         from fastdiff.report.progress import Progress
 
+        try:
+            require_supported()
+        except UserError as error:
+            raise pytest.UsageError(str(error)) from None
         session = Session(config, Progress(terminal_of(config)))
         bridge.prepare(config, session.selection.device, session.judge.baseline)
         config.stash[SESSION] = session

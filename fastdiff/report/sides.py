@@ -1,8 +1,8 @@
-"""What `fastdiff side list` shows, as lines for a terminal."""
+"""What `fastdiff side list` shows: the facts, and lines for a terminal."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastdiff.report.columns import aligned
 
@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastdiff.sides.home import Kept
+
+
+def sides_facts(kept: Sequence[Kept]) -> list[dict[str, Any]]:
+    """Of every environment and checkout, ready for JSON."""
+    return [
+        {"name": one.folder.name, "own_bytes": one.own_bytes, "finished": one.finished, "unused_days": one.unused_days}
+        for one in kept
+    ]
 
 
 def sides_text(home: Path, kept: Sequence[Kept]) -> list[str]:

@@ -1,0 +1,15 @@
+"""On which operating systems fastdiff runs."""
+
+from __future__ import annotations
+
+import sys
+
+from fastdiff.record.errors import UserError
+
+PLATFORM = sys.platform
+
+
+def require_supported() -> None:
+    """Locks, signals and processes are POSIX's all over fastdiff."""
+    if PLATFORM == "win32":
+        raise UserError("process", "fastdiff does not run on Windows; run it in WSL, the Linux inside: wsl --install.")
