@@ -72,7 +72,8 @@ def _compare_with(config: pytest.Config, folder: Path, accepted: Baseline) -> No
 
     session = config._benchmarksession  # type: ignore[attr-defined]
     folder = folder.resolve()
-    for path, kept in FileStorage(folder, session.logger).load(str(folder / accepted.name)):
+    storage: Any = FileStorage(folder, session.logger)  # type: ignore[no-untyped-call]
+    for path, kept in storage.load(str(folder / accepted.name)):
         session.compared_mapping[path] = {one["fullname"]: one for one in kept["benchmarks"]}
 
 
