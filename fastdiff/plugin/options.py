@@ -95,9 +95,7 @@ OPTIONS = (
         "",
         "For CI: fail on every verdict except SAME, and on skipped stages that are not skipped in the baseline.",
     ),
-    Option(
-        "inject", "FAULTS", "Inject faults to test the gate, for instance slow:30%%@sdpa (docs/guides/faults.md)."
-    ),
+    Option("inject", "FAULTS", "Inject faults to test the gate, for instance slow:30%%@sdpa (docs/guides/faults.md)."),
 )
 
 
