@@ -23,5 +23,5 @@ def test_every_option_and_every_command_is_there() -> None:
     assert all(f"**`{option.flag}" in options for option in OPTIONS)
     for words in ("fastdiff ab", "fastdiff side build", "fastdiff bisect"):
         assert f"## {words}\n" in commands
-    assert "fastdiff accept RUN --reason REASON [OPTIONS]" in commands
+    assert "fastdiff accept RUN --reason TEXT [OPTIONS]" in commands
     assert "- **`--side, --no-side`**: " in commands
