@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fastdiff.models import Model, Request
+    from fastdiff.models.factories import pipeline
     from fastdiff.record.budget import Budget
     from fastdiff.record.errors import UserError
     from fastdiff.stages.filters import Filter
@@ -28,6 +29,7 @@ __all__ = [
     "UserError",
     "__version__",
     "ladder",
+    "pipeline",
     "stage",
 ]
 
@@ -42,6 +44,7 @@ _HOMES = {
     "Stage": "fastdiff.stages.ladder",
     "UserError": "fastdiff.record.errors",
     "ladder": "fastdiff.stages.ladder",
+    "pipeline": "fastdiff.models.factories",
     "stage": "fastdiff.stages.ladder",
 }
 

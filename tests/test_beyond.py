@@ -89,7 +89,7 @@ def undo_kernel(stage: LiveStage) -> None:
 
 
 def undo_everywhere(stage: LiveStage) -> None:
-    attention.free_the_others(stage.built.pipeline)
+    attention.free_the_others(stage.built.anatomy)
 
 
 def undo_scheduler(stage: LiveStage) -> None:

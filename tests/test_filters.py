@@ -143,7 +143,8 @@ def test_the_published_pairs_are_for_models_of_sdxl_s_pipeline_alone() -> None:
 def test_layers_of_full_size_models_are_counted_without_memory(name: str, layers: int, selected: int) -> None:
     """Docs/guides/recipes.md has these numbers, too."""
     model = named(name)
-    linear = dict(_linear(name, model.denoiser))
+    denoiser = "unet" if "unet" in ARCHITECTURES[name].parts else "transformer"
+    linear = dict(_linear(name, denoiser))
     filter_ = published(model)
     chosen = sum(quantization.selected(filter_, module, where) for where, module in linear.items())
     assert (len(linear), chosen) == (layers, selected)

@@ -11,6 +11,7 @@ import pytest
 
 from fastdiff.instruments import components
 from fastdiff.instruments.boundaries import DECODE, DENOISING, REST, TEXT, boundaries
+from fastdiff.models.anatomy import Anatomy
 from fastdiff.models.libraries import torch
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def own(live: LiveStage) -> list[set[str]]:
 
 def test_stretches_follow_the_call(live: LiveStage) -> None:
     ended: list[str] = []
-    with boundaries(live.built.pipeline, ended.append):
+    with boundaries(live.built.anatomy, ended.append):
         live.generate()
     assert ended == [REST, TEXT, REST, DENOISING, DENOISING, REST, DECODE, REST]
 
@@ -120,7 +121,7 @@ def test_what_was_put_on_the_instance_is_put_back(live: LiveStage) -> None:
 def test_arguments_of_the_scheduler_stay_visible(live: LiveStage) -> None:
     scheduler = live.built.pipeline.scheduler
     before = inspect.signature(scheduler.step)
-    with boundaries(live.built.pipeline, lambda component: None):
+    with boundaries(live.built.anatomy, lambda component: None):
         assert inspect.signature(scheduler.step) == before
 
 
@@ -172,7 +173,7 @@ def test_every_pipeline_of_the_catalogue_has_these_boundaries(kind: str) -> None
         more = {}
     pipeline.set_progress_bar_config(disable=True)
     ended: list[str] = []
-    with boundaries(pipeline, ended.append):
+    with boundaries(Anatomy(pipeline), ended.append):
         pipeline(
             prompt_embeds=torch.zeros(1, 4, 16),
             negative_prompt_embeds=torch.zeros(1, 4, 16),

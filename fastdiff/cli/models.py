@@ -38,4 +38,5 @@ def models(json: bool = JSON, root: Path = ROOT) -> None:
     width = max(len(model.name) for model in known)
     for model in known:
         asked = model.request
-        aloud(f"{model.name:<{width}}  {asked.size:>4} px  {asked.steps:>2} steps  {sources[model.name]}")
+        size, steps = (f"{one or '':>{places}}" for one, places in ((asked.size, 4), (asked.steps, 2)))
+        aloud(f"{model.name:<{width}}  {size} px  {steps} steps  {sources[model.name]}")

@@ -106,12 +106,9 @@ def cell(value: object) -> str:
 
 def headline(setting: Setting) -> list[str]:
     """What is going to be measured, and on what."""
-
-    request = setting.request
     random = f" ({setting.model.weights})" if setting.model.made_here else ""
     return [
-        f"{setting.model.name}{random} on {device_name(setting.device)} ({setting.device}): {request.size} px, "
-        f'{request.steps} steps, batch {request.batch}, "{request.prompt}"',
+        f"{setting.model.name}{random} on {device_name(setting.device)} ({setting.device}): {setting.request.shown}",
         described({name: cell(value) for name, value in asked(setting).items()}),
         *(
             f"this CPU has no instructions for {kind} and takes many times as long for it as for float32"

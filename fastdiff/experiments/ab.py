@@ -206,7 +206,7 @@ def _held(question: Question, halves: Halves | None, root: Path, *, fresh: bool)
         project=distribution(root),
         stage=question.id,
         old_stage=question.old.work.id,
-        request=asdict(asked.request),
+        request=asked.request.as_kept(),
         work=question.digest,
         options=question.options,
         comparisons=question.comparisons,

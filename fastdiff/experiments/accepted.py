@@ -10,6 +10,7 @@ from fastdiff.record import baselines
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import read_baseline
 from fastdiff.record.project import CACHE_VARIABLE
+from fastdiff.record.run import OWN
 from fastdiff.sides.accepted import rebuild
 from fastdiff.sides.home import home
 from fastdiff.trial.process import PROTOCOL
@@ -39,7 +40,10 @@ def side_of(
     """`path`: the file of the accepted run. `own`: an environment that the user kept of it."""
     run = read_baseline(path).run
     wanted = variables_of(run.environment) | dict(changed or {})
-    return rebuild(run.software, root, home(), say, protocol=PROTOCOL, baseline=path, variables=wanted, own=own)
+    files = any(trial.weights == OWN for trial in run.stages)
+    return rebuild(
+        run.software, root, home(), say, protocol=PROTOCOL, baseline=path, variables=wanted, own=own, files=files
+    )
 
 
 def newest(root: Path, device: str) -> Path:

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastdiff.experiments import questions
 from fastdiff.host.environment import DEVICE, device_kind, device_name, versions
 from fastdiff.host.processor import emulated
-from fastdiff.models import CATALOGUE, EMBEDDED, SIDE, Model, Request, checkpoints
+from fastdiff.models import CATALOGUE, EMBEDDED, SIDE, Model, Request, checkpoints, factories
 from fastdiff.record.errors import UserError, unknown
 from fastdiff.record.project import tables
 from fastdiff.stages.ladder import Stage
@@ -70,7 +71,7 @@ class Setting:
     def name(self) -> str:
         """Of its files: short, and not the place where the setting is kept; the row holds all of it."""
         # The embedded model is the same one wherever fastdiff is installed.
-        known = any(self.model.source == entry.source for entry in CATALOGUE)
+        known = self.model.factory or any(self.model.source == entry.source for entry in CATALOGUE)
         model = replace(self.model, source=self.checkpoint) if known else self.model
         what = (model, self.recipe, self.request, self.device, device_name(self.device), versions(), self.tag)
         digest = hashlib.sha256(repr(what).encode()).hexdigest()[:10]
@@ -106,6 +107,10 @@ def model(name: str = "", checkpoint: str = "", weights: str = "auto", own: Sequ
 
     `own` are the project's models, beside those of the catalogue.
     """
+    if factories.is_path(name):
+        if checkpoint:
+            raise UserError("weights", f"{name} loads its weights itself; leave out --ckpt.")
+        return questions.named(name, Path.cwd()).with_weights(weights), name
     known = {entry.name: entry for entry in (*CATALOGUE, *own)}
     if name and name not in known:
         raise UserError("recipe", unknown("model", name, known))

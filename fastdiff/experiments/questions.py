@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.policy import default
@@ -13,7 +14,7 @@ from fastdiff.experiments.pairs import Side
 from fastdiff.host.environment import DEVICE, device_kind
 from fastdiff.host.processor import emulated
 from fastdiff.host.software import code
-from fastdiff.models import CATALOGUE, SIDE
+from fastdiff.models import CATALOGUE, IN_FILE, SIDE, factories
 from fastdiff.models.toml import models
 from fastdiff.record.errors import UserError, unknown
 from fastdiff.record.project import COMPILE_CACHE, cache_folder, tables
@@ -25,7 +26,6 @@ from fastdiff.trial.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from fastdiff.compare.policy import Policy
     from fastdiff.models import Model, Request
@@ -87,7 +87,7 @@ def questions(asked: AbOptions, old: Environment, new: Environment, project: Pat
     model = model_of(asked, project)
     names = _named(asked)
     kind, lacking = kind_of(asked), lacking_of(asked)
-    ladder = _climbed(asked, project)
+    ladder = _climbed(asked, model, project)
     for name in names:
         if name not in ladder.names:
             raise UserError("recipe", unknown("stage", name, list(ladder.names)))
@@ -137,7 +137,7 @@ def code_of(project: Path) -> str:
 def limits(asked: AbOptions, project: Path) -> str:
     """What the CPU's lack of instructions does to this comparison, in one sentence; empty where it does nothing."""
     lacking = lacking_of(asked)
-    refused = () if asked.stages else _climbed(asked, project).refused(lacking)
+    refused = () if asked.stages else _climbed(asked, model_of(asked, project), project).refused(lacking)
     return without_instructions(lacking, refused, "--emulate")
 
 
@@ -149,7 +149,7 @@ def side_of(
         fault for fault in asked.faults if ladder and fault.concerns(stage) and fault.name not in faults.OF_A_SESSION
     ]
     asks = Work(
-        model=model,
+        model=factories.moved(model, project, environment.project),
         stage=stage,
         built=faults.stage_to_build(asked.faults, stage, ladder) if ladder else stage,
         device=device_kind() if asked.device == "auto" else asked.device,
@@ -168,8 +168,10 @@ def lacking_of(asked: AbOptions) -> tuple[str, ...]:
     return () if asked.emulate else emulated(kind_of(asked))
 
 
-def _climbed(asked: AbOptions, project: Path) -> Ladder:
-    return whole(LADDERS["published"], _named(asked), tables(project)["stages"]).native(lacking_of(asked))
+def _climbed(asked: AbOptions, model: Model, project: Path) -> Ladder:
+    names = (*_named(asked), *model.stages)
+    ladder = whole(LADDERS["published"], names, tables(project)["stages"])
+    return (ladder.only(names) if model.stages else ladder).native(lacking_of(asked))
 
 
 def kind_of(asked: AbOptions) -> str:
@@ -195,10 +197,20 @@ def policy_of(question: Question, project: Path) -> Policy:
 
 
 def model_of(asked: AbOptions, project: Path) -> Model:
+    return named(asked.model, project).with_weights(asked.weights)
+
+
+def named(name: str, project: Path) -> Model:
+    """A model of the catalogue, of the project's pyproject.toml, or of a file."""
+    if factories.is_path(name):
+        found = factories.models(name, Path.cwd(), project)
+        if len(found) > 1:
+            raise UserError("recipe", f"{name} has several pipelines; name one: {name}{IN_FILE}{found[0].name}.")
+        return found[0]
     known = {model.name: model for model in (*CATALOGUE, *models(tables(project)["models"], project))}
-    if asked.model not in known:
-        raise UserError("recipe", unknown("model", asked.model, list(known)))
-    return known[asked.model].with_weights(asked.weights)
+    if name not in known:
+        raise UserError("recipe", unknown("model", name, list(known)))
+    return known[name]
 
 
 def request_of(model: Model, asked: AbOptions) -> Request:

@@ -49,7 +49,7 @@ class Accepted:
 def accepted_code(
     software: Software | None, side: Environment, root: Path, file: Path, *, is_old: bool
 ) -> Accepted | None:
-    if software is None or software.project is None or not (side.source or side.paths):
+    if software is None or software.project is None or not (side.source or side.paths or side.project):
         return None
     return Accepted(software, software.project, same_code(software.project, root, file), is_old)
 
@@ -145,15 +145,15 @@ class Swaps:
         names = (self.accepted.commit[:10], WORKING_TREE)
         return names if self.accepted.is_old else names[::-1]  # type: ignore[return-value]
 
-    def _code(self, *, is_new: bool) -> tuple[Path | None, tuple[Path, ...]]:
-        """The fastdiff and the import folders of a side's code, for a worker in the old side's environment: there
-        today's code is not installed if the old side is the accepted run's."""
+    def _code(self, *, is_new: bool) -> tuple[Path | None, tuple[Path, ...], Path | None]:
+        """The fastdiff, the import folders and the project of a side's code, for a worker in the old side's
+        environment: there today's code is not installed if the old side is the accepted run's."""
         if self.accepted is None:
-            return None, ()
+            return None, (), None
         if self.accepted.is_old is not is_new:
             side = self.new if is_new else self.old
-            return side.source, side.paths
-        return None, import_folders(self.accepted.software, self.root) if self.accepted.is_old else ()
+            return side.source, side.paths, side.project
+        return None, import_folders(self.accepted.software, self.root) if self.accepted.is_old else (), None
 
     # -- candidates ---------------------------------------------------------------------------------------------------
 
@@ -169,8 +169,8 @@ class Swaps:
         else:
             python, seen = self._mixed(candidate.taken)
         variables = {name: self._values(name)[name in candidate.taken] for name in self._variables}
-        source, paths = self._code(is_new=CODE in candidate.taken)
-        return self._environment(candidate.text, python, seen, variables, source, paths)
+        code = self._code(is_new=CODE in candidate.taken)
+        return self._environment(candidate.text, python, seen, variables, *code)
 
     def _mixed(self, taken: frozenset[str]) -> tuple[Path, dict[str, str]]:
         old, new = self.parts
@@ -188,13 +188,14 @@ class Swaps:
         variables: Mapping[str, str | None],
         source: Path | None,
         paths: tuple[Path, ...],
+        project: Path | None,
     ) -> Environment:
         key = digest(python, others(seen), sorted(variables.items()), str(source), list(map(str, paths)))
         changes = {one: value for one, value in variables.items() if value != os.environ.get(one)}
         words = (str(python), *(f"{one}={value}" for one, value in changes.items()))
-        if source or paths or None in changes.values():
+        if source or paths or project or None in changes.values():
             words = ()
-        return Environment(name, python, variables, key, words, source, paths)
+        return Environment(name, python, variables, key, words, source, paths, project)
 
     def _of_commit(self, commit: str) -> Environment:
         assert self.accepted is not None
@@ -211,7 +212,7 @@ class Swaps:
         source, paths = code_in(software, folder, self.old.python, PROTOCOL)
         if self.old.source and source is None:
             raise UserError("environment", f"the fastdiff of {commit} speaks another protocol of workers")
-        return self._environment(commit, self.old.python, seen, dict(self.old.variables), source, paths)
+        return self._environment(commit, self.old.python, seen, dict(self.old.variables), source, paths, folder)
 
     @property
     def _top(self) -> Path:

@@ -25,7 +25,7 @@ def measure(built: Built, call: Callable[[], object]) -> Components:
         seconds[component].append(now - last)
         last = now
 
-    with boundaries(built.pipeline, ended):
+    with boundaries(built.anatomy, ended):
         call()
     return Components(
         text_s=sum(seconds[TEXT]),

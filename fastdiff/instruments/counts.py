@@ -74,9 +74,7 @@ def _eager(built: Built, call: Callable[[], object], steps: int) -> dict[str, in
         torch.compiler.set_stance("force_eager"),
         FlopCounterMode(display=False, custom_mapping=formulas) as flops,
         Operators(),
-        boundaries(
-            built.pipeline, lambda component: marks.append((component, flops.get_total_flops(), counted.copy()))
-        ),
+        boundaries(built.anatomy, lambda component: marks.append((component, flops.get_total_flops(), counted.copy()))),
     ):
         call()
     before = [("", 0, Counter[str]()), *marks]
@@ -122,7 +120,7 @@ def _syncs(built: Built, call: Callable[[], object]) -> list[int]:
 
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            with boundaries(built.pipeline, ended):
+            with boundaries(built.anatomy, ended):
                 call()
         finally:
             torch.cuda.set_sync_debug_mode(before)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ONLY_WHERE_ON = ("kernels", "freed", "decoding", "offloaded_modules", "cached_modules", "quantized_text_layers")
 """Facts that are left out where they are empty: then runs that were accepted before they existed still compare."""
-FOR_THE_PROOF = ("decoder_processors", "encoders", "scheduler")
+FOR_THE_PROOF = ("decoder_processors", "encoders", "scheduler", "own", "dispatched", "denoisers", "decoders")
 """Left out of the facts: other facts or the recipe hold them already."""
 
 
@@ -46,7 +46,14 @@ class Structure:
     quantized_text_layers: int = 0
     encoders: int = 0
     """Of text."""
+    denoisers: int = 1
+    """What is compiled as such, and what as a decoder."""
+    decoders: int = 1
     scheduler: str = ""
+    own: bool = False
+    """Whether it is a pipeline of the user's own, of which fastdiff knows only what it finds."""
+    dispatched: tuple[str, ...] = ()
+    """Those of `processors` that go through diffusers' dispatcher."""
     unquantized: dict[str, int] = field(default_factory=dict)
     """Layers that the recipe's filter selects and that are not quantized, counted by inputs and outputs."""
     left_out: dict[str, int] = field(default_factory=dict)
@@ -101,9 +108,8 @@ def _flat(facts: dict[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def structure(built: Built) -> Structure:
-    parts = {
-        name: part for name, part in sorted(built.pipeline.components.items()) if isinstance(part, torch.nn.Module)
-    }
+    where, parts = built.anatomy, built.anatomy.components
+    decoder = [] if where.decoder is None else list(where.decoder.modules())
     optimized = [module for part in built.parts for module in part.modules()]
     attentions = [module for module in optimized if _is_attention(module)]
     kernels = [m.weight for m in optimized if isinstance(m, torch.nn.Conv2d) and _layout_matters(m.weight)]
@@ -116,14 +122,18 @@ def structure(built: Built) -> Structure:
         convolutions=len(kernels),
         channels_last_convolutions=sum(k.is_contiguous(memory_format=torch.channels_last) for k in kernels),
         kernels=_kernels(),
-        freed=attention.freed(built.pipeline),
-        decoder_processors=dict(Counter(_processor(one) for one in built.pipeline.vae.modules() if _is_attention(one))),
-        decoding=_decoding(built.pipeline.vae, built.denoiser),
+        freed=attention.freed(where),
+        decoder_processors=dict(Counter(_processor(one) for one in decoder if _is_attention(one))),
+        decoding=_decoding(where.decoder, where.denoisers) if decoder else (),
         offloaded_modules=sum(_offloaded(module) for part in parts.values() for module in part.modules()),
         cached_modules=sum(any(CACHES.search(hook) for hook in _hooks(module)) for module in optimized),
         quantized_text_layers=sum(quantization.is_quantized(one) for part in built.encoders for one in part.modules()),
         encoders=len(built.encoders),
-        scheduler=type(built.pipeline.scheduler).__name__,
+        denoisers=len(where.denoised),
+        decoders=int(where.decoded is not None),
+        scheduler=type(getattr(built.pipeline, "scheduler", None)).__name__,
+        own=bool(built.model.factory),
+        dispatched=tuple(sorted({_processor(one) for one in attentions if _is_dispatched(one)})),
         unquantized=_plain_layers(built, fitting=True),
         left_out=_plain_layers(built, fitting=False),
     )
@@ -155,7 +165,7 @@ def _dtypes(part: Any) -> Counter[str]:
         if parameter.is_floating_point():
             dtype = str(parameter.dtype).removeprefix("torch.")
             named = dtype == "float32" and any(module in name.split(".") for module in kept)
-            counted[proof.KEPT_IN_FLOAT32 if named and part.dtype != torch.float32 else dtype] += 1
+            counted[proof.KEPT_IN_FLOAT32 if named and getattr(part, "dtype", None) != torch.float32 else dtype] += 1
     return counted
 
 
@@ -168,9 +178,13 @@ def _is_attention(module: Any) -> bool:
     return hasattr(module, "processor") and hasattr(module, "to_q")
 
 
+def _is_dispatched(module: Any) -> bool:
+    return hasattr(module.processor, "_attention_backend")
+
+
 def _fused(module: Any) -> bool:
     """Both halves: the projections, and a processor that uses them."""
-    knows = type(module.processor).__name__.startswith("Fused") or hasattr(module.processor, "_attention_backend")
+    knows = type(module.processor).__name__.startswith("Fused") or _is_dispatched(module)
     return bool(getattr(module, "fused_projections", False)) and knows
 
 
@@ -187,12 +201,13 @@ def _kernels() -> tuple[str, ...]:
     return () if len(allowed) == len(attention.SWITCHES) else allowed
 
 
-def _decoding(autoencoder: Any, denoiser: Any) -> tuple[str, ...]:
+def _decoding(autoencoder: Any, denoisers: list[Any]) -> tuple[str, ...]:
+    own, others = ({name for part in parts for name in _dtypes(part)} for parts in ([autoencoder], denoisers))
     ideas = {
         "tiny": type(autoencoder).__name__ == "AutoencoderTiny",
-        "float32": autoencoder.dtype == torch.float32 != denoiser.dtype,
-        "slicing": autoencoder.use_slicing,
-        "tiling": autoencoder.use_tiling,
+        "float32": own == {"float32"} and bool(others - own),
+        "slicing": getattr(autoencoder, "use_slicing", False),
+        "tiling": getattr(autoencoder, "use_tiling", False),
     }
     return tuple(name for name, on in ideas.items() if on)
 

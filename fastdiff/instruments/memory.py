@@ -21,6 +21,7 @@ from fastdiff.record.run import Memory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from fastdiff.models.anatomy import Anatomy
     from fastdiff.optimize import Built
 
 MARK = "fastdiff ended: "
@@ -53,10 +54,9 @@ def peak_bytes(device: str) -> int | None:
     return int(torch.cuda.max_memory_allocated(device)) if torch.device(device).type == "cuda" else None
 
 
-def weights_bytes(pipeline: Any) -> int:
+def weights_bytes(where: Anatomy) -> int:
     """Of every parameter and buffer that the pipeline holds, each counted once."""
-    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    tensors = {id(one): one for part in modules for one in (*part.parameters(), *part.buffers())}
+    tensors = {id(one): one for part in where.components.values() for one in (*part.parameters(), *part.buffers())}
     return sum(_bytes(tensor) for tensor in tensors.values())
 
 
@@ -90,7 +90,7 @@ def _live_tensors(built: Built, call: Callable[[], object]) -> Memory:
     with (
         silence(),
         profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled,
-        boundaries(built.pipeline, ended),
+        boundaries(built.anatomy, ended),
     ):
         call()
     found = peaks(
@@ -103,7 +103,7 @@ def _live_tensors(built: Built, call: Callable[[], object]) -> Memory:
         peak_bytes=found[where],
         where=where,
         peaks=found,
-        weights_bytes=weights_bytes(built.pipeline),
+        weights_bytes=weights_bytes(built.anatomy),
         resident_bytes=resident_bytes(),
     )
 
@@ -140,7 +140,7 @@ def _allocator(built: Built, call: Callable[[], object]) -> Memory:
         torch.cuda.reset_peak_memory_stats(built.device)
 
     forget_peak(built.device)
-    with boundaries(built.pipeline, ended):
+    with boundaries(built.anatomy, ended):
         call()
     pools = _of_graphs()
     found = {component: peak + pools for component, peak in found.items()}

@@ -1,6 +1,7 @@
 """Proof that a stage was applied: its recipe against its fingerprint.
 
-A stage that silently did nothing is a failure.
+A stage that silently did nothing is a failure. Of a pipeline of the user's own fastdiff knows only what it finds: what
+cannot be shown there is named, and fails in strict mode alone.
 """
 
 from __future__ import annotations
@@ -22,15 +23,30 @@ SDPA_PROCESSORS = frozenset({"AttnProcessor2_0", "FusedAttnProcessor2_0", "FluxA
 """By name, because a suite imports this file while it is collected, and diffusers must stay outside until then."""
 
 
+class Unshown(str):
+    """A sentence about what cannot be shown where the pipeline is not known, rather than about what is wrong."""
+
+    __slots__ = ()
+
+
 def unapplied(recipe: Recipe, found: Fingerprint) -> list[str]:
     """One sentence for each idea of the recipe that the built stage does not show; empty is what everybody wants."""
+    return [one for one in _sentences(recipe, found) if not (found.structure.own and isinstance(one, Unshown))]
+
+
+def unproven(recipe: Recipe, found: Fingerprint) -> list[str]:
+    """The same for ideas that may be there: a pipeline of the user's own has no place for them that fastdiff knows."""
+    return [one for one in _sentences(recipe, found) if found.structure.own and isinstance(one, Unshown)]
+
+
+def _sentences(recipe: Recipe, found: Fingerprint) -> list[str]:
     built = found.structure
     return [
         *_precision(recipe, built),
         *_attention(recipe, built),
         *_layers(recipe, built),
         *_saving(recipe, built),
-        *_compilation(recipe, built.encoders, found.compilation),
+        *_compilation(recipe, built, found.compilation),
         *_steady(found),
     ]
 
@@ -49,6 +65,8 @@ def assert_steady(found: Fingerprint) -> None:
 
 
 def _precision(recipe: Recipe, found: Structure) -> Iterator[str]:
+    if not any(found.dtypes.values()):
+        yield Unshown(f"dtype: no module with parameters was found, so nothing shows that it is {recipe.dtype}.")
     for part, dtypes in found.dtypes.items():
         wanted = "float32" if recipe.upcast_vae and part == "vae" else recipe.dtype
         wrong = {dtype: count for dtype, count in dtypes.items() if dtype not in (wanted, KEPT_IN_FLOAT32)}
@@ -59,20 +77,24 @@ def _precision(recipe: Recipe, found: Structure) -> Iterator[str]:
 
 def _attention(recipe: Recipe, found: Structure) -> Iterator[str]:
     if not found.attention_modules:
-        yield "attention: no attention module was found, so nothing shows which kind is in use."
+        yield Unshown("attention: no attention module was found, so nothing shows which kind is in use.")
+    dispatched = frozenset(name.partition("(")[0] for name in found.dispatched)
     for where, there in _attention_of(recipe, found).items():
-        wanted = VANILLA_PROCESSORS if where in _written_out(recipe) else SDPA_PROCESSORS
+        plain, written_out = SDPA_PROCESSORS | dispatched, frozenset(f"{name}(_native_math)" for name in dispatched)
+        wanted = VANILLA_PROCESSORS | written_out if where in _written_out(recipe) else plain
         if recipe.attention_backend:
-            chosen = frozenset(f"{name}({recipe.attention_backend})" for name in SDPA_PROCESSORS)
+            chosen = frozenset(f"{name}({recipe.attention_backend})" for name in plain)
             if not chosen & set(there):
                 yield f"attention_backend: no attention module uses {recipe.attention_backend}."
             wanted |= chosen
         if strangers := sorted(set(there) - wanted):
             count = sum(there[name] for name in strangers)
-            yield (
+            sentence = (
                 f"attention: {recipe.attention} was not applied to {count} of {sum(there.values())} {where}, "
                 f"which use {', '.join(strangers)}."
             )
+            known = VANILLA_PROCESSORS | SDPA_PROCESSORS | dispatched | written_out
+            yield sentence if known & set(strangers) else Unshown(sentence)
     if recipe.attention in KERNELS:
         if found.kernels != (recipe.attention,):
             allowed = ", ".join(found.kernels) or "every kernel"
@@ -100,16 +122,21 @@ def _written_out(recipe: Recipe) -> tuple[str, ...]:
 
 def _layers(recipe: Recipe, found: Structure) -> Iterator[str]:
     if recipe.fuse_qkv and (found.fused_modules < found.attention_modules or not found.fused_modules):
-        yield f"fuse_qkv: {found.fused_modules} of {found.attention_modules} attention modules are fused."
+        sentence = f"fuse_qkv: {found.fused_modules} of {found.attention_modules} attention modules are fused."
+        yield sentence if found.fused_modules else Unshown(sentence)
     if not recipe.fuse_qkv and found.fused_modules:
-        yield f"fuse_qkv: {found.fused_modules} attention modules are fused, and the recipe asks for none."
+        yield Unshown(f"fuse_qkv: {found.fused_modules} attention modules are fused, and the recipe asks for none.")
+    if recipe.channels_last and not found.convolutions:
+        yield Unshown("channels_last: no convolution was found, so there is no layout to change.")
     if recipe.channels_last and found.channels_last_convolutions < found.convolutions:
         yield (
             f"channels_last: {found.convolutions - found.channels_last_convolutions} of {found.convolutions} "
             "convolutions kept the old layout."
         )
     if recipe.quantize != "none" and not found.quantized_layers:
-        yield f"quantize: {recipe.quantize} was applied to no layer; does the filter match anything in this model?"
+        yield Unshown(
+            f"quantize: {recipe.quantize} was applied to no layer; does the filter match anything in this model?"
+        )
     elif found.unquantized:
         missed = sum(found.unquantized.values())
         yield (
@@ -117,7 +144,7 @@ def _layers(recipe: Recipe, found: Structure) -> Iterator[str]:
             f"({', '.join(found.unquantized)})."
         )
     if recipe.quantize == "none" and found.quantized_layers:
-        yield f"quantize: {found.quantized_layers} layers are quantized, and the recipe asks for none."
+        yield Unshown(f"quantize: {found.quantized_layers} layers are quantized, and the recipe asks for none.")
     if recipe.quantize_text != bool(found.quantized_text_layers):
         asked = "some" if recipe.quantize_text else "none"
         yield (
@@ -146,17 +173,19 @@ def _saving(recipe: Recipe, found: Structure) -> Iterator[str]:
         yield f"cache: {found.cached_modules} modules have a cache, and the recipe says {recipe.cache}."
 
 
-def _compilation(recipe: Recipe, encoders: int, found: Compilation) -> Iterator[str]:
-    if recipe.compile is None:
+def _compilation(recipe: Recipe, built: Structure, found: Compilation) -> Iterator[str]:
+    how = recipe.compile
+    if how is None:
         if found.graphs:
-            yield f"compile: {found.graphs} graphs were compiled, and the recipe asks for none."
+            yield Unshown(f"compile: {found.graphs} graphs were compiled, and the recipe asks for none.")
         return
-    wanted = recipe.compile.denoiser + recipe.compile.decoder + recipe.compile.text * encoders
+    wanted = how.denoiser * built.denoisers + how.decoder * built.decoders + how.text * built.encoders
     if found.graphs < wanted:
-        yield (
+        sentence = (
             f"compile: {found.graphs} of {wanted} parts were compiled; "
             "is TORCH_COMPILE_DISABLE or TORCHDYNAMO_DISABLE set?"
         )
+        yield Unshown(sentence) if found.graphs else sentence
     if found.breaks:
         yield f"compile: the graph broke {found.breaks} times ({'; '.join(found.break_reasons)})."
 

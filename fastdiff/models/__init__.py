@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,44 @@ SIDE = 64
 
 @dataclass(frozen=True)
 class Request:
-    """What a pipeline is asked to draw. `batch` pictures of one prompt, with the seeds `seed`, `seed` + 1, ..."""
+    """What a pipeline is asked to draw. `batch` pictures of one prompt, with the seeds `seed`, `seed` + 1, ... What is
+    None is left to the pipeline."""
 
-    prompt: str
-    steps: int
-    size: int
-    guidance: float
+    prompt: str | None
+    steps: int | None
+    size: int | None
+    guidance: float | None
     batch: int = 1
     seed: int = 0
+    call: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Further arguments of the call, by the pipeline's own names, such as `negative_prompt`; plain data."""
 
     def changed(self, *, steps: int | None = None, size: int | None = None, batch: int | None = None) -> Request:
         asked: dict[str, Any] = {"steps": steps, "size": size, "batch": batch}
         return replace(self, **{name: value for name, value in asked.items() if value is not None})
+
+    def as_kept(self) -> dict[str, Any]:
+        """As a run keeps it: facts by name, without what is left to the pipeline."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "call"}
+        further = {name: _fact(value) for name, value in self.call.items()}
+        return {name: value for name, value in own.items() if value is not None} | further
+
+    @property
+    def shown(self) -> str:
+        """In a line."""
+        height, width = self.call.get("height"), self.call.get("width")
+        words = [f"{self.size} px"] if self.size else [f"{width} x {height} px"] if width and height else []
+        words += [f"{self.steps} steps"] if self.steps else []
+        words += [f"batch {self.batch}"]
+        return ", ".join([*words, f'"{self.prompt}"'] if self.prompt is not None else words)
+
+
+def _fact(value: Any) -> Any:
+    """What a run file can hold; anything deeper is kept as its text."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    texts = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+    return list(value) if texts else json.dumps(value)
 
 
 WEIGHTS = ("auto", "hub", "dummy", "twin")
@@ -44,15 +71,19 @@ TWINS_REQUEST = {"steps": 2, "size": 128}
 """A twin's default request is small: random weights draw no better with more steps."""
 
 
+IN_FILE = "::"
+"""Between the path of a file and the name of the pipeline that a function in it makes."""
+
+
 @dataclass(frozen=True)
 class Model:
-    """An entry of the catalogue. `source` is a folder in diffusers' layout or a name on the hub."""
+    """An entry of the catalogue, or a pipeline of the user's own (`factories`). `source` is a folder in diffusers'
+    layout, a name on the hub, or `FILE.py::NAME`."""
 
     name: str
     pipeline: str
     source: str
     request: Request
-    denoiser: str = "unet"
     revision: str | None = None
     """Commit on the hub. A model without one is whatever the hub has today."""
     vae: str | None = None
@@ -68,6 +99,8 @@ class Model:
     """Ideas that the architecture has no place for; of IDEAS."""
     weights: str = "auto"
     """One of WEIGHTS, or a folder in diffusers' layout."""
+    stages: tuple[str, ...] = ()
+    """What is measured of it where no stage is named; empty: the whole ladder."""
 
     def __post_init__(self) -> None:
         for idea in self.unsupported:
@@ -75,9 +108,14 @@ class Model:
                 raise UserError("recipe", f"model {self.name!r}: unsupported: {unknown('idea', idea, IDEAS)}")
 
     @property
+    def factory(self) -> str:
+        """The file and the name of the function that makes the pipeline; empty where fastdiff loads it."""
+        return self.source if IN_FILE in self.source else ""
+
+    @property
     def folder(self) -> Path | None:
         """Where the weights lie, if they are neither on the hub nor made here."""
-        if self.weights in ("hub", *MADE_HERE):
+        if self.factory or self.weights in ("hub", *MADE_HERE):
             return None
         path = Path(self.source).expanduser()
         return path if path.is_absolute() or path.exists() else None
@@ -98,6 +136,8 @@ class Model:
         """The same model with weights from elsewhere; refused in one sentence where there are none."""
         if weights == "auto":
             return self
+        if self.factory:
+            raise UserError("weights", f"{self.name!r} loads its weights itself; leave --fastdiff-weights out.")
         if weights in MADE_HERE:
             from fastdiff.models.architectures import ARCHITECTURES
 
@@ -182,7 +222,6 @@ CATALOGUE = (
         "PixArtAlphaPipeline",
         "PixArt-alpha/PixArt-XL-2-1024-MS",
         Request(ASTRONAUT, steps=30, size=1024, guidance=4.5),
-        denoiser="transformer",
         revision="b89adadeccd9ead2adcb9fa2825d3fabec48d404",
         tiny_autoencoder="madebyollin/taesd",
         tiny_revision=TAESD,
@@ -194,7 +233,6 @@ CATALOGUE = (
         "FluxPipeline",
         "black-forest-labs/FLUX.1-schnell",
         Request(ASTRONAUT, steps=4, size=1024, guidance=0.0),
-        denoiser="transformer",
         revision="741f7c3ce8b383c54771c7003378a50191e9efe9",
         tiny_autoencoder="madebyollin/taef1",
     ),
@@ -203,7 +241,6 @@ CATALOGUE = (
         "FluxPipeline",
         "black-forest-labs/FLUX.1-dev",
         Request(ASTRONAUT, steps=28, size=1024, guidance=3.5),
-        denoiser="transformer",
         revision="3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
         tiny_autoencoder="madebyollin/taef1",
     ),

@@ -86,7 +86,7 @@ def kin(checkpoint: str, named: Model | None) -> Model:
             f"{checkpoint} is a {cls}, which is none of {', '.join(classes)}; describe it in pyproject.toml as "
             "[tool.fastdiff.models.NAME], and measure it with --model NAME.",
         )
-    if len({entry.request for entry in found}) > 1:
+    if any(entry.request != found[0].request for entry in found):
         names = " or ".join(f"--model {entry.name}" for entry in found)
         raise UserError(
             "weights", f"{checkpoint} is a {cls}, and the request of several models could be its own; add {names}."

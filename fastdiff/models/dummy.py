@@ -94,7 +94,7 @@ def conditioning(
     # One row for each picture, because Flux does not repeat embeddings that it is given.
     arguments: dict[str, Any] = {"prompt": None, "num_images_per_prompt": 1}
     for embedding in architecture.synthetic:
-        text = "" if embedding.negative else request.prompt
+        text = "" if embedding.negative else request.prompt or ""
         generator = _generator(f"{embedding.argument} {text}", "cpu", seed)
         drawn = torch.randn(embedding.shape, generator=generator).to(device, getattr(torch, dtype))
         arguments[embedding.argument] = drawn.expand(request.batch, *drawn.shape).contiguous()

@@ -7,32 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import warnings
 
-from fastdiff.models.noise import KNOWN_LOG_NOISE, KNOWN_WARNINGS
-
-
-class _Known(logging.Filter):
-    def __init__(self, pattern: str) -> None:
-        super().__init__()
-        self._pattern = re.compile(pattern)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not self._pattern.search(record.getMessage())
-
-
-def hush() -> None:
-    """Drops the known noise; idempotent, and called before the first import of any of the libraries."""
-    for name, pattern in KNOWN_LOG_NOISE.items():
-        logger = logging.getLogger(name)
-        if name == "torch.__trace" and "TORCH_TRACE" in os.environ:
-            continue
-        if not any(isinstance(known, _Known) for known in logger.filters):
-            logger.addFilter(_Known(pattern))
-    for pattern in KNOWN_WARNINGS:
-        warnings.filterwarnings("ignore", message=pattern)
-
+from fastdiff.models.noise import hush
 
 hush()
 # ruff: noqa: E402  (the door is open only now)
@@ -45,4 +21,4 @@ import transformers
 if "TORCH_TRACE" not in os.environ:
     logging.getLogger("torch.__trace").propagate = True
 
-__all__ = ["diffusers", "hush", "torch", "transformers"]
+__all__ = ["diffusers", "torch", "transformers"]

@@ -1,10 +1,14 @@
-"""Turns an entry of the catalogue into a pipeline in the requested dtype."""
+"""Turns a model into a pipeline in the requested dtype, and says how that one is called."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from fastdiff.models import factories
+from fastdiff.models.anatomy import Anatomy
 from fastdiff.models.libraries import diffusers, torch
 from fastdiff.record.errors import UserError
 
@@ -18,9 +22,12 @@ if TYPE_CHECKING:
 def load(model: Model, dtype: str, autoencoder: str = "own", device: str = "cpu", *, place: str | None = None) -> Any:
     """Real loading code for every model: the embedded one goes through `from_pretrained` as a hub model does.
 
-    What is loaded lies on the CPU. Weights that are made here are drawn on `device`, and lie there or in `place`.
+    What is loaded lies on the CPU. Weights that are made here are drawn on `device`, and lie there or in `place`, as do
+    those of a user's own function.
     """
-    if model.made_here:
+    if model.factory:
+        pipeline = _made(model, dtype, place or device)
+    elif model.made_here:
         from fastdiff.models import dummy
 
         pipeline = dummy.assemble(_architecture(model), dtype, device, autoencoder, place=place)
@@ -28,8 +35,50 @@ def load(model: Model, dtype: str, autoencoder: str = "own", device: str = "cpu"
         pipeline = _loaded(model, dtype, autoencoder)
     if model.scheduler is not None and type(pipeline.scheduler).__name__ != model.scheduler:
         pipeline.scheduler = getattr(diffusers, model.scheduler).from_config(pipeline.scheduler.config)
-    pipeline.set_progress_bar_config(disable=True)
+    if hasattr(pipeline, "set_progress_bar_config"):
+        pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _made(model: Model, dtype: str, place: str) -> Any:
+    """By the user's function. What that takes no notice of, device or dtype, is seen to here."""
+    factory = factories.factory(model)
+    offered = {"device": place, "dtype": getattr(torch, dtype)}
+    torch.manual_seed(model.request.seed)
+    pipeline = factory(**_taken(factory.make, offered))
+    left = [value for name, value in offered.items() if name not in inspect.signature(factory.make).parameters]
+    for one in left:
+        # A pipeline of diffusers moves all of its components; another one may not know how.
+        for whole in [pipeline] if hasattr(pipeline, "to") else Anatomy(pipeline).components.values():
+            whole.to(one)
+    return pipeline
+
+
+def _taken(function: Any, offered: dict[str, Any]) -> dict[str, Any]:
+    takes = inspect.signature(function).parameters
+    return {name: value for name, value in offered.items() if name in takes}
+
+
+def anatomy(model: Model, pipeline: Any) -> Anatomy:
+    """Where its parts are."""
+    if not model.factory:
+        return Anatomy(pipeline)
+    factory = factories.factory(model)
+    return Anatomy(pipeline, factory.parts, factory.compile)
+
+
+def output_of(model: Model) -> str | Callable[[Any], Any] | None:
+    """Where the answer of its pipeline holds the pictures, if the user named that."""
+    return factories.factory(model).output if model.factory else None
+
+
+def given(model: Model, dtype: str, device: str) -> Mapping[str, Any]:
+    """The arguments of a call that a user's own file gives."""
+    call = factories.factory(model).call if model.factory else {}
+    if isinstance(call, Mapping):
+        return call
+    torch.manual_seed(model.request.seed)
+    return call(**_taken(call, {"device": device, "dtype": getattr(torch, dtype)}))
 
 
 def _architecture(model: Model) -> Architecture:

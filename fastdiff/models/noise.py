@@ -1,4 +1,11 @@
-"""Messages of other libraries that are known and harmless, each with the reason why; imports nothing."""
+"""Messages of other libraries that are known and harmless, each with the reason why; imports no library."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import warnings
 
 KNOWN_LOG_NOISE = {
     # torchao looks for CUDA kernels that a CPU build, or another Python, cannot load; nothing of ours uses them.
@@ -29,3 +36,24 @@ KNOWN_WARNINGS = (
     # diffusers' own use of what torch has renamed.
     r"`torch\.jit\.script(_method)?` is deprecated",
 )
+
+
+class _Known(logging.Filter):
+    def __init__(self, pattern: str) -> None:
+        super().__init__()
+        self._pattern = re.compile(pattern)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not self._pattern.search(record.getMessage())
+
+
+def hush() -> None:
+    """Drops the known noise; idempotent, and called before the first import of any of the libraries."""
+    for name, pattern in KNOWN_LOG_NOISE.items():
+        logger = logging.getLogger(name)
+        if name == "torch.__trace" and "TORCH_TRACE" in os.environ:
+            continue
+        if not any(isinstance(known, _Known) for known in logger.filters):
+            logger.addFilter(_Known(pattern))
+    for pattern in KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message=pattern)

@@ -25,7 +25,9 @@ def _model_from_table(name: str, table: object, project: Path) -> Model:
         require_name("a model", name)
         given = as_table("a model", table)
         request = _filled(Request, "word of a request", as_table("request", given.pop("request", {})))
-        given |= {key: tuple(given[key]) for key in ("without", "unsupported") if isinstance(given.get(key), list)}
+        given |= {
+            key: tuple(given[key]) for key in ("without", "unsupported", "stages") if isinstance(given.get(key), list)
+        }
         source = given.get("source")
         if isinstance(source, str) and (project / source).is_dir():
             given["source"] = str((project / source).resolve())
@@ -37,16 +39,17 @@ def _model_from_table(name: str, table: object, project: Path) -> Model:
 def _filled(kind: Any, what: str, given: dict[str, Any]) -> Any:
     """The dataclass with the values of a table; texts must be texts, and numbers numbers."""
     check_names(what, given, kind)
-    missing = [f.name for f in fields(kind) if f.default is MISSING and f.name not in given]
+    missing = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING and f.name not in given]
     if missing:
         raise UserError("recipe", f"{' and '.join(missing)} missing; {NEEDS[kind]}.")
     for field in fields(kind):
-        wanted = TYPES.get(str(field.type))
+        kind_of_value = str(field.type).removesuffix(" | None")
+        wanted = TYPES.get(kind_of_value)
         value = given.get(field.name)
         texts = value if wanted is tuple and isinstance(value, tuple) else ()
         wrong = wanted and value is not None and (not isinstance(value, wanted) or isinstance(value, bool))
         if wrong or any(not isinstance(text, str) for text in texts):
-            raise UserError("recipe", f"{field.name} is {value!r}; give {WANTED[str(field.type)]}.")
+            raise UserError("recipe", f"{field.name} is {value!r}; give {WANTED[kind_of_value]}.")
     return kind(**given)
 
 
@@ -54,11 +57,17 @@ NEEDS = {
     Model: "a model needs pipeline, source and request",
     Request: "a request needs prompt, steps, size and guidance",
 }
-TYPES: dict[str, Any] = {"str": str, "str | None": str, "int": int, "float": (int, float), "tuple[str, ...]": tuple}
+TYPES: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "tuple[str, ...]": tuple,
+    "dict[str, Any]": dict,
+}
 WANTED = {
     "str": "a text in quotes",
-    "str | None": "a text in quotes",
     "int": "a whole number",
     "float": "a number",
     "tuple[str, ...]": "a list of texts",
+    "dict[str, Any]": "a table",
 }

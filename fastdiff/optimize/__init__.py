@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.host import allocator
+from fastdiff.models import calling
 from fastdiff.models.libraries import torch
-from fastdiff.models.loading import call_options, load, stand_ins
+from fastdiff.models.loading import anatomy, call_options, given, load, stand_ins
 from fastdiff.optimize import (
     attention,
     caching,
@@ -42,8 +43,11 @@ class Built:
     def __init__(self, model: Model, recipe: Recipe, device: str) -> None:
         self.model, self.recipe, self.device = model, recipe, device
         self.pipeline: Any = None
-        self.call_options: dict[str, Any] = {}
-        """What the pipeline is called with besides the request, or in place of its prompt, if it cannot read one."""
+        self.anatomy: Any = None
+        """Where the parts of the pipeline are."""
+        self.calling = calling.Calling()
+        self.request = model.request
+        """What it is going to draw, with what only the built pipeline knows of it."""
         self.synthetic_text = False
         """Whether random numbers stand for what text encoders would say."""
         self.load_s = 0.0
@@ -54,17 +58,31 @@ class Built:
 
     @property
     def denoiser(self) -> Any:
-        return getattr(self.pipeline, self.model.denoiser)
+        """The first one of a pipeline that has several."""
+        return self.anatomy.denoisers[0]
 
     @property
     def parts(self) -> list[Any]:
         """What the ladder optimizes: the denoiser and the autoencoder."""
-        return [self.denoiser, self.pipeline.vae]
+        found: list[Any] = self.anatomy.optimized
+        return found
 
     @property
     def encoders(self) -> list[Any]:
         """Of text."""
-        return [getattr(self.pipeline, name) for name in text.MODULES if getattr(self.pipeline, name, None) is not None]
+        found: list[Any] = self.anatomy.encoders
+        return found
+
+    def call(self, request: Request, output: str = "") -> Any:
+        """One call. Where it takes no generator, torch's own seed decides what it draws."""
+        if not self.calling.seeds:
+            torch.manual_seed(request.seed)
+        return self.pipeline(**self.calling.arguments(request, output))
+
+    def borrow_seed(self) -> None:
+        """Of torch, which a user's own pipeline may draw from."""
+        devices = [self.device] if torch.device(self.device).type == "cuda" else []
+        self._borrowed.enter_context(torch.random.fork_rng(devices=devices))
 
     def borrow(self, changes: dict[str, Any]) -> None:
         self._borrowed.enter_context(switches.borrowed(changes))
@@ -80,7 +98,8 @@ class Built:
         """Returns the memory and the switches; the answer names every switch that was left changed."""
         if not self._closed:
             self._closed = True
-            self.pipeline, self.call_options = None, {}
+            self.pipeline = self.anatomy = None
+            self.calling = calling.Calling()
             _alive.discard(self)
             compilation.forget()
             self._borrowed.close()
@@ -117,13 +136,13 @@ def build(model: Model, recipe: Recipe, device: str, request: Request | None = N
             built.borrow_device()
         built.borrow(precision.switches(recipe.tf32, device))
         _load(built, request)
-        _reshape(built, request)
+        _reshape(built)
         built.keep_freed_memory()
         if recipe.compile is not None:
             built.borrow(compilation.switches(recipe.compile))
-            compilation.compile_parts(built.denoiser, built.pipeline.vae, built.encoders, recipe.compile)
+            compilation.compile_parts(built.anatomy, recipe.compile)
         if recipe.attention in attention.SWITCHES and not recipe.attention_everywhere:
-            attention.free_the_others(built.pipeline)
+            attention.free_the_others(built.anatomy)
         built.load_s = time.perf_counter() - began
     except BaseException:
         built.close()
@@ -136,14 +155,18 @@ def _load(built: Built, request: Request) -> None:
     """Weights and words. What is to be offloaded is loaded to the host, and goes to the device piece by piece."""
     model, recipe, device = built.model, built.recipe, built.device
     place = "cpu" if recipe.offload != "none" else None
-    built.pipeline = load(model, recipe.dtype, recipe.autoencoder, device, place=place)
+    if model.factory:
+        built.borrow_seed()
+    pipeline = load(model, recipe.dtype, recipe.autoencoder, device, place=place)
+    built.pipeline, built.anatomy = pipeline, anatomy(model, pipeline)
     if recipe.scheduler:
-        scheduling.schedule(built.pipeline, recipe.scheduler)
-    noise.draw_in_float32(built.pipeline)
-    built.call_options = call_options(model)
+        scheduling.schedule(pipeline, recipe.scheduler)
+    noise.draw_in_float32(pipeline)
+    built.calling = calling.of(pipeline, given(model, recipe.dtype, device), call_options(model))
+    built.request = request = built.calling.completed(request)
     if words := stand_ins(model, request, recipe.dtype, device):
         built.synthetic_text = True
-        built.call_options |= words
+        built.calling.made |= words
     about_text = recipe.text == "precomputed" or recipe.quantize_text or (recipe.compile and recipe.compile.text)
     if about_text and not built.encoders:
         raise UserError(
@@ -152,17 +175,17 @@ def _load(built: Built, request: Request) -> None:
             "compile or to quantize; leave that out.",
         )
     if recipe.text == "precomputed":
-        built.call_options |= text.precompute(built.pipeline, request, device, built.call_options)
+        built.calling.made |= text.precompute(pipeline, request, device, built.calling.arguments(request))
         _return_memory()
 
 
-def _reshape(built: Built, request: Request) -> None:
+def _reshape(built: Built) -> None:
     """Everything that changes modules before compiling; offloading comes last, because it takes tensors away."""
-    recipe, pipeline = built.recipe, built.pipeline
+    recipe, pipeline, where, request = built.recipe, built.pipeline, built.anatomy, built.request
     if recipe.fuse_qkv:
         fusion.fuse_qkv(built.parts)
     _choose_attention(built)
-    if recipe.offload == "none":
+    if recipe.offload == "none" and not built.model.factory:
         pipeline.to(built.device)
     if recipe.channels_last:
         layout.channels_last(built.parts)
@@ -170,16 +193,29 @@ def _reshape(built: Built, request: Request) -> None:
         quantization.quantize(built.parts, recipe.quantize, quantization.filter_of(built.model, recipe))
         if recipe.quantize_text:
             quantization.quantize(built.encoders, recipe.quantize, Filter())
+    if where.decoder is None and (recipe.vae_slicing or recipe.vae_tiling or recipe.upcast_vae):
+        raise UserError("recipe", f"{built.model.name} has no autoencoder that is known; leave the stage out.")
     if recipe.vae_slicing:
-        decoding.slicing(pipeline.vae, request)
+        decoding.slicing(where.decoder, request)
     if recipe.vae_tiling:
-        decoding.tiling(pipeline.vae, request)
+        decoding.tiling(where.decoder, request)
     if recipe.upcast_vae:
-        decoding.upcast(pipeline.vae)
+        decoding.upcast(where.decoder)
     if recipe.cache != "none":
-        caching.cache(pipeline, built.denoiser, recipe.cache, request)
+        for denoiser in _denoisers(built, "cache"):
+            caching.cache(pipeline, denoiser, recipe.cache, request)
     if recipe.offload != "none":
         offload.offload(pipeline, recipe.offload, built.device)
+
+
+def _denoisers(built: Built, idea: str) -> list[Any]:
+    """Refuses an idea that is about a part that is not there."""
+    found: list[Any] = built.anatomy.denoisers
+    if not found:
+        raise UserError(
+            "recipe", f'{built.model.name} has no denoiser that is known, for {idea}; name it: compile=["..."].'
+        )
+    return found
 
 
 def resolved(model: Model, recipe: Recipe, device: str) -> Recipe:
@@ -201,16 +237,17 @@ def _choose_attention(built: Built) -> None:
     recipe = built.recipe
     if recipe.attention.startswith("vanilla"):
         built.borrow({"diffusers.attention_backend": switches.UNCHANGED})
-        attention.write_out(built.parts if recipe.attention == "vanilla" else [built.denoiser])
+        attention.write_out(built.parts if recipe.attention == "vanilla" else built.anatomy.denoisers)
     elif recipe.attention_backend:
-        if not attention.takes_backends(built.denoiser):
-            raise UserError(
-                "recipe",
-                f"the attention of {type(built.denoiser).__name__} does not go through diffusers' dispatcher, "
-                "so attention_backend would do nothing; leave it out.",
-            )
         built.borrow({"diffusers.attention_backend": switches.UNCHANGED})
-        attention.dispatch(built.denoiser, recipe.attention_backend)
+        for denoiser in _denoisers(built, "attention_backend"):
+            if not attention.takes_backends(denoiser):
+                raise UserError(
+                    "recipe",
+                    f"the attention of {type(denoiser).__name__} does not go through diffusers' dispatcher, "
+                    "so attention_backend would do nothing; leave it out.",
+                )
+            attention.dispatch(denoiser, recipe.attention_backend)
     elif recipe.attention != "sdpa":
         built.borrow(attention.only(recipe.attention))
 

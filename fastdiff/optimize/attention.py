@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fastdiff.models.anatomy import Anatomy, Place
+
 WRITTEN_OUT = "_native_math"
 """What diffusers' dispatcher calls plain matrix products and a softmax, for models that have no processor for them."""
 SWITCHES = {
@@ -21,6 +23,7 @@ SWITCHES = {
 
 
 FREED = "fastdiff_freed"
+PLAIN = ("AttnProcessor", "AttnProcessor2_0", "XFormersAttnProcessor")
 
 
 def write_out(parts: list[Any]) -> None:
@@ -32,7 +35,13 @@ def write_out(parts: list[Any]) -> None:
             # Older transformers-style denoisers reach for SDPA here too, so the class is named outright.
             from diffusers.models.attention_processor import AttnProcessor
 
-            part.set_attn_processor(AttnProcessor())
+            known = part.attn_processors.items()
+            part.set_attn_processor({name: AttnProcessor() if _is_plain(one) else one for name, one in known})
+
+
+def _is_plain(processor: Any) -> bool:
+    """Whether it does nothing but attention; an IP-Adapter's looks at a picture, too."""
+    return type(processor).__name__ in PLAIN
 
 
 def takes_backends(part: Any) -> bool:
@@ -52,17 +61,18 @@ def only(kernel: str) -> dict[str, Any]:
     return {switch: name == kernel for name, switch in SWITCHES.items()}
 
 
-def free_the_others(pipeline: Any) -> None:
+def free_the_others(where: Anatomy) -> None:
     """Text encoders mask their attention, and the decoder has one wide head, neither of which every family can.
 
     The stage is about the denoiser. To be called last: compiled code must lie inside of this, not around it.
     """
-    _free(pipeline, "encode_prompt")
-    _free(pipeline.vae, "decode")
+    for place in (where.text, where.decode):
+        if place:
+            _free(place)
 
 
-def _free(owner: Any, name: str) -> None:
-    original = getattr(owner, name)
+def _free(place: Place) -> None:
+    original = place.value
 
     @functools.wraps(original, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -78,13 +88,13 @@ def _free(owner: Any, name: str) -> None:
             return original(*args, **kwargs)
 
     vars(call)[FREED] = True
-    setattr(owner, name, call)
+    setattr(place.owner, place.name, call)
 
 
-def freed(pipeline: Any) -> tuple[str, ...]:
+def freed(where: Anatomy) -> tuple[str, ...]:
     """The components in which every family of kernels may be chosen, whatever the stage is about."""
-    calls = {"text": getattr(pipeline, "encode_prompt", None), "decode": pipeline.vae.decode}
-    return tuple(name for name, call in calls.items() if getattr(call, FREED, False))
+    calls = {"text": where.text, "decode": where.decode}
+    return tuple(name for name, place in calls.items() if place and getattr(place.value, FREED, False))
 
 
 @contextmanager

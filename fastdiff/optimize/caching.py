@@ -28,7 +28,7 @@ def cache(pipeline: Any, denoiser: Any, kind: str, request: Request) -> None:
             f"diffusers' caches are made for transformers, and {type(denoiser).__name__} has no place for them; "
             'set cache = "none".',
         )
-    if request.steps < FEWEST_STEPS:
+    if request.steps is not None and request.steps < FEWEST_STEPS:
         raise UserError(
             "recipe",
             f"a cache uses what earlier steps computed, and there are {request.steps} steps in all; "

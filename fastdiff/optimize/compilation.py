@@ -9,31 +9,48 @@ from fastdiff.models.libraries import torch
 from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
+    from fastdiff.models.anatomy import Anatomy, Place
     from fastdiff.stages.recipe import Compile
 
 
-def compile_parts(denoiser: Any, autoencoder: Any, encoders: list[Any], how: Compile) -> None:
+def compile_parts(where: Anatomy, how: Compile) -> None:
     """Modules in place, so that they keep their class and their configuration; of the autoencoder only `decode`."""
     options: dict[str, Any] = {
         "mode": None if how.mode == "default" else how.mode,
         "fullgraph": how.fullgraph,
         "dynamic": how.dynamic,
     }
-    if how.denoiser and how.regional:
-        if not getattr(denoiser, "_repeated_blocks", None):
-            raise UserError(
-                "recipe",
-                f"{type(denoiser).__name__} does not say which of its blocks repeat, so it has no regions to compile; "
-                "set compile.regional = false.",
-            )
-        denoiser.compile_repeated_blocks(**options)
-    elif how.denoiser:
-        denoiser.compile(**options)
-    if how.decoder:
-        autoencoder.decode = torch.compile(autoencoder.decode, **options)
-    for encoder in encoders if how.text else ():
+    denoised, decoded = where.denoised if how.denoiser else [], where.decoded if how.decoder else None
+    if not (denoised or decoded):
+        raise UserError(
+            "recipe",
+            f"{type(where.pipeline).__name__} has neither a denoiser nor a decoder that is known, so nothing can be "
+            'compiled; name what is to be: @fastdiff.pipeline(..., compile=["net", "vae.decode"]).',
+        )
+    for place in denoised:
+        _compile(place, regional=how.regional, options=options)
+    if decoded:
+        setattr(decoded.owner, decoded.name, torch.compile(decoded.value, **options))
+    for encoder in where.encoders if how.text else ():
         _install_hooks(encoder)
         encoder.compile(**options)
+
+
+def _compile(place: Place, *, regional: bool, options: dict[str, Any]) -> None:
+    """A module, its repeated blocks, or a method."""
+    what = place.value
+    if regional and not getattr(what, "_repeated_blocks", None):
+        raise UserError(
+            "recipe",
+            f"{type(what).__name__} does not say which of its blocks repeat, so it has no regions to compile; "
+            "set compile.regional = false.",
+        )
+    if regional:
+        what.compile_repeated_blocks(**options)
+    elif isinstance(what, torch.nn.Module):
+        what.compile(**options)
+    else:
+        setattr(place.owner, place.name, torch.compile(what, **options))
 
 
 def _install_hooks(encoder: Any) -> None:

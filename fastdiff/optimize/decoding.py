@@ -21,15 +21,24 @@ def slicing(autoencoder: Any, request: Request) -> None:
             "recipe",
             "vae_slicing decodes the pictures of a batch one by one, and there is one picture; use --fastdiff-batch 4.",
         )
+    _require(autoencoder, "enable_slicing")
     autoencoder.enable_slicing()
 
 
 def tiling(autoencoder: Any, request: Request) -> None:
     """Tiles of half the side, with diffusers' own overlap."""
+    _require(autoencoder, "tile_latent_min_size")
+    if request.size is None:
+        raise UserError("recipe", "tiles are half a square picture's side, and the request names none; leave it out.")
     autoencoder.enable_tiling()
     factor = autoencoder.tile_sample_min_size // autoencoder.tile_latent_min_size
     autoencoder.tile_latent_min_size = request.size // factor // TILES_A_SIDE
     autoencoder.tile_sample_min_size = autoencoder.tile_latent_min_size * factor
+
+
+def _require(autoencoder: Any, name: str) -> None:
+    if not hasattr(autoencoder, name):
+        raise UserError("recipe", f"{type(autoencoder).__name__} has no {name}; leave the stage out.")
 
 
 def upcast(autoencoder: Any) -> None:

@@ -18,7 +18,8 @@ ALIKE = 0.05
 
 def draw_in_float32(pipeline: Any) -> None:
     """Where this torch needs it, the latents are drawn in float32 and then rounded."""
-    if not dtypes_draw_alike():
+    prepares = getattr(pipeline, "prepare_latents", None)
+    if prepares and "dtype" in inspect.signature(prepares).parameters and not dtypes_draw_alike():
         _wrap(pipeline)
 
 

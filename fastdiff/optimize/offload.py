@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from fastdiff.models.libraries import torch
+from fastdiff.record.errors import UserError
 
 
 def offload(pipeline: Any, kind: str, device: str) -> None:
+    if not hasattr(pipeline, "enable_group_offload"):
+        raise UserError(
+            "recipe", f"{type(pipeline).__name__} is no pipeline of diffusers, which offload; leave it out."
+        )
     if kind == "model":
         pipeline.enable_model_cpu_offload(device=device)
     elif kind == "sequential":

@@ -13,6 +13,8 @@ DISTILLED = "LCMScheduler"
 
 def schedule(pipeline: Any, name: str) -> None:
     """With the configuration of the scheduler that it replaces."""
+    if not hasattr(getattr(pipeline, "scheduler", None), "compatibles"):
+        raise UserError("recipe", f"{type(pipeline).__name__} has no scheduler of diffusers; leave that out.")
     compatible = sorted(one.__name__ for one in pipeline.scheduler.compatibles)
     compatible += [DISTILLED] if "DDIMScheduler" in compatible else []
     if name not in compatible:

@@ -180,11 +180,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     subject, live = subject_of(item), live_of(item)
     if subject is None or live is None:
         return (yield)
-    if {"benchmark", "reference"} & fixtures_of(item) and live.unapplied:
-        pytest.fail(f"not measured, because {live.id} was not applied: {live.unapplied[0]}", pytrace=False)
     from fastdiff.plugin import benchmark as bridge
 
     session, benchmark = session_of(item.config), getattr(item, "funcargs", {}).get("benchmark")
+    if {"benchmark", "reference"} & fixtures_of(item):
+        if live.unapplied:
+            pytest.fail(f"not measured, because {live.id} was not applied: {live.unapplied[0]}", pytrace=False)
+        if session.selection.settings.strict and live.unproven:
+            pytest.fail(f"{live.id} is not proven, which --fastdiff-strict asks for: {live.unproven[0]}", pytrace=False)
     live.samples = []
     try:
         result = yield

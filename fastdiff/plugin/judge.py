@@ -183,7 +183,8 @@ class Judge:
         pairs = {id_: (one.model, one.stage) for id_, one in self.state.trials.items()}
         here, root = config.invocation_params.dir, project_folder(config)
         elsewhere = "" if root == here else os.path.relpath(root, here)
-        return Shell(tuple(_paths(config)), tuple(given), elsewhere, self.state.shown_file, pairs)
+        files = self.selection.paths
+        return Shell(tuple(_paths(config)), tuple(given), elsewhere, self.state.shown_file, pairs, files)
 
 
 def _paths(config: pytest.Config) -> list[str]:

@@ -32,7 +32,12 @@ class Option(NamedTuple):
 
 
 OPTIONS = (
-    Option("model", "NAMES", "Models to measure, separated by commas (default: shapes, the embedded one)."),
+    Option(
+        "model",
+        "NAMES",
+        "Models to measure, separated by commas, or FILE.py::NAME for a pipeline of your own (default: shapes, the "
+        "embedded one).",
+    ),
     Option(
         "weights",
         "WEIGHTS",

@@ -268,7 +268,7 @@ class Pairs:
 
         given, on_cpu = self.selection.settings, self.selection.kind == "cpu"
         return AbOptions(
-            model=model.name,
+            model=self.selection.paths.get(model.name, model.name),
             weights=given.weights,
             device=self.selection.device,
             steps=given.steps,

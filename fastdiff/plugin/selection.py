@@ -14,7 +14,7 @@ from fastdiff.compare.policy import check as check_policy
 from fastdiff.compare.policy import default
 from fastdiff.host.environment import device_name
 from fastdiff.host.processor import emulated
-from fastdiff.models import CATALOGUE, WEIGHTS
+from fastdiff.models import CATALOGUE, IN_FILE, WEIGHTS, factories
 from fastdiff.plugin.settings import (
     configured_models,
     configured_policy,
@@ -56,6 +56,18 @@ class Subject:
         return self.id
 
 
+def _in_file(name: str, config: pytest.Config) -> list[Model]:
+    """Seen from where the user is, or from the project where its file names it."""
+    try:
+        return factories.models(name, config.invocation_params.dir, config.rootpath)
+    except UserError as error:
+        raise pytest.UsageError(f"--fastdiff-model, or fastdiff_model: {error}") from error.__cause__
+
+
+def _spelled(name: str, model: Model) -> str:
+    return f"{name.partition(IN_FILE)[0]}{IN_FILE}{model.name}"
+
+
 class Selection:
     """What cannot be measured as the options and files say is refused at once, in one sentence."""
 
@@ -64,8 +76,15 @@ class Selection:
         models = {model.name: model for model in (*CATALOGUE, *configured_models(config))}
         for added in config.hook.pytest_fastdiff_models():
             models |= {model.name: model for model in added or ()}
-        require_known("model", self.settings.model, list(models))
-        self.models = self._weighed([models[name] for name in self.settings.model])
+        by_path = {name: _in_file(name, config) for name in self.settings.model if factories.is_path(name)}
+        require_known("model", tuple(name for name in self.settings.model if name not in by_path), list(models))
+        chosen = [model for name in self.settings.model for model in by_path.get(name) or [models[name]]]
+        self.paths = {model.name: _spelled(name, model) for name, found in by_path.items() for model in found}
+        """How the pipelines that were named by their file are named on a command line."""
+        self.models = self._weighed(chosen)
+        models |= {model.name: model for model in chosen}
+        if len({model.name for model in chosen}) < len(chosen):
+            raise pytest.UsageError("--fastdiff-model: two pipelines have one name; rename one of them.")
         self.device = device_asked(self.settings)
         self.kind = self.device.partition(":")[0]
         self.emulated = () if self.settings.emulate else emulated(self.device)
@@ -103,15 +122,18 @@ class Selection:
             raise pytest.UsageError(f"--fastdiff-weights: {error}") from None
 
     def _ladder(self, model: Model) -> Ladder:
-        """A project's hook has the last word, after what its files and the command line add."""
+        """A project's hook has the last word, after what its files and the command line add; a model that names its
+        stages keeps to them and to those that are named beside it."""
         try:
-            ladder = whole(LADDERS[self.settings.ladder], self.settings.stage, configured_stages(self.config))
+            tables = configured_stages(self.config)
+            names = (*self.settings.stage, *model.stages)
+            ladder = whole(LADDERS[self.settings.ladder], names, tables)
             answer = self.config.hook.pytest_fastdiff_ladder(ladder=ladder, model=model) or ladder
             if not isinstance(answer, Ladder):
                 raise UserError(
                     "recipe", f"pytest_fastdiff_ladder returned {answer!r}; return a Ladder, or None to keep it."
                 )
-            return answer.native(self.emulated)
+            return (answer.only(names) if model.stages else answer).native(self.emulated)
         except UserError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -175,7 +197,4 @@ class Selection:
 
     def title(self, model: Model) -> str:
         asked = self.request(model)
-        return (
-            f"{model.shown} on {device_name(self.device)} ({self.device}): {asked.size} px, {asked.steps} steps, "
-            f'batch {asked.batch}, "{asked.prompt}"'
-        )
+        return f"{model.shown} on {device_name(self.device)} ({self.device}): {asked.shown}"

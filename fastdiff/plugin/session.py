@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -192,7 +192,7 @@ class Session:
         self.state.remark(self._blank(subject), remark, state)
 
     def _blank(self, subject: Subject) -> Trial:
-        asked = asdict(self.selection.request(subject.model))
+        asked = self.selection.request(subject.model).as_kept()
         return Trial(subject.model.name, subject.stage.name, subject.stage.follows, request=asked)
 
     def _fail_on(self, subject: Subject, failing: list[Judgement]) -> None:

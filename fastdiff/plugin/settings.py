@@ -11,7 +11,7 @@ import pytest
 
 from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.host.environment import DEVICE
-from fastdiff.models import SIDE
+from fastdiff.models import IN_FILE, SIDE
 from fastdiff.models.toml import models as read_models
 from fastdiff.plugin.options import OPTIONS, project_folder
 from fastdiff.record.errors import UserError, unknown
@@ -41,7 +41,10 @@ def _yes_or_no(text: str) -> bool:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    by_path = IN_FILE in text or text.endswith(".py")  # which may have spaces
+    names = tuple(
+        dict.fromkeys(one.strip() for one in (text.split(",") if by_path else text.replace(",", " ").split()))
+    )
     if not names:
         raise ValueError
     return names

@@ -111,6 +111,10 @@ class StageManager:
                 f"{subject.id}: built in {stage.load_s:.1f} s, first call {stage.first_call_s:.1f} s{compiled}"
                 f"{without}{self._time_left(subject, stage)}"
             )
+            if stage.added:
+                self.progress.say(f"{subject.id}: fastdiff adds {', '.join(stage.added)}")
+            for sentence in stage.unproven:
+                self.progress.say(f"{subject.id}: not proven: {sentence}")
             yield stage
 
     @property

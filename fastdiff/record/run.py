@@ -19,6 +19,8 @@ MEASURED: Final = "measured"
 INCOMPLETE: Final = "incomplete"
 FAILED: Final = "failed"
 SKIPPED: Final = "skipped"
+OWN = "own"
+"""The weights of a pipeline of the user's own."""
 State = Literal["measured", "incomplete", "failed", "skipped"]
 """Of a stage. Incomplete: the session ended in the middle of it."""
 
@@ -123,7 +125,7 @@ class Trial:
     reason: str = ""
     """Why it is not measured, in one sentence."""
     weights: str = ""
-    """Where they came from: embedded, hub@COMMIT, folder, dummy, twin. Empty in older files."""
+    """Where they came from: embedded, hub@COMMIT, folder, dummy, twin, own. Empty in older files."""
     load_s: Seconds | None = None
     first_call_s: Duration | None = None
     cache: str = "none"
@@ -139,6 +141,8 @@ class Trial:
     quality: Quality | None = None
     unapplied: tuple[str, ...] = ()
     """Sentences of the failed proof of application."""
+    unproven: tuple[str, ...] = ()
+    """The same where nothing shows whether the idea was applied, in a pipeline of the user's own."""
     leaks: tuple[str, ...] = ()
     injected: str = ""
     """A fault that was put in on purpose; such a run is never accepted."""

@@ -27,23 +27,28 @@ class Shell:
     run_file: str = "RUN"
     session: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Model and stage by id, where pairs are measured by a pytest session and not by `fastdiff ab`."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Of pipelines of the user's own, by name, how they are named on a command line."""
+
+    def model(self, name: str) -> str:
+        return shlex.quote(self.files.get(name, name))
 
 
 def command(step: Step, shell: Shell) -> str:
     match step:
         case Measure():
-            return _pytest(shell, "--benchmark-compare", *_measure(step))
+            return _pytest(shell, "--benchmark-compare", *_measure(step, shell))
         case Select():
             return _pytest(shell, "--benchmark-compare", "-k", step.id)
         case Against():
-            what = ("--fastdiff-model", step.model, "--fastdiff-stage", ",".join(step.stages))
+            what = ("--fastdiff-model", shell.model(step.model), "--fastdiff-stage", ",".join(step.stages))
             return _pytest(shell, *what, "--fastdiff-against", shlex.quote(" ".join(step.requirements)))
         case MorePairs() if step.id in shell.session:
             model, stage = shell.session[step.id]
             pairs = f"--fastdiff-pairs={step.most}"
             against = any(option.startswith("--fastdiff-against") for option in shell.given)
             compared = [] if against else ["--benchmark-compare"]
-            return _pytest(shell, *compared, "--fastdiff-model", model, "--fastdiff-stage", stage, pairs)
+            return _pytest(shell, *compared, "--fastdiff-model", shell.model(model), "--fastdiff-stage", stage, pairs)
         case MorePairs():
             sides = [f"--{side} {shlex.quote(word)}" for side in ("old", "new") for word in getattr(step, side)]
             return _fastdiff(shell, "ab", *sides, step.options, f"--pairs {step.most}")
@@ -73,8 +78,8 @@ def alike(step: Step | None) -> Step | None:
     return replace(step, stages=()) if isinstance(step, Against) else step
 
 
-def _measure(step: Measure) -> list[str]:
-    words = ["--fastdiff-model", step.model] if step.model else []
+def _measure(step: Measure, shell: Shell) -> list[str]:
+    words = ["--fastdiff-model", shell.model(step.model)] if step.model else []
     words += ["--fastdiff-stage", ",".join(step.stages)] if step.stages else []
     words += ["--fastdiff-confirm", "all"] if step.pairs else []
     return [*words, "--fastdiff-emulate"] if step.emulate else words

@@ -60,11 +60,13 @@ def rebuild(
     baseline: Path | None = None,
     variables: Mapping[str, str | None] | None = None,
     own: Path | None = None,
+    files: bool = False,
     name: str = "accepted",
 ) -> Rebuilt:
     """`baseline`: the file of the accepted run; the commit that brought it is the first one that is looked at.
     `protocol`: of this fastdiff's workers; an accepted fastdiff of another one is not used. `own`: an environment of
-    the user's that takes the place of the one that would be made."""
+    the user's that takes the place of the one that would be made. `files`: whether a file of the project makes a
+    pipeline."""
     if software is None:
         raise UserError(
             "side-not-recorded",
@@ -72,7 +74,7 @@ def rebuild(
             "today.",
         )
     remarks: list[str] = []
-    code = _code(software, root, baseline)
+    code = _code(software, root, baseline, files=files)
     if own is None:
         differs: list[str] = []
         python, seen = _made(software, kept, say, name)
@@ -88,7 +90,8 @@ def rebuild(
         remarks.append("both sides ran today's fastdiff, so a change of fastdiff itself was not measured")
     chosen = dict(variables or {})
     key = digest(python, others(seen), sorted(chosen.items()), str(source), list(map(str, paths)))
-    return Rebuilt(Environment(name, python, chosen, key, (name,), source, paths, tuple(differs)), tuple(remarks))
+    side = Environment(name, python, chosen, key, (name,), source, paths, project, tuple(differs))
+    return Rebuilt(side, tuple(remarks))
 
 
 def _made(software: Software, kept: Path, say: Callable[[str], None], name: str) -> tuple[Path, dict[str, str]]:
@@ -260,10 +263,11 @@ class Code:
     """What has to be there then."""
 
 
-def _code(software: Software, root: Path, baseline: Path | None) -> Code | None:
-    """None where nothing of the project is installed, so that no worker imports from it."""
+def _code(software: Software, root: Path, baseline: Path | None, *, files: bool) -> Code | None:
+    """None where nothing of the project is installed, and none of its `files` is used, so that no worker imports from
+    it."""
     project = software.project
-    if not any(one.editable for one in software.distributions):
+    if not files and not any(one.editable for one in software.distributions):
         return None
     if project is None:
         raise UserError("side-no-commit", "the accepted run was made outside of a git repository, so its code is gone.")

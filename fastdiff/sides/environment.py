@@ -52,6 +52,8 @@ class Environment:
     """The folder of a fastdiff of its own, which its workers run; None where they run this one."""
     paths: tuple[Path, ...] = ()
     """Folders of the project as it was, from which its workers import."""
+    project: Path | None = None
+    """The project as it was; None where it is as it is."""
     differs: tuple[str, ...] = ()
     """Of the accepted run's software, where the user named an environment that stands for it: one text each."""
 

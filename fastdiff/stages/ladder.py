@@ -103,6 +103,19 @@ class Ladder:
             climbed.append(replace(stage, recipe=recipe, follows=follows))
         return Ladder(tuple(climbed), passed_over.get(self.compared_with) or self.compared_with)
 
+    def only(self, names: Collection[str]) -> Ladder:
+        """These stages alone, in the order of the ladder; each follows the nearest one that it followed."""
+        for name in names:
+            if name not in self.names:
+                raise UserError("recipe", unknown("stage", name, self.names))
+        kept = []
+        for stage in self.stages:
+            follows = stage.follows
+            while follows is not None and follows not in names:
+                follows = self[follows].follows
+            kept += [replace(stage, follows=follows)] if stage.name in names else []
+        return Ladder(tuple(kept), self.compared_with if self.compared_with in names else "")
+
     def refused(self, emulated: Collection[str]) -> tuple[str, ...]:
         """The names of the stages that such a CPU refuses."""
         return tuple(stage.name for stage in self.stages if stage.recipe.arithmetic & set(emulated))

@@ -7,7 +7,7 @@ With it the plugin and the gate are tested in half a second a session, and pairs
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ def plain(work: Work) -> Trial:
         work.stage.name,
         work.stage.follows,
         recipe=work.stage.recipe.as_kept(),
-        request=asdict(work.request),
+        request=work.request.as_kept(),
         weights="fake",
         load_s=0.1,
         first_call_s=2.0,
@@ -86,6 +86,8 @@ class FakeStage:
     drawing_s = 1.0
     compilation = SimpleNamespace(cache="none")
     unapplied: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
     def __init__(self, runner: Fake, work: Work, given: Trial) -> None:
         self.runner, self.work, self.given = runner, work, given

@@ -132,6 +132,11 @@ def put_in(faults: tuple[Fault, ...], live: LiveStage) -> None:
 def _impossible(fault: Fault, live: LiveStage) -> str | None:
     if fault.name in ("graph-break", "recompile") and live.recipe.compile is None:
         return f"{live.stage.name} is not compiled."
+    where = live.built.anatomy
+    if fault.name in ("graph-break", "recompile") and not where.denoisers:
+        return f"{live.model.name} has no denoiser that is known."
+    if fault.name in ("slow-step", "sync") and where.step is None:
+        return f"{live.model.name} has no step that is known."
     if fault.name == "sync" and not live.device.startswith("cuda"):
         return f"there is no GPU to wait for on {live.device}."
     if fault.name == "steal" and live.device.startswith("cuda"):
@@ -150,38 +155,48 @@ def _spend(seconds: float) -> None:
 
 
 def _slow(live: LiveStage, share: float) -> None:
-    """Put in again, it only changes by how much."""
+    """Put in again, it only changes by how much. Where no decoder is known, the whole call is followed by it."""
     from fastdiff.instruments.latency import synchronised_clock
 
     known, live.slowness = live.slowness is not None, share
     if known:
         return
-    call, decode = live.call, live.built.pipeline.vae.decode
+    call, decode = live.built.call, live.built.anatomy.decode
     began = [0.0]
 
-    def slow_call(output: str = "pil") -> Any:
+    def slow_call(request: Any, output: str = "") -> Any:
         began[0] = synchronised_clock()
-        return call(output)
+        answer = call(request, output)
+        if decode is None:
+            _spend((live.slowness or 0.0) * (synchronised_clock() - began[0]))
+        return answer
+
+    _replace(live.built, "call", slow_call)
+    if decode is None:
+        return
+    original = decode.value
 
     def slow_decode(*arguments: Any, **options: Any) -> Any:
-        decoded = decode(*arguments, **options)
+        decoded = original(*arguments, **options)
         _spend((live.slowness or 0.0) * (synchronised_clock() - began[0]))
         return decoded
 
-    _replace(live, "call", slow_call)
-    _replace(live.built.pipeline.vae, "decode", slow_decode)
+    _replace(decode.owner, decode.name, slow_decode)
 
 
 def _slow_step(live: LiveStage, share: float) -> None:
+    """A step lasts from the end of the one before it. The first one begins where the pipeline opens its progress bar,
+    or with the call where it has none."""
     from fastdiff.instruments.latency import synchronised_clock
+    from fastdiff.models.anatomy import Place
 
-    scheduler = live.built.pipeline.scheduler
-    set_timesteps, step = scheduler.set_timesteps, scheduler.step
+    place, opened = live.built.anatomy.step, live.built.anatomy.begin or Place(live.built, "call")
+    open_, step = opened.value, place.value
     ended = [0.0]
 
     def begin(*arguments: Any, **options: Any) -> Any:
         ended[0] = synchronised_clock()
-        return set_timesteps(*arguments, **options)
+        return open_(*arguments, **options)
 
     def slow_step(*arguments: Any, **options: Any) -> Any:
         stepped = step(*arguments, **options)
@@ -189,35 +204,35 @@ def _slow_step(live: LiveStage, share: float) -> None:
         ended[0] = synchronised_clock()
         return stepped
 
-    _replace(scheduler, "set_timesteps", begin)
-    _replace(scheduler, "step", slow_step)
+    _replace(opened.owner, opened.name, begin)
+    _replace(place.owner, place.name, slow_step)
 
 
 def _slow_first(live: LiveStage, share: float) -> None:
     from fastdiff.instruments.latency import synchronised_clock
 
-    call = live.call
+    call = live.built.call
 
-    def slow_call(output: str = "pil") -> Any:
+    def slow_call(request: Any, output: str = "") -> Any:
         began = synchronised_clock()
-        images = call(output)
+        answer = call(request, output)
         if not live.first_call_s:
             _spend(share * (synchronised_clock() - began))
-        return images
+        return answer
 
-    _replace(live, "call", slow_call)
+    _replace(live.built, "call", slow_call)
 
 
 def _sync(live: LiveStage, _: float) -> None:
-    scheduler = live.built.pipeline.scheduler
-    step = scheduler.step
+    place = live.built.anatomy.step
+    step = place.value
 
     def waiting_step(*arguments: Any, **options: Any) -> Any:
         stepped = step(*arguments, **options)
         stepped[0].sum().item()
         return stepped
 
-    _replace(scheduler, "step", waiting_step)
+    _replace(place.owner, place.name, waiting_step)
 
 
 def _steal(live: LiveStage, _: float) -> None:
@@ -256,11 +271,11 @@ def _memory(live: LiveStage, share: float) -> None:
     def measure_heavier() -> Any:
         ballast = round(share * measure_memory().peak_bytes)
 
-        def heavy_call(output: str = "pil") -> Any:
+        def heavy_call() -> Any:
             held = torch.ones(ballast, dtype=torch.uint8, device=live.device)
-            images = call(output)
+            answer = call()
             del held
-            return images
+            return answer
 
         _replace(live, "call", heavy_call)
         try:
@@ -286,20 +301,20 @@ def _graph_break(live: LiveStage, _: float) -> None:
 
 def _recompile(live: LiveStage, _: float) -> None:
     first = next(live.built.denoiser.children())
-    forward, call = first.forward, live.call
+    forward, call = first.forward, live.built.call
     calls = {"before this one": 0}
 
     def watched(*arguments: Any, **options: Any) -> Any:
         out = forward(*arguments, **options)
         return out if calls["before this one"] < 2 else out + 0  # dynamo guards the number that it saw
 
-    def counted_call(output: str = "pil") -> Any:
-        images = call(output)
+    def counted_call(request: Any, output: str = "") -> Any:
+        answer = call(request, output)
         calls["before this one"] = min(calls["before this one"] + 1, 2)
-        return images
+        return answer
 
     _replace(first, "forward", watched)
-    _replace(live, "call", counted_call)
+    _replace(live.built, "call", counted_call)
 
 
 def _leak_flag(_: LiveStage, __: float) -> None:
@@ -327,15 +342,14 @@ def _oom(live: LiveStage, _: float) -> None:
 
 def _damaged(damage: Callable[[np.ndarray], None]) -> Callable[[LiveStage, float], None]:
     def act(live: LiveStage, _: float) -> None:
-        call = live.call
+        draw = live.draw
 
-        def damaged_call(output: str = "pil") -> Any:
-            images = call(output)
-            if output == "np":
-                damage(images)
+        def damaged() -> Any:
+            images = draw()
+            damage(images)
             return images
 
-        _replace(live, "call", damaged_call)
+        _replace(live, "draw", damaged)
 
     return act
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +15,15 @@ from fastdiff.instruments.fingerprint import Fingerprint
 from fastdiff.instruments.latency import DeviceTimer, settle, synchronised_clock, wait_until
 from fastdiff.instruments.telemetry import Watch
 from fastdiff.models.libraries import torch
+from fastdiff.models.loading import output_of
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
 from fastdiff.optimize import build, resolved
+from fastdiff.quality.answers import pictures
 from fastdiff.quality.metrics import likeness
 from fastdiff.quality.parity import shortfall
 from fastdiff.record.errors import UserError
-from fastdiff.record.run import Quality, Sample, Trial
+from fastdiff.record.run import OWN, Quality, Sample, Trial
+from fastdiff.trial.enough import require_enough_steps
 from fastdiff.trial.faults import parse, put_in
 from fastdiff.trial.runner import SILENT
 
@@ -51,9 +53,6 @@ FEW_STEPS = 2
 
 PROFILED_STEPS = 8
 """A profiler keeps every event until the call has ended."""
-
-ENOUGH_STEPS = 4
-"""For every scheduler: what fails with so many fails for another reason."""
 
 OUT_OF_MEMORY = (
     "can't allocate memory",
@@ -103,6 +102,7 @@ class LiveStage:
         self.model, self.stage, self.device, self.rounds = model, stage, device, rounds
         self.request = request.changed(batch=stage.recipe.batch, steps=stage.recipe.steps)
         self.built: Built = build(model, stage.recipe, device, self.request)
+        self.request = self.built.request
         try:
             self.structure = fingerprint.structure(self.built)
         except BaseException:
@@ -129,6 +129,7 @@ class LiveStage:
         self.watch = Watch(device)
         self._wall_s = math.inf
         self._device_s: float | None = None
+        self._at_the_end: Fingerprint | None = None
 
     def __repr__(self) -> str:
         """What pytest shows of it in a failed assertion."""
@@ -141,6 +142,8 @@ class LiveStage:
     @property
     def weights(self) -> str:
         """Where the weights come from, as it is kept; a folder's own path is private."""
+        if self.model.factory:
+            return OWN
         kind = self.model.weights
         if self.built.synthetic_text:
             return f"{kind}, synthetic text"
@@ -163,25 +166,19 @@ class LiveStage:
     def load_s(self) -> float:
         return self.built.load_s
 
-    def call(self, output: str = "pil") -> Any:
-        """One pipeline call. Latents come from a CPU generator, so every device and dtype starts from the same ones."""
-        asked = self.request
-        seeds = [torch.Generator("cpu").manual_seed(asked.seed + i) for i in range(asked.batch)]
-        return self.built.pipeline(
-            height=asked.size,
-            width=asked.size,
-            num_inference_steps=asked.steps,
-            guidance_scale=asked.guidance,
-            generator=seeds,
-            output_type=output,
-            **{"prompt": asked.prompt, "num_images_per_prompt": asked.batch} | self.built.call_options,
-        ).images
+    def call(self) -> Any:
+        """One pipeline call."""
+        return self.built.call(self.request)
+
+    def draw(self) -> np.ndarray:
+        """One pipeline call whose pictures are looked at: floats from 0 to 1."""
+        return pictures(self.built.call(self.request, output="np"), output_of(self.model))
 
     def generate(self) -> Any:
         """What is timed: one whole call, from the prompt to finished pictures."""
         if self.device == "cpu":
             return self.call()
-        with DeviceTimer() as timer, boundaries(self.built.pipeline, timer.ended):
+        with DeviceTimer() as timer, boundaries(self.built.anatomy, timer.ended):
             images = self.call()
         self._device_s = timer.seconds
         return images
@@ -227,7 +224,7 @@ class LiveStage:
 
     def count(self) -> None:
         """FLOPs, operators and attention kernels of one call without compiled code."""
-        steps = self.request.steps
+        steps = self.request.steps or 0
         if self._counts is None:
             # With a cache no step stands for the others.
             with self._few_steps() if self.recipe.cache == "none" else nullcontext():
@@ -265,12 +262,12 @@ class LiveStage:
     def profile(self) -> Profile:
         """What one call runs, the last pass of this process."""
         with self._few_steps(PROFILED_STEPS):
-            return trace.profile_call(self.generate, self.device, self.request.steps)
+            return trace.profile_call(self.generate, self.device, self.request.steps or 1)
 
     @contextmanager
     def _few_steps(self, most: int = FEW_STEPS) -> Iterator[None]:
         whole = self.request
-        self.request = whole.changed(steps=min(whole.steps, most))
+        self.request = whole.changed(steps=min(whole.steps, most) if whole.steps else None)
         try:
             yield
         finally:
@@ -293,7 +290,7 @@ class LiveStage:
                 raise UserError("not-compiled", proof.unapplied(self.recipe, self.fingerprint)[0]) from None
             raise
         except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
-            _require_enough_steps(self, error)
+            require_enough_steps(self, error)
             raise
         self.first_call_s = synchronised_clock() - began
         work = {"compute", "compile"} if self.recipe.compile else {"compute"}
@@ -308,13 +305,15 @@ class LiveStage:
         """Pictures as floats from 0 to 1, drawn in the steady state: the first call may take another path."""
         if self.drawn is None:
             began = synchronised_clock()
-            self.drawn = self.call(output="np")
+            self.drawn = self.draw()
             self.drawing_s = synchronised_clock() - began
         return self.drawn
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Counted now, so that what happened since the first call shows."""
+        """Counted now, so that what happened since the first call shows; of a closed stage as it was then."""
+        if self._at_the_end is not None:
+            return self._at_the_end
         now = fingerprint.compilation()
         return Fingerprint(self.structure, now, recompiles=now.graphs - self.compilation.graphs)
 
@@ -327,6 +326,16 @@ class LiveStage:
     def unapplied(self) -> list[str]:
         return proof.unapplied(self.recipe, self.fingerprint)
 
+    @property
+    def unproven(self) -> list[str]:
+        """What cannot be shown, of a pipeline of the user's own."""
+        return proof.unproven(self.recipe, self.fingerprint)
+
+    @property
+    def added(self) -> list[str]:
+        """What fastdiff adds to the arguments of a user's own pipeline."""
+        return self.built.calling.added(self.request) if self.model.factory else []
+
     def trial(self) -> Trial:
         """What is known by now, as it is kept."""
         return Trial(
@@ -334,7 +343,7 @@ class LiveStage:
             self.stage.name,
             self.stage.follows,
             recipe=self.recipe.as_kept(),
-            request=_plain(self.request),
+            request=self.request.as_kept(),
             weights=self.weights,
             load_s=self.load_s,
             first_call_s=self.first_call_s or None,
@@ -347,12 +356,13 @@ class LiveStage:
             fingerprint=self.facts,
             quality=self.quality,
             unapplied=tuple(self.unapplied),
+            unproven=tuple(self.unproven),
             injected=self.injected,
         )
 
     def likeness_to(self, reference: Reference) -> Likeness:
         """The reference stage is compared with a second drawing of its own: it must at least be like itself."""
-        images = self.call(output="np") if reference.stage == self.stage.name else self.images
+        images = self.draw() if reference.stage == self.stage.name else self.images
         alike = min(len(images), len(reference.images))  # a stage of another batch draws the same first ones
         found = likeness(images[:alike], reference.images[:alike])
         if not math.isfinite(found.ssim):
@@ -366,29 +376,5 @@ class LiveStage:
 
     def close(self) -> list[str]:
         """Ends the stage; names the global switches that it left changed."""
+        self._at_the_end = self.fingerprint
         return self.built.close()
-
-
-def _require_enough_steps(live: LiveStage, error: Exception) -> None:
-    """Some schedulers cannot draw in one step; that the steps are the reason is shown by a call with more."""
-    asked = live.request
-    for steps in range(asked.steps + 1, ENOUGH_STEPS + 1):
-        live.request = asked.changed(steps=steps)
-        try:
-            live.call()
-        except Exception:
-            continue
-        finally:
-            live.request = asked
-        pipeline = live.built.pipeline
-        raise UserError(
-            "run",
-            f"{type(pipeline).__name__} cannot draw in {asked.steps} step{'s' * (asked.steps > 1)} with "
-            f"{type(pipeline.scheduler).__name__} ({error}); give --fastdiff-steps {steps} or more.",
-        ) from error
-
-
-def _plain(data: Any) -> dict[str, Any]:
-    """As it comes back from a file, where a tuple is a list: what is kept and what is compared must be alike."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(data)))
-    return plain

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from fastdiff.record.errors import Code
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Of the lines between this process and its worker; raised when what is timed changes, because then the samples of two
-versions do not compare. An action that is new and times nothing is no such change, if its caller bears a refusal."""
+versions do not compare, and when an older one would misread the work. An action that is new and times nothing is no
+such change, if its caller bears a refusal."""
 PATIENCE_S = {
     "hello": 600.0,
     "load": 600.0,

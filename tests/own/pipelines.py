@@ -1,0 +1,122 @@
+"""A file of pipelines as a user writes one, small enough for tests: of diffusers, and of classes of one's own."""
+
+import os
+from types import SimpleNamespace
+
+import diffusers
+import torch
+from PIL import Image
+
+import fastdiff
+
+TINY = os.environ.get("TINY_PIPELINE", "")
+"""A folder in diffusers' layout."""
+
+
+# -- of diffusers -----------------------------------------------------------------------------------------------------
+
+
+@fastdiff.pipeline(
+    "unipc",
+    call=dict(
+        prompt="a red circle", negative_prompt="blue", num_inference_steps=3, guidance_scale=4.0, height=64, width=96
+    ),
+)
+def unipc(dtype):
+    pipe = diffusers.StableDiffusionXLPipeline.from_pretrained(TINY, dtype=dtype)
+    pipe.scheduler = diffusers.UniPCMultistepScheduler.from_config(pipe.scheduler.config, solver_order=1)
+    return pipe
+
+
+def a_picture(device):
+    pixels = torch.randint(0, 255, (64, 64, 3), dtype=torch.uint8)
+    return dict(prompt="a red circle", image=Image.fromarray(pixels.numpy()), strength=0.5, num_inference_steps=4)
+
+
+@fastdiff.pipeline("from-a-picture", call=a_picture)
+def from_a_picture():
+    return diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(TINY)
+
+
+@fastdiff.pipeline("plain", call=dict(prompt="a red circle", height=64, width=64), stages=["sdpa", "bf16"])
+def plain(device, dtype):
+    return diffusers.StableDiffusionXLPipeline.from_pretrained(TINY, dtype=dtype).to(device)
+
+
+# -- of one's own -----------------------------------------------------------------------------------------------------
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.wide, self.narrow = torch.nn.Linear(16, 32), torch.nn.Linear(32, 16)
+
+    def forward(self, x):
+        return self.narrow(torch.nn.functional.gelu(self.wide(x)))
+
+
+class Decoder(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = torch.nn.Conv2d(16, 3, 3, padding=1)
+
+    def decode(self, z):
+        return torch.sigmoid(4 * self.out(z))
+
+
+class Sampler:
+    def step(self, x, out):
+        return x - 0.1 * out
+
+
+class Mine:
+    """Without a scheduler, an autoencoder or a generator that diffusers would know."""
+
+    def __init__(self):
+        self.words, self.net, self.vae, self.sampler = torch.nn.Embedding(256, 16), Net(), Decoder(), Sampler()
+
+    def to(self, device, dtype):
+        for part in (self.words, self.net, self.vae):
+            part.to(device, dtype)
+        return self
+
+    def encode(self, text):
+        return self.words(torch.tensor(list(text.encode()), device=self.words.weight.device)).mean(0)
+
+    @torch.no_grad()
+    def __call__(self, text, steps=4):
+        condition = self.encode(text)
+        x = torch.randn(1, 64, 64, 16, dtype=condition.dtype)
+        for _ in range(steps):
+            x = self.sampler.step(x, self.net(x + condition))
+        return {"img": self.vae.decode(x.permute(0, 3, 1, 2)), "steps": steps}
+
+
+@fastdiff.pipeline(
+    "mine",
+    call=dict(text="a cat"),
+    output=lambda r: r["img"],
+    compile=["net", "vae.decode"],
+    parts=dict(text="encode", step="sampler.step", decode="vae.decode"),
+)
+def mine(device, dtype):
+    return Mine().to(device, dtype)
+
+
+@fastdiff.pipeline("function", call=dict(seed=3))
+def function():
+    def draw(seed, generator=None):
+        return torch.rand(2, 3, 64, 64, generator=generator) + 0 * seed
+
+    return draw
+
+
+class Clip:
+    def __call__(self, frames, output_type="pil"):
+        drawn = torch.rand(1, frames, 64, 64, 3)
+        return SimpleNamespace(frames=drawn.numpy() if output_type == "np" else drawn)
+
+
+@fastdiff.pipeline("clip", call=dict(frames=3), output="frames")
+def clip():
+    return Clip()
