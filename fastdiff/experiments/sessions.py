@@ -320,9 +320,11 @@ class PairSession:
 
 
 def failing(answers: Sequence[Answer], *, strict: bool) -> bool:
-    """VOID fails without strict mode, too: a comparison that did not come about must not look like a good one."""
+    """VOID fails without strict mode, too: a comparison that did not come about must not look like a good one. Strict
+    mode wants every idea proven."""
     verdicts = [one.verdict for answer in answers for one in answer.judgements]
-    return any(fails(one, strict) or one.word == VOID for one in verdicts)
+    unproven = any(answer.experiment.unproven for answer in answers)
+    return any(fails(one, strict) or one.word == VOID for one in verdicts) or (strict and unproven)
 
 
 def _step(candidate: Candidate, answer: Answer, words: tuple[str, ...], seconds: float) -> Step:

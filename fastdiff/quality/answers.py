@@ -25,7 +25,7 @@ def pictures(answer: Any, output: str | Callable[[Any], Any] | None = None) -> n
     found = _array(_found(answer, output), output)
     while found.ndim > 4:
         found = found.reshape(-1, *found.shape[2:])
-    if found.ndim == 2 or (found.ndim == 3 and found.shape[-1] in (1, 3, 4)):
+    if found.ndim == 2 or (found.ndim == 3 and {found.shape[0], found.shape[-1]} & {1, 3, 4}):
         found = found[None]
     if found.ndim == 4 and found.shape[-1] not in (1, 3) and found.shape[1] in (1, 3):
         found = np.moveaxis(found, 1, -1)

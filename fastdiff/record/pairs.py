@@ -156,6 +156,12 @@ class Experiment:
         sides, asked = (self.old.key, self.new.key), (self.request, self.calls, self.looks, self.injected)
         return (*sides, self.work, *asked, self.way)
 
+    @property
+    def unproven(self) -> tuple[str, ...]:
+        """Ideas of the stage that nothing shows on one of the sides."""
+        trials = [trial for pair in self.pairs for trial in (pair.old, pair.new)]
+        return tuple(dict.fromkeys(sentence for trial in trials for sentence in trial.unproven))
+
 
 def write(path: Path, experiment: Experiment) -> None:
     try:

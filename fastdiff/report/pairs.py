@@ -14,7 +14,7 @@ from fastdiff.report import sentences, steps, tables
 from fastdiff.report.sentences import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fastdiff.compare.gate import Judgement
     from fastdiff.compare.pairs import Answer
@@ -56,13 +56,20 @@ def markdown(
 
 def _asked(experiment: Experiment) -> list[str]:
     """What was compared, for a reader who does not see the command."""
-    one, request = experiment, experiment.request
+    one = experiment
     return [
         f"old: {one.old.name}" + (f", stage {one.old_stage}" if one.old_stage != one.stage else ""),
         f"new: {one.new.name}" + (f", with {one.injected} put in on purpose" if one.injected else ""),
-        f"{one.device.name}: {request.get('size')} px, {request.get('steps')} steps, "
+        f"{one.device.name}: {_drawn(one.request)}, "
         f"{one.calls} calls a side in a pair, {WAYS[one.way]}; begun {one.started[:16].replace('T', ' ')} UTC",
     ]
+
+
+def _drawn(request: Mapping[str, object]) -> str:
+    """As far as the request says it; a pipeline of the user's own may leave it to itself."""
+    size, height, width, steps = (request.get(name) for name in ("size", "height", "width", "steps"))
+    words = [f"{size} px"] if size else [f"{width} x {height} px"] if height and width else []
+    return ", ".join([*words, *([f"{steps} steps"] if steps else [])]) or "its own request"
 
 
 def limit(calibration: Calibration | None) -> str:
@@ -72,7 +79,7 @@ def limit(calibration: Calibration | None) -> str:
     one = calibration
     return (
         f"smallest slowdown that this machine finds: {100 * one.smallest:+.1f} % of {one.stage} "
-        f"({one.request.get('size')} px, {one.request.get('steps')} steps) in {one.most_pairs} "
+        f"({_drawn(one.request)}) in {one.most_pairs} "
         f"pairs of {one.calls} calls a side (95 % power, {percent(1 - one.confidence)} false alarms of a suite of "
         f"{one.stages} stages, a band of ±{100 * one.band:g} %). "
         f"Calibrated {one.when[:10]}: {one.pairs} pairs {WAYS[one.way]} scattered by {percent(one.paired_sd)}, single "
@@ -141,6 +148,7 @@ def _facts(experiment: Experiment) -> list[str]:
     lines = []
     if not any(one["word"] == SLOW for one in experiment.judgements if one["metric"] == "latency"):
         lines += [f"{experiment.stage}: {sentences.sentence(one)}" for one in unlike(experiment)]
+    lines += [f"{experiment.stage}: not proven: {sentence}" for sentence in experiment.unproven]
     lines += [f"{experiment.stage}: {line}" for line in first_calls(experiment)]
     effect = order_effect(experiment.pairs)
     if effect is not None:

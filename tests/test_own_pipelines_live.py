@@ -1,0 +1,268 @@
+"""Pipelines of the user's own, really built and called, here and in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import warm
+from here import DTYPE, HERE
+
+from fastdiff.models import factories
+from fastdiff.models.libraries import torch
+from fastdiff.quality.answers import pictures
+from fastdiff.record import files
+from fastdiff.record.errors import UserError
+from fastdiff.stages.ladder import Stage
+from fastdiff.stages.recipe import Compile, Recipe
+from fastdiff.trial.fresh import Fresh
+from fastdiff.trial.live import LiveStage
+from fastdiff.trial.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastdiff.models import Model
+
+FOLDER = Path(__file__).parent / "own"
+SUITE = Path(__file__).parent.parent / "perf_tests"
+NO_ATTENTION = "attention: no attention module was found, so nothing shows which kind is in use."
+
+
+@pytest.fixture(autouse=True)
+def tiny_weights(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINY_PIPELINE", tiny.source)
+
+
+def own(name: str) -> Model:
+    return factories.models(f"pipelines.py::{name}", FOLDER)[0]
+
+
+@pytest.fixture
+def live(request: pytest.FixtureRequest) -> Iterator[LiveStage]:
+    """Of the pipeline and the stage that the test is parametrized with."""
+    name, stage = request.param
+    model = own(name)
+    found = LiveStage(model, stage, "cpu", model.request)
+    yield found
+    found.close()
+
+
+def stages(*names: str, stage: Stage = HERE["sdpa"]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("live", [(name, stage) for name in names], ids=names, indirect=True)
+
+
+# -- of diffusers -----------------------------------------------------------------------------------------------------
+
+
+@stages("unipc")
+def test_a_scheduler_with_options_negative_words_and_another_shape(live: LiveStage) -> None:
+    live.first_call()
+    assert type(live.built.pipeline.scheduler).__name__ == "UniPCMultistepScheduler"
+    assert live.images.shape == (1, 64, 96, 3)
+    assert (live.unapplied, live.unproven) == ([], []), "attention of diffusers is proven as ours"
+    assert live.added == ["a CPU generator", 'output_type="np" for the pictures']
+    before = live.images
+    live.built.calling.given = dict(live.built.calling.given) | {"negative_prompt": "red"}
+    live.built.calling.given.pop("num_inference_steps")
+    assert not np.array_equal(live.draw(), before), "the negative words reach the pipeline"
+    live.take_apart()
+    assert live.components is not None
+    assert len(live.components.steps_s) == 3
+    assert min(live.components.text_s, live.components.decode_s) > 0
+    live.request = live.request.changed(steps=2, size=64)
+    assert live.draw().shape == (1, 64, 64, 3), "as --fastdiff-size asks"
+    request = live.trial().request
+    assert {one: request[one] for one in ("negative_prompt", "guidance")} == {
+        "negative_prompt": "blue",
+        "guidance": 4.0,
+    }
+
+
+@stages("from-a-picture")
+def test_image_to_image(live: LiveStage) -> None:
+    assert live.request.steps == 4, "which its function says when it is called"
+    live.first_call()
+    assert live.images.shape == (1, 64, 64, 3)
+    assert np.array_equal(live.draw(), live.images), "every call begins with the same noise"
+    assert {str(one.dtype) for one in live.built.pipeline.unet.parameters()} == {f"torch.{DTYPE}"}, "it took no dtype"
+    live.take_apart()
+    assert live.components is not None
+    assert len(live.components.steps_s) == 2, "half of them, as `strength` says"
+
+
+@stages("plain")
+def test_the_steps_that_a_call_takes_of_its_own_accord_are_known(live: LiveStage) -> None:
+    assert live.request.steps == 50
+    assert "num_inference_steps=50" in live.added
+    with live._few_steps():
+        assert live.draw().shape == (1, 64, 64, 3)
+    assert live.trial().request["steps"] == 50
+
+
+# -- of one's own -----------------------------------------------------------------------------------------------------
+
+
+@stages("mine")
+def test_a_class_that_diffusers_does_not_know(live: LiveStage) -> None:
+    live.first_call()
+    assert live.images.shape == (1, 64, 64, 3)
+    assert np.array_equal(live.draw(), live.images), "without a generator torch's seed is set before each call"
+    assert live.images.std() > 0.05
+    assert (live.unapplied, live.unproven) == ([], [NO_ATTENTION])
+    assert live.added == ["torch.manual_seed(0) before each call"]
+    live.take_apart()
+    assert live.components is not None
+    assert len(live.components.steps_s) == 4
+    live.count()
+    assert live.facts["flops_in_a_step"] == 2 * 2 * 64 * 64 * 16 * 32
+    assert live.memory.where in ("denoising", "decode")
+    assert live.weights == "own"
+    assert live.trial().request == {"batch": 1, "seed": 0, "text": "a cat"}
+    live.close()
+    assert live.trial().unproven == (NO_ATTENTION,), "what is known of a closed stage stays"
+
+
+@stages("mine")
+def test_torch_has_its_own_seed_again_afterwards(live: LiveStage) -> None:
+    live.close()
+    torch.manual_seed(17)
+    before = torch.get_rng_state()
+    model = own("mine")
+    LiveStage(model, HERE["fp32"], "cpu", model.request).close()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@stages("function", "clip")
+def test_what_has_no_parts_is_one_component(live: LiveStage) -> None:
+    live.first_call()
+    assert live.images.shape == ((2, 64, 64, 3) if live.model.name == "function" else (3, 64, 64, 3))
+    assert np.array_equal(live.draw(), live.images)
+    live.take_apart()
+    assert live.components is not None
+    assert (live.components.text_s, live.components.steps_s, live.components.decode_s) == (0, (), 0)
+    assert live.memory.where == "rest"
+    live.count()
+    assert live.unproven[0].startswith("dtype: no module with parameters was found")
+    assert live.unapplied == []
+
+
+def test_what_has_no_place_in_it_is_refused() -> None:
+    for changes, sentence in (
+        ({"scheduler": "DDIMScheduler"}, "Mine has no scheduler of diffusers"),
+        ({"vae_tiling": True}, "Decoder has no tile_latent_min_size"),
+        ({"cache": "first-block"}, "diffusers' caches are made for transformers"),
+        ({"offload": "group"}, "Mine is no pipeline of diffusers"),
+        ({"batch": 2}, "the call takes no num_images_per_prompt"),
+        ({"steps": 2}, "the call takes no num_inference_steps"),
+        ({"compile": Compile(regional=True, mode="default")}, "Net does not say which of its blocks repeat"),
+        ({"text": "precomputed"}, "has no text encoders"),
+    ):
+        stage, model = Stage("mine", Recipe(attention="sdpa", **changes), "an idea"), own("mine")
+        with pytest.raises(UserError, match=sentence):
+            LiveStage(model, stage, "cpu", model.request)
+    compiled, model = Stage("mine", Recipe(compile=Compile(), attention="sdpa"), "an idea"), own("clip")
+    with pytest.raises(UserError, match="nothing can be compiled; name what is to be"):
+        LiveStage(model, compiled, "cpu", model.request)
+
+
+def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    text = (FOLDER / "pipelines.py").read_text()
+    (tmp_path / "pipelines.py").write_text(text.replace('step="sampler.step"', 'step="sampler.stepp"'))
+    (model,) = factories.models("pipelines.py::mine", tmp_path)
+    with pytest.raises(UserError, match=r"Mine has no sampler\.stepp that can be called; name another\."):
+        LiveStage(model, HERE["sdpa"], "cpu", model.request)
+
+
+# -- what an answer holds ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "output", "shape"),
+    [
+        (torch.rand(2, 3, 8, 16), None, (2, 8, 16, 3)),
+        (torch.rand(3, 8, 16).to(torch.bfloat16), None, (1, 8, 16, 3)),
+        (np.zeros((8, 16, 3), dtype=np.uint8), None, (1, 8, 16, 3)),
+        ({"images": np.zeros((1, 8, 16, 1))}, None, (1, 8, 16, 3)),
+        (([np.zeros((8, 16, 3)), np.ones((8, 16, 3))], "nothing unsafe"), None, (2, 8, 16, 3)),
+        ({"video": torch.rand(1, 5, 3, 8, 16)}, "video", (5, 8, 16, 3)),
+        ({"img": torch.rand(1, 3, 8, 16)}, lambda found: found["img"], (1, 8, 16, 3)),
+    ],
+)
+def test_pictures_are_found(answer: Any, output: Any, shape: tuple[int, ...]) -> None:
+    found = pictures(answer, output)
+    assert found.shape == shape
+    assert 0 <= found.min() <= found.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "output", "sentence"),
+    [
+        (torch.rand(1, 4, 8, 8), None, r"the answer has the shape \(1, 4, 8, 8\), which is no picture; name what"),
+        ({"img": 1}, None, "the answer holds a dict and no pictures; name what holds the pictures"),
+        ({"img": 1}, "image", "the answer, a dict, has no image; name what"),
+        (torch.rand(1, 3, 8, 8) * 2 - 1, None, "has values from -.* to .*, and pictures have 0 to 1"),
+        (torch.rand(1, 3, 8, 8) * 255, None, "has values from .* to 2.., and pictures have 0 to 1"),
+    ],
+)
+def test_what_is_no_picture_is_refused(answer: Any, output: Any, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        pictures(answer, output)
+
+
+def test_what_is_not_a_number_stays_for_the_tripwire() -> None:
+    found = torch.rand(1, 3, 8, 8)
+    found[0, 0, 0, 0] = float("nan")
+    assert np.isnan(pictures(found)).sum() == 1
+
+
+# -- elsewhere --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copytree(SUITE, tmp_path / "perf_tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(FOLDER / "pipelines.py", tmp_path / "perf_tests" / "pipelines.py")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfastdiff_rounds = 2\n")
+    return tmp_path
+
+
+def test_a_session_measures_it(project: Path) -> None:
+    options = ("--fastdiff-model=perf_tests/pipelines.py::mine", "--fastdiff-stage=fp32,sdpa", "-p", "no:cacheprovider")
+    done = warm.pytest("perf_tests", *options, cwd=project, env=dict(os.environ))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 passed" in done.stdout
+    assert "mine-sdpa: fastdiff adds torch.manual_seed(0) before each call" in done.stdout
+    assert f"mine-sdpa: not proven: {NO_ATTENTION}" in done.stdout
+    (path,) = (project / "runs").glob("*.json")
+    run = files.read(path)
+    assert [(one.id, one.state, one.weights) for one in run.stages] == [
+        ("mine-fp32", "measured", "own"),
+        ("mine-sdpa", "measured", "own"),
+    ]
+    assert run.outcome == "passed"
+
+
+def test_a_process_of_its_own_builds_it(tmp_path: Path) -> None:
+    """As one side of a pair; its file lies in the checkout of that side."""
+    shutil.copy(FOLDER / "pipelines.py", tmp_path)
+    text = (tmp_path / "pipelines.py").read_text()
+    (tmp_path / "pipelines.py").write_text(
+        text.replace("def __call__(self, text, steps=4)", "def __call__(self, text, steps=3)")
+    )
+    model = factories.moved(own("mine"), FOLDER, tmp_path)
+    work = Work(model, HERE["sdpa"], HERE["sdpa"], "cpu", model.request)
+    with Fresh("old", Path(sys.executable), {"PYTHONPATH": str(Path(__file__).parents[1])}).side(work) as side:
+        side.build()()
+        assert side.sample()().wall_s > 0
+        side.examine(tmp_path / "pictures.npy")()
+        trial = side.trial()
+    assert trial.components is not None
+    assert len(trial.components.steps_s) == 3, "the file of its own side"
+    assert trial.unproven == (NO_ATTENTION,)
+    assert np.load(tmp_path / "pictures.npy").shape == (1, 64, 64, 3)
