@@ -399,3 +399,20 @@ def test_what_another_process_makes_is_not_removed(kept_in: Path) -> None:
         assert held
         assert homes.remove(kept()[0]) is None
     assert (kept_in / "being-made").is_dir()
+
+
+def test_a_pipeline_of_a_file_brings_the_code_of_a_project_that_is_not_installed(
+    repository: Path, kept_in: Path
+) -> None:
+    """Workers import the file by its path, whether or not the project can be imported."""
+    (repository / "pipelines.py").write_text("first\n")
+    commit(repository, "with a pipeline")
+    software = ran(THING, project=code(repository))
+    (repository / "pipelines.py").write_text("second\n")
+    assert again(software, repository, kept_in).environment.project is None, "nothing of it is imported"
+    there = again(software, repository, kept_in, files=True).environment
+    assert there.project is not None
+    assert (there.project / "pipelines.py").read_text() == "first\n"
+    assert (there.source, there.paths) == (None, ())
+    with pytest.raises(UserError, match="made outside of a git repository"):
+        again(ran(THING), repository, kept_in, files=True)

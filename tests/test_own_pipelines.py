@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from faked import faked as faked
+from here import HERE
+from typer.main import get_command
 
 import fastdiff
 from fastdiff.models import Model, Request, factories
@@ -224,3 +228,64 @@ def test_what_cannot_be_proven_is_named_and_fails_in_strict_mode(faked: Faked) -
     result = faked.session(model, "--fastdiff-emulate", "--fastdiff-stage=sdpa", "--fastdiff-strict")
     result.assert_outcomes(passed=2, failed=2, deselected=1)
     result.stdout.fnmatch_lines(["*wan-sdpa is not proven, which --fastdiff-strict asks for: attention: none*"])
+
+
+# -- the guide --------------------------------------------------------------------------------------------------------
+
+GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "your-own-pipeline.md"
+NAME = "stabilityai/stable-diffusion-xl-base-1.0"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
+
+
+@pytest.fixture
+def guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with the file of the guide."""
+    (tmp_path / "perf_tests").mkdir()
+    (tmp_path / "perf_tests" / "pipelines.py").write_text("\n".join(blocks("python")))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_command_of_the_guide_names_what_is_there(guide: Path) -> None:
+    commands = [line for block in blocks("bash") for line in block.splitlines()]
+    assert len(commands) == 6
+    from fastdiff.cli import app
+
+    for line in commands:
+        program, *words = shlex.split(line)
+        named = words[words.index("--model" if program == "fastdiff" else "--fastdiff-model") + 1]
+        assert len(factories.models(named, guide)) == 1
+        if program == "fastdiff":
+            command = get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+            command.make_context(words[0], words[1:])
+    (settings,) = blocks("toml")
+    named = tomllib.loads(settings)["tool"]["pytest"]["ini_options"]["fastdiff_model"]
+    assert factories.models(named, guide)[0].name == "sdxl-unipc"
+    assert [one.name for one in factories.models("perf_tests/pipelines.py", guide)] == [
+        "sdxl-unipc",
+        "sdxl-img2img",
+        "mine",
+    ]
+
+
+def test_the_pipelines_of_the_guide_draw(guide: Path, tiny: Model) -> None:
+    from fastdiff.trial.live import LiveStage
+
+    file = guide / "perf_tests" / "pipelines.py"
+    text = file.read_text()
+    assert text.count(NAME) == 2
+    file.write_text(text.replace(NAME, tiny.source).replace("1024, 1024", "64, 64"))
+    for name, size in (("sdxl-unipc", 64), ("sdxl-img2img", None), ("mine", None)):
+        (model,) = factories.models(f"perf_tests/pipelines.py::{name}", guide)
+        steps = None if name == "mine" else 2
+        live = LiveStage(model, HERE["sdpa"], "cpu", model.request.changed(steps=steps, size=size))
+        live.first_call()
+        assert live.images.shape == (1, 64, 64, 3)
+        assert live.unapplied == []
+        if name == "mine":
+            sentence = f"mine-sdpa: not proven: {live.unproven[0]}"
+            assert [sentence] == [line for block in blocks("text") for line in block.splitlines()]
+        live.close()

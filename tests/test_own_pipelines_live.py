@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import sys
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 import warm
 from here import DTYPE, HERE
+from typer.testing import CliRunner
 
+from fastdiff.cli import app
 from fastdiff.models import factories
 from fastdiff.models.libraries import torch
 from fastdiff.quality.answers import pictures
@@ -266,3 +269,16 @@ def test_a_process_of_its_own_builds_it(tmp_path: Path) -> None:
     assert len(trial.components.steps_s) == 3, "the file of its own side"
     assert trial.unproven == (NO_ATTENTION,)
     assert np.load(tmp_path / "pictures.npy").shape == (1, 64, 64, 3)
+
+
+def test_one_setting_of_it_is_measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    asked = ["run", "--model", "perf_tests/pipelines.py::mine", "--dtype", "fp32", "--rounds", "1", "--device", "cpu"]
+    done = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    (row,) = csv.DictReader(next((project / "results").glob("mine-*.csv")).open())
+    assert (row["ckpt_id"], row["model"], row["weights"]) == ("perf_tests/pipelines.py::mine", "mine", "own")
+    assert float(row["time (secs)"]) > 0
+    assert str(project) not in str(row), "where the project lies is private"
+    done = CliRunner().invoke(app, [*asked, "--ckpt", "org/name"])
+    assert (done.exit_code, "loads its weights itself; leave out --ckpt" in done.output) == (2, True)

@@ -186,7 +186,7 @@ def _number(text: str) -> float:
 
 def _place(row: Row) -> tuple[object, ...]:
     """Models and devices together, and within them the plain pipeline first: False sorts before True."""
-    numbers = [int(row["batch_size"]), int(row["num_inference_steps"]), _number(row.get("size") or "0")]
+    numbers = [_number(row.get(name) or "0") for name in ("batch_size", "num_inference_steps", "size")]
     switches = [row["bf16"], row["sdpa"], _denoiser(row), row["compile_vae"], row["change_comp_config"]]
     rest = [row["compile_mode"], row["fused_qkv_projections"], row["do_quant"], row["upcast_vae"]]
     return (row["ckpt_id"], row.get("device name", ""), *numbers, *switches, *rest, tuple(_words(row).values()))
