@@ -58,6 +58,20 @@ def test_a_path_names_one_pipeline_or_all_of_a_file(file: Path) -> None:
     assert factories.factory(wan)(dtype="any") is None, "decorated, it is still the function"
 
 
+def test_several_calls_are_several_pipelines(tmp_path: Path) -> None:
+    calls = 'calls={"small": dict(height=64, width=64), "large": lambda: {}}'
+    text = f"import fastdiff\n@fastdiff.pipeline('wan', {calls}, stages=['sdpa'])\ndef wan(): ..."
+    (tmp_path / "pipelines.py").write_text(text)
+    both = factories.models("pipelines.py::wan", tmp_path)
+    assert [(one.name, one.request.size, one.stages) for one in both] == [
+        ("wan-small", 64, ("sdpa",)),
+        ("wan-large", None, ("sdpa",)),
+    ]
+    assert factories.models("pipelines.py::wan-large", tmp_path) == both[1:]
+    assert factories.models("pipelines.py", tmp_path) == both
+    assert factories.factory(both[0]).call == {"height": 64, "width": 64}
+
+
 def test_what_a_call_has_in_common_with_a_request_is_the_request() -> None:
     call = {"prompt": "x", "num_inference_steps": 9, "guidance_scale": 2.5, "height": 64, "width": 64}
     assert factories.request_of(call | {"num_images_per_prompt": 2}) == Request("x", 9, 64, 2.5, batch=2)
@@ -94,6 +108,10 @@ def test_a_path_that_names_nothing_is_answered_in_a_sentence(
     [
         ({"name": "a/b"}, "files are called by the name"),
         ({"call": 3}, "call is 3; give a dict, or a function that returns one."),
+        ({"call": {}, "calls": {"a": {}}}, "give call, or calls, and not both."),
+        ({"calls": []}, "calls is []; give a dict of calls by name."),
+        ({"calls": {"a b": {}}}, "files are called by the name of a call, too; 'a b' is none"),
+        ({"calls": {"a": 3}}, "call is 3; give a dict"),
         ({"output": 3}, "output is 3; give the name of an attribute"),
         ({"stages": "sdpa"}, "stages is 'sdpa'; give a list of names."),
         ({"compile": [1]}, "compile is [1]; give a list of names."),
@@ -267,6 +285,8 @@ def test_every_command_of_the_guide_names_what_is_there(guide: Path) -> None:
     assert [one.name for one in factories.models("perf_tests/pipelines.py", guide)] == [
         "sdxl-unipc",
         "sdxl-img2img",
+        "sizes-square",
+        "sizes-wide",
         "mine",
     ]
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from fastdiff.cli import app
 from fastdiff.models import factories
 from fastdiff.models.libraries import torch
+from fastdiff.optimize import layout
 from fastdiff.quality.answers import pictures
 from fastdiff.record import files
 from fastdiff.record.errors import UserError
@@ -106,6 +107,21 @@ def test_the_steps_that_a_call_takes_of_its_own_accord_are_known(live: LiveStage
     with live._few_steps():
         assert live.draw().shape == (1, 64, 64, 3)
     assert live.trial().request["steps"] == 50
+
+
+@stages("wan", stage=HERE["fp32"])
+def test_a_video_with_two_denoisers(live: LiveStage) -> None:
+    live.first_call()
+    assert live.images.shape == (9, 64, 96, 3), "the frames are pictures"
+    assert len(live.built.anatomy.denoisers) == 2
+    assert live.unapplied == []
+    live.take_apart()
+    assert live.components is not None
+    assert len(live.components.steps_s) == 4
+    assert live.components.decode_s > 0
+    assert live.memory.where == "decode"
+    layout.channels_last(live.built.parts)  # of 3-D convolutions there is no such layout
+    assert np.isfinite(live.draw()).all()
 
 
 # -- of one's own -----------------------------------------------------------------------------------------------------

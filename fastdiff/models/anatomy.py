@@ -63,18 +63,21 @@ class Anatomy:
         """What is compiled as the denoiser: the modules that are known by name, or what the user named."""
         if not self._compiled:
             return [Place(self.pipeline, name) for name in DENOISERS if self._module(name) is not None]
-        return [place for place in self._compiled if place != self.decode and place.value is not self.decoder]
+        return [place for place in self._compiled if not self._decodes(place)]
 
     @property
     def decoded(self) -> Place | None:
         """What is compiled as the decoder."""
-        return self.decode if self.decode in self._compiled or not self._compiled else None
+        return next(filter(self._decodes, self._compiled), None) if self._compiled else self.decode
+
+    def _decodes(self, place: Place) -> bool:
+        return place == self.decode or (_is_module(place.value) and place.value is self.decoder)
 
     @property
     def denoisers(self) -> list[Any]:
         """The modules among them; of a method the module that has it."""
-        modules = [one for place in self.denoised for one in (place.value, place.owner) if _is_module(one)]
-        return list({id(one): one for one in modules}.values())
+        found = [place.value if _is_module(place.value) else place.owner for place in self.denoised]
+        return list({id(one): one for one in found if _is_module(one)}.values())
 
     @property
     def decoder(self) -> Any:

@@ -32,26 +32,40 @@ STEPS, GUIDANCE, HEIGHT, WIDTH = "num_inference_steps", "guidance_scale", "heigh
 BATCHES = ("num_images_per_prompt", "num_videos_per_prompt")
 
 
+Call = Mapping[str, Any] | Callable[..., Mapping[str, Any]]
+
+
 @dataclass(frozen=True)
 class Factory:
     """What `@fastdiff.pipeline` makes of a function; called, it is the function."""
 
     name: str
     make: Callable[..., Any]
-    call: Mapping[str, Any] | Callable[..., Mapping[str, Any]]
+    call: Call
+    calls: Mapping[str, Call] = field(default_factory=dict)
+    """Several by name, instead of one."""
     output: str | Callable[[Any], Any] | None = None
     compile: tuple[str, ...] = ()
     parts: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
+    of: str = ""
+    """The name without that of the call."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self.make(*arguments, **options)
+
+    @property
+    def each(self) -> list[Factory]:
+        """One for each call, named by both."""
+        apart = [replace(self, name=f"{self.name}-{one}", call=call, of=self.name) for one, call in self.calls.items()]
+        return apart or [self]
 
 
 def pipeline(
     name: str,
     *,
-    call: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None = None,
+    call: Call | None = None,
+    calls: Mapping[str, Call] | None = None,
     output: str | Callable[[Any], Any] | None = None,
     compile: Sequence[str] = (),
     parts: Mapping[str, str] | None = None,
@@ -59,12 +73,13 @@ def pipeline(
 ) -> Callable[[Callable[..., Any]], Factory]:
     """Decorates a function that makes a pipeline; it is given `device` and `dtype` where it takes them.
 
-    `call`: the arguments of a call, or a function that makes them. `output`: where its answer holds the pictures, if
+    `call`: the arguments of a call, or a function that makes them; `calls`: several of them, each with a name, of which
+    each is measured as a pipeline of its own. `output`: where its answer holds the pictures, if
     they are not found. `compile` and `parts` say what is compiled and what the text encoder, a step and the decoder
     are, as `vae.decode`, where the pipeline is built in another way than those of diffusers. `stages`: what is measured
     where no stage is named.
     """
-    wrong = _wrong(name, call, output, compile, parts or {}, stages)
+    wrong = _wrong(name, output, compile, parts or {}, stages) or _wrong_calls(name, call, calls)
     if wrong:
         raise UserError("recipe", f"@fastdiff.pipeline({name!r}): {wrong}")
 
@@ -76,7 +91,8 @@ def pipeline(
                 f"@fastdiff.pipeline({name!r}): {make.__name__} takes {', '.join(strange)}; it is given "
                 f"{' and '.join(GIVEN)} alone, so give what else it takes a default.",
             )
-        return Factory(name, make, call or {}, output, tuple(compile), dict(parts or {}), tuple(stages))
+        found = Factory(name, make, call or {}, dict(calls or {}), output)
+        return replace(found, compile=tuple(compile), parts=dict(parts or {}), stages=tuple(stages))
 
     return decorate
 
@@ -86,14 +102,10 @@ def _must_be_given(parameter: inspect.Parameter) -> bool:
     return parameter.name not in GIVEN and parameter.default is parameter.empty and not varies
 
 
-def _wrong(name: Any, call: Any, output: Any, compiled: Any, parts: Any, stages: Any) -> str:
+def _wrong(name: Any, output: Any, compiled: Any, parts: Any, stages: Any) -> str:
     """What is wrong with the decorator's arguments, in one sentence."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return "files are called by the name; use letters, digits and . _ + -"
-    if call is not None and not isinstance(call, Mapping) and not callable(call):
-        return f"call is {call!r}; give a dict, or a function that returns one."
-    if isinstance(call, Mapping) and any(type(value).__name__ == "Generator" for value in call.values()):
-        return "a generator goes on from call to call; leave it out, and fastdiff passes a fresh one each time."
     if output is not None and not isinstance(output, str) and not callable(output):
         return f"output is {output!r}; give the name of an attribute, or a function of what the pipeline returns."
     for kind, texts in (("compile", compiled), ("stages", stages)):
@@ -107,6 +119,27 @@ def _wrong(name: Any, call: Any, output: Any, compiled: Any, parts: Any, stages:
     return ""
 
 
+def _wrong_calls(name: str, call: Any, calls: Any) -> str:
+    if call is not None and calls is not None:
+        return "give call, or calls, and not both."
+    if calls is not None and not (isinstance(calls, Mapping) and calls):
+        return f"calls is {calls!r}; give a dict of calls by name."
+    for one in calls or {}:
+        if not isinstance(one, str) or not NAME.fullmatch(f"{name}-{one}"):
+            return f"files are called by the name of a call, too; {one!r} is none: use letters, digits and . _ + -"
+    given = calls.values() if calls else [call] if call is not None else []
+    return next((wrong for one in given if not callable(one) and (wrong := wrong_call(one))), "")
+
+
+def wrong_call(call: Any) -> str:
+    """What is wrong with the arguments of a call; also of those that a function has made."""
+    if not isinstance(call, Mapping):
+        return f"call is {call!r}; give a dict, or a function that returns one."
+    if any(type(value).__name__ == "Generator" for value in call.values()):
+        return "a generator goes on from call to call; leave it out, and fastdiff passes a fresh one each time."
+    return ""
+
+
 # -- a model ----------------------------------------------------------------------------------------------------------
 
 
@@ -116,7 +149,8 @@ def is_path(name: str) -> bool:
 
 
 def models(name: str, *folders: Path) -> list[Model]:
-    """The pipelines that `FILE.py::NAME` names, or all of `FILE.py`; the file is looked for in the folders."""
+    """The pipelines that `FILE.py::NAME` names (several, if it has several calls), or all of `FILE.py`; the file is
+    looked for in the folders."""
     file, _, wanted = name.partition(IN_FILE)
     path = next((folder / file for folder in folders if (folder / file).is_file()), None)
     if path is None:
@@ -124,9 +158,10 @@ def models(name: str, *folders: Path) -> list[Model]:
     known = _factories(path)
     if not known:
         raise UserError("file", f"{file} has no pipeline; decorate a function with @fastdiff.pipeline(NAME).")
-    if wanted and wanted not in known:
+    chosen = [one for name, one in known.items() if wanted in ("", name, one.of)]
+    if not chosen:
         raise UserError("recipe", f"{file}: {unknown('pipeline', wanted, known)}")
-    return [_model(known[one], path.resolve()) for one in ([wanted] if wanted else known)]
+    return [_model(one, path.resolve()) for one in chosen]
 
 
 def factory(model: Model) -> Factory:
@@ -178,9 +213,10 @@ def _factories(path: Path) -> dict[str, Factory]:
     for one in vars(_imported(path)).values():
         if not isinstance(one, Factory):
             continue
-        if found.get(one.name, one) is not one:
-            raise UserError("recipe", f"{path}: two pipelines are called {one.name!r}; rename one of them.")
-        found[one.name] = one
+        for each in one.each:
+            if found.get(each.name, each).make is not each.make:
+                raise UserError("recipe", f"{path}: two pipelines are called {each.name!r}; rename one of them.")
+            found[each.name] = each
     return found
 
 

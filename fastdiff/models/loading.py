@@ -78,7 +78,10 @@ def given(model: Model, dtype: str, device: str) -> Mapping[str, Any]:
     if isinstance(call, Mapping):
         return call
     torch.manual_seed(model.request.seed)
-    return call(**_taken(call, {"device": device, "dtype": getattr(torch, dtype)}))
+    found = call(**_taken(call, {"device": device, "dtype": getattr(torch, dtype)}))
+    if wrong := factories.wrong_call(found):
+        raise UserError("recipe", f"{model.name}: {wrong}")
+    return found
 
 
 def _architecture(model: Model) -> Architecture:

@@ -30,7 +30,7 @@ def compile_parts(where: Anatomy, how: Compile) -> None:
     for place in denoised:
         _compile(place, regional=how.regional, options=options)
     if decoded:
-        setattr(decoded.owner, decoded.name, torch.compile(decoded.value, **options))
+        _compile(decoded, regional=False, options=options)
     for encoder in where.encoders if how.text else ():
         _install_hooks(encoder)
         encoder.compile(**options)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import diffusers
 import torch
+import transformers
 from PIL import Image
 
 import fastdiff
@@ -41,6 +42,60 @@ def from_a_picture():
 @fastdiff.pipeline("plain", call=dict(prompt="a red circle", height=64, width=64), stages=["sdpa", "bf16"])
 def plain(device, dtype):
     return diffusers.StableDiffusionXLPipeline.from_pretrained(TINY, dtype=dtype).to(device)
+
+
+def transformer():
+    return diffusers.WanTransformer3DModel(
+        patch_size=(1, 2, 2),
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=16,
+        out_channels=16,
+        text_dim=32,
+        freq_dim=32,
+        ffn_dim=32,
+        num_layers=2,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        rope_max_seq_len=32,
+    )
+
+
+@fastdiff.pipeline(
+    "wan",
+    output="frames",
+    stages=["fp32", "sdpa", "compile-regional"],
+    call=dict(
+        prompt="a cat",
+        negative_prompt="a dog",
+        num_frames=9,
+        height=64,
+        width=96,
+        num_inference_steps=4,
+        guidance_scale=3.0,
+        max_sequence_length=16,
+    ),
+)
+def wan(dtype):
+    """As Wan 2.2: one transformer for the first steps, another one for the last."""
+    words = dict(vocab_size=384, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=4)
+    vae = diffusers.AutoencoderKLWan(
+        base_dim=4,
+        z_dim=16,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+    )
+    pipe = diffusers.WanPipeline(
+        tokenizer=transformers.ByT5Tokenizer(),
+        text_encoder=transformers.UMT5EncoderModel(transformers.UMT5Config(**words)).eval(),
+        vae=vae,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0),
+        transformer=transformer(),
+        transformer_2=transformer(),
+        boundary_ratio=0.8,
+    )
+    return pipe.to(dtype)
 
 
 # -- of one's own -----------------------------------------------------------------------------------------------------
