@@ -16,7 +16,7 @@ from here import DTYPE, HERE
 from typer.testing import CliRunner
 
 from fastdiff.cli import app
-from fastdiff.models import factories
+from fastdiff.models import calling, factories
 from fastdiff.models.libraries import torch
 from fastdiff.optimize import layout
 from fastdiff.quality.answers import pictures
@@ -198,6 +198,18 @@ def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:
         LiveStage(model, HERE["sdpa"], "cpu", model.request)
 
 
+def test_both_sides_do_what_todays_file_asks() -> None:
+    def draw(text: str, sizes: tuple[int, ...], image: object, height: int = 1, width: int = 1) -> None: ...
+
+    picture = object()
+    accepted = calling.of(draw, {"text": "a dog", "sizes": (1, 2), "image": picture, "height": 8, "width": 16}, {})
+    today = factories.request_of({"text": "a cat", "sizes": [1, 2], "height": 8, "width": 16})
+    asked = accepted.arguments(accepted.completed(today))
+    assert asked == {"text": "a cat", "sizes": (1, 2), "image": picture, "height": 8, "width": 16}
+    asked = accepted.arguments(accepted.completed(today.changed(size=64)))
+    assert (asked["height"], asked["width"]) == (64, 64)
+
+
 # -- what an answer holds ---------------------------------------------------------------------------------------------
 
 
@@ -292,6 +304,8 @@ def test_one_setting_of_it_is_measured(project: Path, monkeypatch: pytest.Monkey
     asked = ["run", "--model", "perf_tests/pipelines.py::mine", "--dtype", "fp32", "--rounds", "1", "--device", "cpu"]
     done = CliRunner().invoke(app, asked, catch_exceptions=False)
     assert done.exit_code == 0, done.output
+    assert "fastdiff adds torch.manual_seed(0) before each call" in done.output
+    assert f"not proven: {NO_ATTENTION}" in done.output
     (row,) = csv.DictReader(next((project / "results").glob("mine-*.csv")).open())
     assert (row["ckpt_id"], row["model"], row["weights"]) == ("perf_tests/pipelines.py::mine", "mine", "own")
     assert float(row["time (secs)"]) > 0

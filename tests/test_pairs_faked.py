@@ -104,6 +104,16 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return made
 
 
+def test_what_nothing_shows_is_named_and_fails_in_strict_mode(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    same = world.ask()
+    assert not failing([same], strict=True)
+    trial = FakeStage.trial
+    monkeypatch.setattr(FakeStage, "trial", lambda stage: replace(trial(stage), unproven=("attention: none.",)))
+    answer = world.ask(code="another")
+    assert (failing([answer], strict=False), failing([answer], strict=True)) == (False, True)
+    assert "shapes-sdpa: not proven: attention: none." in report.text([answer], None, ["x"], Shell())
+
+
 def twos(all_: list[Any]) -> list[list[Any]]:
     return [all_[place : place + 2] for place in range(0, len(all_), 2)]
 

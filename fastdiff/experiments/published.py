@@ -241,6 +241,10 @@ def measure(asked: Setting, *, trace: bool = False, say: Callable[[str], None], 
         say(f"loaded and built in {live.load_s:.1f} s")
         cache = live.compilation.cache
         say(f"first call {live.first_call_s:.1f} s" + (f" (compile cache: {cache})" if cache != "none" else ""))
+        if live.added:
+            say(f"fastdiff adds {', '.join(live.added)}")
+        for sentence in live.unproven:
+            say(f"not proven: {sentence}")
         _require_sound(live)
         try:
             _time(live, asked.rounds, say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ class Calling:
     def arguments(self, request: Request, output: str = "") -> dict[str, Any]:
         """Latents come from a CPU generator, so every device and dtype starts from the same ones. `output` is the type
         in which it is to answer; empty leaves that to the pipeline."""
-        named = dict(request.call) | dict(self.given) | self._words(request)
+        named = dict(self.given) | self._further(request) | self._words(request)
         seeds = [torch.Generator("cpu").manual_seed(request.seed + place) for place in range(request.batch)]
         added = {GENERATOR: seeds if len(seeds) > 1 else seeds[0]} | ({OUTPUT_TYPE: output} if output else {})
         missing = {name: value for name, value in added.items() if name in self.takes and name not in named}
@@ -74,6 +75,15 @@ class Calling:
         """Whether the call takes a generator; else only torch's own seed decides what it draws."""
         return GENERATOR in self.takes
 
+    def _further(self, request: Request) -> dict[str, Any]:
+        """Where the file of an accepted side gave other values, both sides do what today's asks. What came from another
+        process has lists in the place of tuples, and is no other value for that."""
+        return {
+            name: value
+            for name, value in request.call.items()
+            if name not in self.given or json.dumps(value) != _text(self.given[name])
+        }
+
     def _words(self, request: Request) -> dict[str, Any]:
         """Of the request, those that its call takes."""
         words = {name: getattr(request, one) for one, names in ARGUMENTS.items() for name in names}
@@ -87,6 +97,10 @@ class Calling:
 
 ARGUMENTS = {"prompt": ("prompt",), "steps": (STEPS,), "size": (HEIGHT, WIDTH), "guidance": (GUIDANCE,)}
 """The names of pipelines for the words of a request."""
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, default=repr)
 
 
 def of(pipeline: Any, given: Mapping[str, Any], made: dict[str, Any]) -> Calling:

@@ -30,8 +30,6 @@ GIVEN = ("device", "dtype")
 """What a factory, and a function that makes its inputs, may take."""
 STEPS, GUIDANCE, HEIGHT, WIDTH = "num_inference_steps", "guidance_scale", "height", "width"
 BATCHES = ("num_images_per_prompt", "num_videos_per_prompt")
-
-
 Call = Mapping[str, Any] | Callable[..., Mapping[str, Any]]
 
 
@@ -73,11 +71,10 @@ def pipeline(
 ) -> Callable[[Callable[..., Any]], Factory]:
     """Decorates a function that makes a pipeline; it is given `device` and `dtype` where it takes them.
 
-    `call`: the arguments of a call, or a function that makes them; `calls`: several of them, each with a name, of which
-    each is measured as a pipeline of its own. `output`: where its answer holds the pictures, if
-    they are not found. `compile` and `parts` say what is compiled and what the text encoder, a step and the decoder
-    are, as `vae.decode`, where the pipeline is built in another way than those of diffusers. `stages`: what is measured
-    where no stage is named.
+    `call`: the arguments of a call, or a function that makes them; `calls`: several of them by name, each measured as
+    a pipeline of its own. `output`: where its answer holds the pictures, if they are not found. `compile` and `parts`
+    say what is compiled and what the text encoder, a step and the decoder are, as `vae.decode`, where the pipeline is
+    built in another way than those of diffusers. `stages`: what is measured where no stage is named.
     """
     wrong = _wrong(name, output, compile, parts or {}, stages) or _wrong_calls(name, call, calls)
     if wrong:
