@@ -16,6 +16,7 @@ import pytest
 from here import HERE, NATIVE
 
 from fastdiff.instruments import components, counts, fingerprint, memory
+from fastdiff.models.anatomy import Anatomy
 from fastdiff.models.libraries import torch
 from fastdiff.record.errors import UserError
 from fastdiff.trial.live import LiveStage, graph_failed, out_of_memory
@@ -83,7 +84,7 @@ def test_twice_the_steps_is_twice_the_denoising(live: LiveStage) -> None:
 def test_arithmetic_of_what_torch_has_no_formula_for() -> None:
     nothing: Any = SimpleNamespace(step=print, decode=print)
     pipeline = SimpleNamespace(encode_prompt=print, progress_bar=print, scheduler=nothing, vae=nothing)
-    built: Any = SimpleNamespace(device="cpu", pipeline=pipeline)
+    built: Any = SimpleNamespace(device="cpu", anatomy=Anatomy(pipeline))
     query, key = torch.zeros(1, 2, 16, 8), torch.zeros(1, 2, 32, 8)
     attention = counts.count(built, lambda: torch.nn.functional.scaled_dot_product_attention(query, key, key), 1)
     assert attention["flops"] == 2 * (2 * 2 * 16 * 8 * 32), "two products, two heads"
@@ -169,7 +170,7 @@ def test_waits_inside_the_loop_are_counted(live: LiveStage, monkeypatch: pytest.
     monkeypatch.setattr(counts, "_cuda_graphs", lambda built: 3)
     for owner, name in [("text_encoder", "forward"), ("unet", "forward"), ("vae", "decode")]:
         wait(monkeypatch, getattr(live.built.pipeline, owner), name)
-    built: Any = SimpleNamespace(pipeline=live.built.pipeline, device="cuda:0")
+    built: Any = SimpleNamespace(anatomy=live.built.anatomy, device="cuda:0")
     found = counts.count(built, live.generate, 2)
     assert (found["syncs_in_loop"], found["syncs_in_a_step"]) == (live.request.steps, 1)
     assert found["cuda_graphs"] == 3
@@ -183,7 +184,7 @@ def test_a_wait_of_the_first_step_alone_is_none_of_every_step(live: LiveStage, m
     monkeypatch.setattr(counts, "_cuda_graphs", lambda _: 0)
     live.built.pipeline.scheduler.set_begin_index = lambda _: None
     wait(monkeypatch, live.built.pipeline.scheduler, "index_for_timestep")
-    built: Any = SimpleNamespace(pipeline=live.built.pipeline, device="cuda:0")
+    built: Any = SimpleNamespace(anatomy=live.built.anatomy, device="cuda:0")
     found = counts.count(built, live.generate, 2)
     assert found["syncs_in_loop"] > 0
     assert found["syncs_in_a_step"] == 0

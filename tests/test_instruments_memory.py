@@ -87,7 +87,7 @@ def test_a_gpu_is_asked_after_every_component(live: LiveStage, monkeypatch: pyte
     # What a recorded CUDA graph works in is allocated once and for all, and in no peak.
     segments = [{"total_size": 5, "segment_pool_id": (0, 0)}, {"total_size": 7, "segment_pool_id": (0, 1)}]
     monkeypatch.setattr(torch.cuda, "memory_snapshot", lambda: segments)
-    built = SimpleNamespace(pipeline=live.built.pipeline, device="cuda:0")
+    built = SimpleNamespace(anatomy=live.built.anatomy, device="cuda:0")
     found = memory.measure(built, live.generate)  # type: ignore[arg-type]
     assert (found.peak_bytes, found.where, found.measure) == (907, "denoising", "cuda allocator")
     assert found.peaks == {"rest": 147, "text": 117, "denoising": 907, "decode": 707}

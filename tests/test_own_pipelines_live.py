@@ -24,6 +24,7 @@ from fastdiff.record import files
 from fastdiff.record.errors import UserError
 from fastdiff.stages.ladder import Stage
 from fastdiff.stages.recipe import Compile, Recipe
+from fastdiff.trial import faults
 from fastdiff.trial.fresh import Fresh
 from fastdiff.trial.live import LiveStage
 from fastdiff.trial.work import Work
@@ -196,6 +197,27 @@ def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (model,) = factories.models("pipelines.py::mine", tmp_path)
     with pytest.raises(UserError, match=r"Mine has no sampler\.stepp that can be called; name another\."):
         LiveStage(model, HERE["sdpa"], "cpu", model.request)
+
+
+@stages("mine", "function")
+def test_faults_are_put_in_where_there_is_a_place_for_them(live: LiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    spent: list[float] = []
+    monkeypatch.setattr(faults, "_spend", spent.append)
+    known = live.model.name == "mine"
+    faults.put_in(faults.parse("slow:10%"), live)
+    live.generate()
+    assert len(spent) == 1, "in the decoder, or else at the end of the call"
+    assert spent[0] > 0
+    step = faults.parse(f"slow-step:10%@{live.stage.name}")
+    if not known:
+        with pytest.raises(UserError, match="function has no step that is known"):
+            faults.put_in(step, live)
+        return
+    faults.put_in(step, live)
+    live.generate()
+    assert len(spent) == 1 + 1 + 4, "a call of four steps, and its decoder"
+    faults.put_in(faults.parse("black-tile"), live)
+    assert live.draw()[:, :8, :8].max() == 0
 
 
 def test_both_sides_do_what_todays_file_asks() -> None:
