@@ -268,7 +268,7 @@ def guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_command_of_the_guide_names_what_is_there(guide: Path) -> None:
-    commands = [line for block in blocks("bash") for line in block.splitlines()]
+    commands = [line for block in blocks("console") for line in block.splitlines()]
     assert len(commands) == 6
     from fastdiff.cli import app
 

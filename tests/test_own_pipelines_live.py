@@ -323,7 +323,17 @@ def test_a_process_of_its_own_builds_it(tmp_path: Path) -> None:
 
 def test_one_setting_of_it_is_measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
-    asked = ["run", "--model", "perf_tests/pipelines.py::mine", "--dtype", "fp32", "--rounds", "1", "--device", "cpu"]
+    asked = [
+        "run",
+        "--model",
+        "perf_tests/pipelines.py::mine",
+        "--dtype",
+        "float32",
+        "--rounds",
+        "1",
+        "--device",
+        "cpu",
+    ]
     done = CliRunner().invoke(app, asked, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "fastdiff adds torch.manual_seed(0) before each call" in done.output
