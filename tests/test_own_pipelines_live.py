@@ -6,6 +6,7 @@ import csv
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +76,7 @@ def test_a_scheduler_with_options_negative_words_and_another_shape(live: LiveSta
     assert (live.unapplied, live.unproven) == ([], []), "attention of diffusers is proven as ours"
     assert live.added == ["a CPU generator", 'output_type="np" for the pictures']
     before = live.images
-    live.built.calling.given = dict(live.built.calling.given) | {"negative_prompt": "red"}
-    live.built.calling.given.pop("num_inference_steps")
+    live.request = replace(live.request, call=dict(live.request.call) | {"negative_prompt": "red"})
     assert not np.array_equal(live.draw(), before), "the negative words reach the pipeline"
     live.take_apart()
     assert live.components is not None
@@ -86,7 +86,7 @@ def test_a_scheduler_with_options_negative_words_and_another_shape(live: LiveSta
     assert live.draw().shape == (1, 64, 64, 3), "as --fastdiff-size asks"
     request = live.trial().request
     assert {one: request[one] for one in ("negative_prompt", "guidance")} == {
-        "negative_prompt": "blue",
+        "negative_prompt": "red",
         "guidance": 4.0,
     }
 
