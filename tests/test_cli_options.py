@@ -68,12 +68,12 @@ def test_a_help_text_shows_the_exit_codes_and_the_completion() -> None:
     assert "--install-completion" in shown
 
 
-@pytest.mark.parametrize("name", set(COMMANDS) - OF_FILES)
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - OF_FILES))
 def test_a_command_about_a_project_takes_its_folder(name: str) -> None:
     assert options(name)["root"].metavar == "FOLDER"
 
 
-@pytest.mark.parametrize("name", set(COMMANDS) - OF_FILES - {"accept", "environment"})
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - OF_FILES - {"accept", "environment"}))
 def test_a_folder_that_is_none_is_one_sentence(name: str, tmp_path: Path) -> None:
     needed = {"bisect": ("a", "b"), "experiment": ("cpu",)}.get(name, ())
     done = typed(*name.split(), *needed, "--root", str(tmp_path / "nowhere"))
