@@ -153,7 +153,7 @@ NAMES = ("stage", "reference", "regression")
 @pytest.mark.parametrize("kind", SUITES)
 def test_a_name_that_a_suite_has_given_is_its_own(pytester: pytest.Pytester, kind: str) -> None:
     written = "import pytest\n" + re.sub("^        ", "", SUITES[kind], flags=re.MULTILINE)
-    pytester.makepyfile(**{f"test_{name}": written.replace("NAME", name) for name in NAMES})
+    pytester.makepyfile(**{f"test_their_{name}": written.replace("NAME", name) for name in NAMES})
     assert untouched(pytester, ()).ret == 0
 
 
