@@ -18,7 +18,7 @@ ALLOWED_SHARE = 0.6
 """Of what the command costs without fastdiff, where that is more: on a slow evening everything took twice as long."""
 ALLOWED_TO_STRANGERS_S = 0.1
 """More of a suite that has nothing to do with fastdiff."""
-RUNS = 3
+RUNS = 5
 
 BIN = Path(sys.executable).parent
 FASTDIFF = [str(BIN / "fastdiff"), "--help"]
