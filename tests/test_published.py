@@ -203,6 +203,8 @@ def test_a_compiled_setting_proves_it(tiny: Model, tmp_path: Path) -> None:
     """The script as it is installed, in a process of its own."""
     script = str(Path(sys.executable).with_name("fastdiff"))
     request = [
+        "--prompt",
+        "a red circle",  # that of its class is too long for it, which is no noise
         "--steps",
         "1",
         "--size",
