@@ -68,7 +68,7 @@ class Found:
 
     measured: tuple[str, ...]
     refused: dict[str, str]
-    """What this device cannot do, each with the sentence; nobody's fault."""
+    """What this device cannot do, each with the sentence; no failure."""
     failed: tuple[str, ...]
 
 
