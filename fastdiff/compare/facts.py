@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import InvalidVersion, Version
@@ -35,9 +35,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def listed(sentences: list[str]) -> str:
-    more = len(sentences) - LISTED
-    return ", ".join(sentences[:LISTED]) + (f" and {more} more" if more > 0 else "")
+def listed(sentences: Sequence[str], most: int = LISTED) -> str:
+    more = len(sentences) - most
+    return ", ".join(sentences[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def changed_versions(old: Mapping[str, Any], new: Mapping[str, Any], of: Collection[str] | None = None) -> list[str]:

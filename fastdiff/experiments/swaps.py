@@ -14,7 +14,7 @@ from fastdiff.compare.facts import BUILD, differences
 from fastdiff.experiments.bisect import Difference
 from fastdiff.experiments.groups import LIKELY, OTHERS
 from fastdiff.experiments.releases import candidates
-from fastdiff.host.software import OURS, code, entries_of, git
+from fastdiff.host.software import OURS, code, entries_of, git, top_of
 from fastdiff.record.bisection import WORKING_TREE, Member
 from fastdiff.record.errors import UserError
 from fastdiff.sides.accepted import TORCH_INDEX, checked_out, code_at, code_in, import_folders, same_code
@@ -216,7 +216,7 @@ class Swaps:
 
     @property
     def _top(self) -> Path:
-        return Path(git(self.root, "rev-parse", "--show-toplevel").strip())
+        return top_of(self.root)
 
     @property
     def _folder(self) -> str:

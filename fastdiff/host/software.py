@@ -115,7 +115,7 @@ def without_credentials(url: str) -> str:
 def code(project: Path) -> Project | None:
     """Of the files as they lie there, changed or new; None outside of a git repository, and where git refuses."""
     try:
-        top = Path(git(project, "rev-parse", "--show-toplevel").strip())
+        top = top_of(project)
         folder = git(project, "rev-parse", "--show-prefix").strip()
         commit = git(top, "rev-parse", "HEAD").strip()
         large = _large(top, folder)
@@ -123,6 +123,11 @@ def code(project: Path) -> Project | None:
         return Project(commit, entries != entries_of(top, folder, commit), folder, entries, _built(top))
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def top_of(folder: Path) -> Path:
+    """Of the repository that the folder lies in."""
+    return Path(git(folder, "rev-parse", "--show-toplevel").strip())
 
 
 def entries_of(top: Path, folder: str, commit: str = "", *, without: Collection[str] = ()) -> dict[str, str]:

@@ -10,11 +10,10 @@ import sys
 import sysconfig
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastdiff.compare.facts import package_differences
-from fastdiff.host.software import entries_of, git
+from fastdiff.compare.facts import listed, package_differences
+from fastdiff.host.software import entries_of, git, top_of
 from fastdiff.record.errors import UserError
 from fastdiff.sides import checkout, uv
 from fastdiff.sides.environment import Environment, base_folders
@@ -32,6 +31,7 @@ from fastdiff.sides.installed import asked, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from fastdiff.record.software import Distribution, Project, Software
 
@@ -276,7 +276,7 @@ def _code(software: Software, root: Path, baseline: Path | None, *, files: bool)
 
 def code_at(software: Software, project: Project, root: Path, commit: str) -> Code:
     """The project's code of a commit. Refuses what cannot be had before anything is made."""
-    top = Path(git(root, "rev-parse", "--show-toplevel").strip())
+    top = top_of(root)
     checkout.require_submodules(top, commit)
     command, built = checkout.command_of(top, commit, project.folder), checkout.built(software)
     checkout.require_command(built, command)
@@ -329,7 +329,7 @@ def same_code(project: Project, root: Path, baseline: Path | None) -> str:
     different: list[str] = []
     for commit in (*candidates, project.commit):
         try:
-            entries = entries_of(Path(git(root, "rev-parse", "--show-toplevel").strip()), project.folder, commit)
+            entries = entries_of(top_of(root), project.folder, commit)
         except (subprocess.SubprocessError, OSError):
             continue
         if entries == project.entries:
@@ -337,10 +337,9 @@ def same_code(project: Project, root: Path, baseline: Path | None) -> str:
         names = entries.keys() | project.entries.keys()
         different = sorted(name for name in names if entries.get(name) != project.entries.get(name))
     if different:
-        more = f" and {len(different) - LISTED} more" if len(different) > LISTED else ""
         raise UserError(
             "side-changed-files",
-            f"no commit has the code that was measured: {', '.join(different[:LISTED])}{more} were changed and never "
+            f"no commit has the code that was measured: {listed(different, LISTED)} were changed and never "
             "committed like that; commit before you measure what is to be accepted, and let .gitignore name what is no "
             "code.",
         )

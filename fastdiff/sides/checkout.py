@@ -8,6 +8,7 @@ import tempfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from fastdiff.compare.facts import listed
 from fastdiff.host.software import git, submodules
 from fastdiff.record.errors import UserError
 from fastdiff.record.project import FILE, prepare
@@ -15,7 +16,7 @@ from fastdiff.sides import bounded
 from fastdiff.sides.installed import last_words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
     from pathlib import Path
 
     from fastdiff.record.software import Software
@@ -77,17 +78,17 @@ def built(software: Software) -> list[str]:
     return [name for name in project.built if any(PurePosixPath(name).is_relative_to(one) for one in folders)]
 
 
-def require_command(wanted: Collection[str], command: str) -> None:
+def require_command(wanted: Sequence[str], command: str) -> None:
     if wanted and not command:
         raise UserError(
             "side-needs-prepare",
-            f"the accepted run imported {_listed(wanted)}, built beside its sources and in no commit; name the command "
-            f'that builds them in {FILE} ([tool.fastdiff] prepare = "python setup.py build_ext --inplace"), commit it, '
-            "measure, and accept that run.",
+            f"the accepted run imported {listed(wanted, LISTED)}, built beside its sources and in no commit; name "
+            f'the command that builds them in {FILE} ([tool.fastdiff] prepare = "python setup.py build_ext --inplace")'
+            ", commit it, measure, and accept that run.",
         )
 
 
-def build(command: str, folder: Path, project: str, python: Path, wanted: Collection[str]) -> None:
+def build(command: str, folder: Path, project: str, python: Path, wanted: Sequence[str]) -> None:
     """Runs the command in the project's folder of this checkout, as in the activated environment of `python`."""
     outside = {name: text for name, text in os.environ.items() if name not in OF_ANOTHER}
     path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -98,7 +99,7 @@ def build(command: str, folder: Path, project: str, python: Path, wanted: Collec
     elif ended.status:
         why = f"failed; it ended with: {last_words(ended.output) or ended.status_text}"
     elif missing := [name for name in wanted if not (folder / name).exists()]:
-        why = f"ended well and did not make {_listed(missing)}"
+        why = f"ended well and did not make {listed(missing, LISTED)}"
     else:
         return
     raise UserError(
@@ -106,8 +107,3 @@ def build(command: str, folder: Path, project: str, python: Path, wanted: Collec
         f"`{command}`, which prepares the accepted run's code ({FILE}), {why}. Mend that, and see whether it works: "
         "fastdiff side build",
     )
-
-
-def _listed(names: Collection[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{', '.join(list(names)[:LISTED])}{more}"
