@@ -160,7 +160,7 @@ def test_no_stage_leaves_the_baseline_because_a_session_was_asked_for_less(root:
     assert [stage.id for stage in baseline_of(root).run.stages] == ["shapes-fp32", "shapes-int8"]
     accept(part, "three", root=root, force=True, say=said.append)
     assert baseline_of(root).acceptance.forced == (sentence,)
-    assert "shapes-fp32: leaves the baseline, because this run has no such stage" in said
+    assert "shapes-fp32: is removed from the baseline, because this run has no such stage" in said
 
 
 def test_a_run_without_pictures_is_accepted_with_a_remark(root: Path, said: list[str]) -> None:
@@ -590,5 +590,5 @@ def test_a_mistyped_folder_has_no_lists(root: Path, command: str) -> None:
 
 
 def test_without_anything_the_lists_say_what_to_do(root: Path) -> None:
-    assert fastdiff(root, "runs").stdout == "runs holds no run; do: pytest perf_tests --benchmark-compare\n"
+    assert fastdiff(root, "runs").stdout == "runs holds no run file; run: pytest perf_tests --benchmark-compare\n"
     assert "fastdiff accept RUN --reason" in fastdiff(root, "baselines").stdout

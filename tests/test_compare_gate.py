@@ -425,7 +425,7 @@ WITHOUT = replace(RUN, expected=("m-bf16", "m-sdpa", "m-int8"), stages=(*RUN.sta
 def test_what_is_not_possible_here_is_missing_until_that_is_accepted() -> None:
     found = judge(WITHOUT)
     assert words(found) == {"int8 stage": "MISSING"}
-    assert said(found["int8 stage"]) == "m-int8 is skipped: emulated here"
+    assert said(found["int8 stage"]) == "m-int8 was skipped: emulated here"
     assert typed(found["int8 stage"]) == 'fastdiff accept {run} --stage m-int8 --reason "..."', (
         "beside what is accepted"
     )

@@ -92,7 +92,7 @@ def test_the_same_software_twice_is_one_sentence() -> None:
     chance = random.Random(1)
     again = {name: (calls, 3 * seconds * chance.gauss(1, 0.05)) for name, (calls, seconds) in USUAL.items()}
     assert lines(profile(USUAL), profile(again)) == [
-        "one call of 8 steps, old -> new: the same operators and kernels, as often"
+        "one call of 8 steps, old -> new: the same operators and kernels, called equally often"
     ]
 
 
@@ -111,7 +111,7 @@ def test_kernels_are_compared_by_what_they_fuse() -> None:
         "cpp_fused_add_silu_8": (7, 0.4), "triton_poi_fused_mul_12": (1, 0.2),
         "## Call CompiledFxGraph fxyz2 ##": (3, 0.2), "Torch-Compiled Region: 1/0": (3, 0.2),
     })  # fmt: skip
-    assert lines(old, new)[0].endswith("the same operators and kernels, as often")
+    assert lines(old, new)[0].endswith("the same operators and kernels, called equally often")
     other = replace(new, operators=(Operator("cpp_fused_add_8", 7, 0.4), *new.operators[1:]))
     assert {line.partition(":")[0] for line in lines(old, other)[1:]} == {"cpp_fused_add_silu", "cpp_fused_add"}
 
@@ -141,7 +141,7 @@ def test_components_stand_beside_it_as_ratios() -> None:
 
 def test_a_profiler_that_failed_is_noted() -> None:
     failed = Profile(why_not="new (.) was killed by SIGSEGV during 'profile'")
-    assert lines(profile(USUAL), failed) == [f"what each side ran is not known: {failed.why_not}"]
+    assert lines(profile(USUAL), failed) == [f"the operators that each side ran are not known: {failed.why_not}"]
 
 
 def test_names_of_strangers_are_cleaned_and_cut() -> None:

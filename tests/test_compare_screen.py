@@ -85,8 +85,9 @@ def test_a_stage_is_out_of_reach_where_those_before_it_may_take_all_of_the_time(
 def test_the_time_is_said_before_it_is_spent() -> None:
     three = [Expected(name, 130.0, 400.0) for name in "abc"]
     assert of_pairs(three, 30) == [
-        "pairs take about: a 3 to 7 min, b 3 to 7 min, c 3 to 7 min, together 7 to 20 min; none begins after 30 min"
+        "pairs take about: a 3 to 7 min, b 3 to 7 min, c 3 to 7 min, together 7 to 20 min; "
+        "no new pair starts after 30 min"
     ]
-    assert of_pairs(three[:1], 30) == ["pairs take about: a 3 to 7 min; none begins after 30 min"]
-    assert of_pairs(three, 10)[1:] == ["perhaps not reached: c; --fastdiff-max-time=20 reaches all"]
-    assert of_pairs([Expected("a", 10.0, 50.0)], 15) == ["pairs take about: a 1 min; none begins after 15 min"]
+    assert of_pairs(three[:1], 30) == ["pairs take about: a 3 to 7 min; no new pair starts after 30 min"]
+    assert of_pairs(three, 10)[1:] == ["may not be reached: c; --fastdiff-max-time=20 is enough for all"]
+    assert of_pairs([Expected("a", 10.0, 50.0)], 15) == ["pairs take about: a 1 min; no new pair starts after 15 min"]

@@ -141,7 +141,7 @@ def test_memory_is_a_share_of_the_default(tmp_path: Path) -> None:
 def test_a_run_of_other_stages_is_one_sentence(tmp_path: Path) -> None:
     run = a_run(a_stage("mine"))
     write(tmp_path / "run.json", benchmarks_of(run), run)
-    assert shown(tmp_path / "run.json").startswith("none of this run's stages is one of the published ones: fp32, ")
+    assert shown(tmp_path / "run.json").startswith("none of this run's stages was published; published were: fp32, ")
 
 
 def test_without_a_run_the_figures_are_listed() -> None:

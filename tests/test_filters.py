@@ -224,7 +224,7 @@ def test_layers_that_no_kernel_takes_stay_as_they_are_and_are_named() -> None:
     assert found.quantized_layers > 0
     facts = fingerprint.Fingerprint(found).flat()
     count = sum(found.left_out.values())
-    assert left_out(facts).startswith(f"{count} layers not quantized, because no kernel takes ")
+    assert left_out(facts).startswith(f"{count} layers not quantized, because no kernel supports ")
     assert next(iter(odd)) in left_out(facts)
 
 

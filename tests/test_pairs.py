@@ -232,7 +232,7 @@ def test_where_one_step_differs_the_verdict_says_so_and_there_is_no_search(
     new = {"packages": packages, "environment": {"variables": variables}, "slow": 1.1}
     verdict = world.ask(old, new).latency.verdict
     assert verdict.word == SLOW
-    assert (f"nothing else of the two sides' software differs: {only}" in causes(verdict)) == bool(only)
+    assert (f"the only difference between the software of the two sides: {only}" in causes(verdict)) == bool(only)
     assert (verdict.next is None) == (only != "")
 
 
@@ -369,7 +369,9 @@ def test_a_side_without_a_profile_loses_no_pair(world: World, trouble: str, why:
     assert first.new_profile is not None
     assert re.fullmatch(why, first.new_profile.why_not, re.DOTALL), first.new_profile.why_not
     assert not answer.experiment.failures
-    assert f"what each side ran is not known: {first.new_profile.why_not}" in causes(answer.latency.verdict)
+    assert f"the operators that each side ran are not known: {first.new_profile.why_not}" in causes(
+        answer.latency.verdict
+    )
     assert record.read(answer.path) == answer.experiment
 
 
@@ -536,7 +538,7 @@ def test_a_stop_between_two_looks_is_no_look(world: World) -> None:
     assert answer.latency.verdict.word == SLOW
     between = replace(answer.experiment, pairs=answer.experiment.pairs[:4], complete=False)
     assert judge_pairs.latency(between, default("cpu"), 1).word == VOID
-    assert "the first planned look is after 5" in said(judge_pairs.latency(between, default("cpu"), 1))
+    assert "the first verdict needs 5" in said(judge_pairs.latency(between, default("cpu"), 1))
 
 
 def test_a_broken_old_picture_is_reported_and_nothing_is_lost(world: World) -> None:

@@ -155,7 +155,7 @@ def test_what_the_machine_took_from_one_side_is_void_and_shown(world: World, mon
     kept = record.read(answer.path).pairs[0]
     assert [bool(one.void) for one in kept.new.samples] == [True] * 8 + [False] * 8
     line = sentences.headline(answer.latency)
-    assert "50 % of their blocks void, because the machine disturbed one side" in line
+    assert "50 % of their blocks left out, because the machine disturbed only one side" in line
 
 
 def test_a_block_names_the_side_that_began_on_the_first_half(world: World) -> None:

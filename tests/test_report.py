@@ -322,7 +322,7 @@ def test_what_mends_several_stages_is_typed_once() -> None:
     again = "next: pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage"
     assert verdicts.text(many, shell)[-3:] == [
         "",
-        "UNSURE  4 times, as the table shows; each with its reason in runs/x.json",
+        "UNSURE  4 times (see the table); the reasons are in runs/x.json",
         f"{again} s0,s1,s2,s3",
     ]
     lines = verdicts.text(found, shell)

@@ -72,7 +72,7 @@ def test_a_report_has_a_table_sentences_and_the_machines_limit(session: PairSess
     assert "shapes-sdpa: latency is SLOW: " in text
     assert "environments: 1 package differs\n  torch: 2.12.1 -> 2.13.0" in text
     assert "kept in runs/ab/x.json" in text
-    assert told[-1] == "smallest slowdown that this machine finds: not measured; `fastdiff calibrate` does that."
+    assert told[-1] == "smallest slowdown that this machine can detect: not measured; `fastdiff calibrate` measures it."
     markdown = "\n".join(pairs.markdown(answers, None, ["runs/ab/x.json"], Shell()))
     assert markdown.startswith("| stage | latency |")
     assert "latency is SLOW" in markdown
@@ -347,7 +347,7 @@ def test_the_first_slow_release_is_found(session: PairSession, index: Index) -> 
     found = session.bisect(SDPA, *ENDS)
     assert found.range == Range("releases", "thing==1.4", "thing==1.3")
     text = "\n".join(bisection.text(found, "--stage sdpa", 5, Shell()))
-    assert "what makes it slower is thing 1.0 -> 1.5" in text
+    assert "the cause is thing 1.0 -> 1.5" in text
     assert "the first slow release is thing==1.4, and the last good one thing==1.3" in text
     assert "thing: 1.0 -> 1.4" in text
     assert "next: fastdiff ab --old thing==1.3 --new thing==1.4 --stage sdpa" in text
@@ -378,7 +378,7 @@ def test_of_two_variables_the_slow_one_is_found(session: PairSession, tmp_path: 
     assert [step.candidate for step in found.steps] == ["the new side", "EXTRA", "SAID"]
     assert [member.name for member in found.guilty] == ["SAID"]
     lines = bisection.text(found, "--stage sdpa", 5, Shell())
-    assert 'what makes it slower is SAID {} -> {"slow": 1.2}: ' in "\n".join(lines)
+    assert 'the cause is SAID {} -> {"slow": 1.2}: ' in "\n".join(lines)
     assert lines[-1].startswith(f"next: fastdiff ab --old . --old 'SAID={{}}' --old PIDS={tmp_path}")
     assert f"--new {sys.executable} " in lines[-1]
 
@@ -442,7 +442,7 @@ def test_the_suite_is_judged_by_pairs(
     done = warm.pytest(*asked, cwd=tmp_path, env=variables, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
     assert "measured in pairs with this environment" in done.stdout
-    assert "smallest slowdown that this machine finds: not measured" in done.stdout
+    assert "smallest slowdown that this machine can detect: not measured" in done.stdout
     (file,) = (tmp_path / "runs").glob("*.json")
     judged = {one["metric"]: one["word"] for one in json.loads(file.read_text())["fastdiff"]["judgements"]}
     assert judged["latency"] == word

@@ -1,4 +1,4 @@
-"""What was published, as it stands there; and a run set beside it, in factors alone."""
+"""The published figures, unchanged, and a run compared with them by factors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def published() -> list[str]:
     for table in PUBLISHED:
         lines += [_heading(table), *tables.text(_columns(table), [_row(table, figure) for figure in table.figures]), ""]
     charts = [f"{model}: {source}" for model, source in CHARTS.items()]
-    return [*lines, "as a chart alone, without numbers:", *charts]
+    return [*lines, "published only as a chart, without numbers:", *charts]
 
 
 def text(run: Run) -> list[str]:
@@ -31,8 +31,8 @@ def text(run: Run) -> list[str]:
             lines += [*_model(run, model, published_tables, rows), ""]
     if not lines:
         stages = dict.fromkeys(figure.stage for table in PUBLISHED for figure in table.figures)
-        return ["none of this run's stages is one of the published ones: " + ", ".join(stages)]
-    return [*lines, "Factors alone compare: devices, sizes and libraries differ, and seconds would say nothing."]
+        return ["none of this run's stages was published; published were: " + ", ".join(stages)]
+    return [*lines, "Compare only the factors: devices, sizes and libraries differ, so seconds are not comparable."]
 
 
 def _model(run: Run, model: str, sources: tuple[Published, ...], rows: list[Beside]) -> list[str]:

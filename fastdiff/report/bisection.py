@@ -50,25 +50,25 @@ def _answer(found: Found) -> Iterator[str]:
     whole, shown = found.whole, found.shown_best_by
     reason = f": {shown.reason}" if shown and shown.reason else ""
     if found.lasting_is_guilty:
-        yield f"what makes it slower cannot be swapped: {listed([*found.lasting])}"
+        yield f"the cause cannot be swapped: {listed([*found.lasting])}"
         return
     if not found.guilty and not found.remark:
         yield f"nothing to find: {whole.candidate} is {whole.word}" + (f": {whole.reason}" if whole.reason else "")
         return
     names = [f"{one.text} (with {_few(one.besides)})" if one.besides else one.text for one in found.guilty]
     if len(names) == 1:
-        yield f"what makes it slower is {names[0]}" + ("" if found.range else reason)
+        yield f"the cause is {names[0]}" + ("" if found.range else reason)
     elif names:
-        yield f"what makes it slower is {', '.join(names[:-1])} and {names[-1]}, only together{reason}"
+        yield f"the cause is {', '.join(names[:-1])} and {names[-1]}, only together{reason}"
     if found.range:
         yield _range(found.range) + (reason if not found.range.between else "")
     if found.remark:
-        yield f"the search ended there: {' '.join(found.remark.split())}"
+        yield f"the search could not go further: {' '.join(found.remark.split())}"
 
 
 def _range(one: Range) -> str:
     what = "release" if one.level == "releases" else "commit"
-    last_good = one.last_good or "that of the old side"
+    last_good = one.last_good or "the old side's"
     if not one.between:
         return f"the first slow {what} is {one.first_bad}, and the last good one {last_good}"
     several = "is" if len(one.between) == 1 else f"the {len(one.between)}"
@@ -86,19 +86,19 @@ def _doubts(found: Found) -> Iterator[str]:
         if step.level == "members" and step.state != MEASURED and 0 < len(names & _names(step)) < len(names)
     ]
     if split:
-        yield f"sets with only some of them do not run ({len(split)} tried), so they may not all be needed"
+        yield f"sets of only some of these do not run ({len(split)} tried), so not all of them may be needed"
     if found.guilty and found.lasting:
-        yield f"what cannot be swapped was the old side's: {listed([*found.lasting])}"
+        yield f"not swapped, and from the old side in every step: {listed([*found.lasting])}"
     for step in found.steps[1:]:
         if step.word == UNSURE:
-            yield f"{_shown(step)} is UNSURE and was taken for the end that its ratio is nearer to"
+            yield f"{_shown(step)} is UNSURE; the search counted it as good or bad by its ratio"
     if rest := _rest(found):
         part, whole = map(change, rest)
-        yield f"that is {part} of {whole}: something else is slower, too, and the second command searches for it"
+        yield f"this explains {part} of {whole}: something else is slower, too; the second command searches for it"
 
 
 def _rest(found: Found) -> tuple[float, float] | None:
-    """The ratio of what was found and that of the whole, where much of the whole is not explained."""
+    """The ratios of the cause and of the whole, if the cause leaves much of the whole unexplained."""
     shown, whole = found.shown_by, found.whole
     if not shown or not shown.ratio or not whole.ratio or not shown.words:
         return None

@@ -19,7 +19,7 @@ Row = tuple[str, str, str, str, str]
 Cell = tuple[float, str]
 """A number, and how it is shown."""
 SHOWN = 5
-"""So many differences of a fingerprint are spelled out; a recompiled model changes dozens, and all tell the same."""
+"""Differences of a fingerprint that are shown: a recompiled model changes dozens, all for the same reason."""
 
 
 def changes(old: Run | None, new: Run, only: Sequence[str] = ()) -> list[str]:
@@ -37,13 +37,13 @@ def changes(old: Run | None, new: Run, only: Sequence[str] = ()) -> list[str]:
                 differing = differences(getattr(before, kind), getattr(after, kind))
                 notes += [f"{id_}: {kind}: {line}" for line in _short(differing)]
         elif before:
-            notes.append(f"{id_}: leaves the baseline, because this run has no such stage")
+            notes.append(f"{id_}: is removed from the baseline, because this run has no such stage")
     notes += [f"version: {line}" for line in differences(_versions(old), _versions(new))] if old else []
     return [*aligned(rows), *map(clean, notes)]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """`name: old -> new` for everything that is not equal; what one side lacks is `none`."""
+    """`name: old -> new` for everything that differs; `none` if one side lacks it."""
     names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
     return [f"{name}: {_value(old.get(name))} -> {_value(new.get(name))}" for name in names]
 

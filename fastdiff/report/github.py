@@ -21,7 +21,7 @@ OF_PROPERTIES = OF_TEXT | {":": "%3A", ",": "%2C"}
 
 
 def error(judgement: Judgement, shell: Shell, place: Place | None) -> str:
-    """One line, whatever the sentence holds. Without a place the annotation belongs to the job."""
+    """Always one line. Without a place the annotation belongs to the job."""
     file, line = place or ("", 0)
     title = f"{judgement.stage} {judgement.metric.replace('_', ' ')}: {judgement.verdict.word}"
     about = {"file": file, "line": str(line), "title": title} if place else {"title": title}

@@ -1,4 +1,4 @@
-"""The ladder as a table: each stage's time, what it gains on the one before and on the first, and its likeness."""
+"""The ladder as a table: time, speedup over the previous and the first stage, and similarity of the picture."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Rung:
     worst_tile: float | None = None
     dtype: str = ""
     pictures: int = 1
-    """Drawn by one call; gains are those of a picture."""
+    """Per call; speedups are computed per picture."""
     memory_bytes: int | None = None
     """At the peak, weights included."""
     peak_in: str = ""
     remark: str = ""
     disturbed: bool = False
-    """The machine left too few samples alone: the time is shown, and compared with nothing."""
+    """The machine disturbed too many samples: the time is shown, but gets no speedup."""
 
     @property
     def median_s(self) -> float | None:
@@ -37,7 +37,7 @@ class Rung:
 
     @property
     def picture_s(self) -> float | None:
-        """What ratios are made of; none where it tells nothing of the stage."""
+        """Used for the ratios; None if the samples were disturbed."""
         return self.median_s / self.pictures if self.median_s is not None and not self.disturbed else None
 
     @property
@@ -46,7 +46,7 @@ class Rung:
 
     @property
     def spread(self) -> float | None:
-        """Half the distance of the quartiles as a share of the median: what an ordinary sample deviates by."""
+        """Half the distance between the quartiles, divided by the median: the deviation of a typical sample."""
         if len(self.samples_s) < 2:
             return None
         low, middle, high = quantiles(self.samples_s, n=4, method="inclusive")
@@ -85,7 +85,7 @@ def markdown(rungs: list[Rung]) -> list[str]:
 
 
 def bars(rungs: list[Rung], *, name_model: bool = False) -> list[Bar]:
-    """What was measured, with the same ratio to the first as the table has."""
+    """The measured stages, with the same ratio to the first one as in the table."""
     first = rungs[0].picture_s if rungs and rungs[0].follows is None else None
     found = []
     for rung in rungs:

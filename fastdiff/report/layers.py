@@ -19,11 +19,11 @@ LEFT_OUT = "left_out."
 
 
 def left_out(facts: Mapping[str, Any]) -> str:
-    """The layers that the filter selects and whose shape the kernel does not take; empty where it takes all."""
+    """The layers that the filter selects but whose shape the kernel does not support; empty if there are none."""
     shapes = {name.removeprefix(LEFT_OUT): count for name, count in facts.items() if name.startswith(LEFT_OUT)}
     if not shapes:
         return ""
-    return f"{sum(shapes.values())} layers not quantized, because no kernel takes {listed(list(shapes))}"
+    return f"{sum(shapes.values())} layers not quantized, because no kernel supports {listed(list(shapes))}"
 
 
 HEADINGS = ("inputs x outputs", "layers", "products of a call", "plain", "quantized", "to plain", "")
@@ -57,7 +57,7 @@ def proposal(races: Sequence[Race], kind: str, follows: str, device: str) -> lis
         return [f"No shape gains: {1000 * plain:.3g} ms plain, {1000 * every:.3g} ms quantized. Leave {kind} out here."]
     shapes = ", ".join(f"[{inputs}, {outputs}]" for inputs, outputs in left)
     return [
-        f"{len(races) - len(left)} of {len(races)} shapes gain. All of these products: {1000 * plain:.3g} ms plain, "
+        f"{len(races) - len(left)} of {len(races)} shapes gain. All products together: {1000 * plain:.3g} ms plain, "
         f"{1000 * every:.3g} ms with every shape quantized, {1000 * mixed:.3g} ms with this filter:",
         "",
         f"[tool.fastdiff.stages.{kind}-here]",

@@ -53,7 +53,7 @@ def baselines_text(root: Path) -> list[str]:
     lines = []
     for device, found in groupby(baselines_facts(root), lambda one: one["device"]):
         lines += [clean(device), *(line for one in found for line in _baseline(one))]
-    return lines or [f'{root / FOLDER} holds no accepted run; do: fastdiff accept RUN --reason "..."']
+    return lines or [f'{root / FOLDER} holds no accepted run; run: fastdiff accept RUN --reason "..."']
 
 
 def runs_facts(root: Path) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ def runs_text(root: Path) -> list[str]:
         else:
             rows.append(_run(one))
     lines = aligned([("file", "outcome", "device", "stages"), *rows]) if rows else []
-    return [*lines, *unreadable] or [f"{root / RUNS} holds no run; do: pytest perf_tests --benchmark-compare"]
+    return [*lines, *unreadable] or [f"{root / RUNS} holds no run file; run: pytest perf_tests --benchmark-compare"]
 
 
 def _run(one: Mapping[str, Any]) -> tuple[str, str, str, str]:

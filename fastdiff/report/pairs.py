@@ -41,7 +41,8 @@ def text(answers: Sequence[Answer], calibration: Calibration | None, shown: Sequ
     for answer, name in zip(answers, shown, strict=True):
         lines += _facts(answer.experiment)
         lines.append(
-            f"kept in {name}" + ("" if answer.experiment.complete else " (not over: the same command goes on)")
+            f"kept in {name}"
+            + ("" if answer.experiment.complete else " (unfinished: run the same command again to continue)")
         )
     return [*lines, limit(calibration)]
 
@@ -59,28 +60,28 @@ def _asked(experiment: Experiment) -> list[str]:
     one = experiment
     return [
         f"old: {one.old.name}" + (f", stage {one.old_stage}" if one.old_stage != one.stage else ""),
-        f"new: {one.new.name}" + (f", with {one.injected} put in on purpose" if one.injected else ""),
+        f"new: {one.new.name}" + (f", with the injected fault {one.injected}" if one.injected else ""),
         f"{one.device.name}: {_drawn(one.request)}, "
-        f"{one.calls} calls a side in a pair, {WAYS[one.way]}; begun {one.started[:16].replace('T', ' ')} UTC",
+        f"{one.calls} calls a side in a pair, {WAYS[one.way]}; started {one.started[:16].replace('T', ' ')} UTC",
     ]
 
 
 def _drawn(request: Mapping[str, object]) -> str:
-    """As far as the request says it; a pipeline of the user's own may leave it to itself."""
+    """As far as the request has it; a pipeline of the user's own may use its defaults."""
     size, height, width, steps = (request.get(name) for name in ("size", "height", "width", "steps"))
     words = [f"{size} px"] if size else [f"{width} x {height} px"] if height and width else []
     return ", ".join([*words, *([f"{steps} steps"] if steps else [])]) or "its own request"
 
 
 def limit(calibration: Calibration | None) -> str:
-    """What this machine can see at all."""
+    """The smallest slowdown that pairs detect on this machine."""
     if calibration is None:
-        return "smallest slowdown that this machine finds: not measured; `fastdiff calibrate` does that."
+        return "smallest slowdown that this machine can detect: not measured; `fastdiff calibrate` measures it."
     one = calibration
     return (
-        f"smallest slowdown that this machine finds: {100 * one.smallest:+.1f} % of {one.stage} "
-        f"({_drawn(one.request)}) in {one.most_pairs} "
-        f"pairs of {one.calls} calls a side (95 % power, {percent(1 - one.confidence)} false alarms of a suite of "
+        f"smallest slowdown that this machine can detect: {100 * one.smallest:+.1f} % for {one.stage} "
+        f"({_drawn(one.request)}) with {one.most_pairs} "
+        f"pairs of {one.calls} calls a side (95 % power, {percent(1 - one.confidence)} false alarms in a suite of "
         f"{one.stages} stages, a band of ±{100 * one.band:g} %). "
         f"Calibrated {one.when[:10]}: {one.pairs} pairs {WAYS[one.way]} scattered by {percent(one.paired_sd)}, single "
         f"processes by {percent(one.process_sd)}{_came_back(one)}."
@@ -92,7 +93,7 @@ def _came_back(one: Calibration) -> str:
         return ""
     hidden = one.recovered_in_halves
     why = f" (side by side only {percent(hidden)})" if one.way == TURNS and hidden is not None else ""
-    return f", and {percent(one.recovered)} of a known amount of work came back{why}"
+    return f"; of a known amount of added work, pairs measured {percent(one.recovered)}{why}"
 
 
 def _row(answer: Answer) -> tuple[str, ...]:
@@ -132,10 +133,10 @@ def _sentence(judgement: Judgement, shell: Shell) -> list[str]:
 
 
 def _environments(experiments: Sequence[Experiment]) -> list[str]:
-    """The whole list: a lock file's one package may be the cause of everything."""
+    """The whole list, because any single package may be the cause."""
     experiment = next((one for one in experiments if one.new.packages), None)
     if experiment is None:
-        return ["environments: nothing is known of their packages, because no pair was measured", ""]
+        return ["environments: their packages are not known, because no pair was measured", ""]
     changed = package_differences(experiment.old.packages, experiment.new.packages)
     if not changed:
         return [f"environments: the same packages on both sides ({len(experiment.new.packages)})", ""]
@@ -144,7 +145,7 @@ def _environments(experiments: Sequence[Experiment]) -> list[str]:
 
 
 def _facts(experiment: Experiment) -> list[str]:
-    """What is worth knowing beside the verdicts."""
+    """Further facts, in addition to the verdicts."""
     lines = []
     if not any(one["word"] == SLOW for one in experiment.judgements if one["metric"] == "latency"):
         lines += [f"{experiment.stage}: {sentences.sentence(one)}" for one in unlike(experiment)]
@@ -154,8 +155,8 @@ def _facts(experiment: Experiment) -> list[str]:
     if effect is not None:
         change = f"{100 * math.expm1(effect):+.1f} %"
         lines.append(
-            f"{experiment.stage}: a call that follows the other side's takes {change} against one that follows its "
-            "own, and both sides have as many of either"
+            f"{experiment.stage}: calls that follow a call of the other side differ by {change} from calls that follow "
+            "one of their own side; both sides have equally many of each kind"
         )
     if experiment.failures:
         count = "1 pair" if len(experiment.failures) == 1 else f"{len(experiment.failures)} pairs"
@@ -164,7 +165,8 @@ def _facts(experiment: Experiment) -> list[str]:
 
 
 def first_calls(experiment: Experiment) -> list[str]:
-    """Each pair's, in words: few of them are cold, so that compiling for three times as long may get no verdict."""
+    """The first calls of the first pairs. Few of them are cold, so compilation that became three times as long may get
+    no verdict."""
     calls = [
         f"{pair.old.first_call_s:.3g} s -> {pair.new.first_call_s:.3g} s"
         + (f" ({' and '.join(dict.fromkeys((pair.old.cache, pair.new.cache)))})" if pair.new.cache != "none" else "")

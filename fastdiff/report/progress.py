@@ -1,4 +1,4 @@
-"""Says what takes long while it takes long: a ticking remark on a terminal, finished lines everywhere."""
+"""Progress: on a terminal a remark with the elapsed seconds, everywhere finished lines."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fastdiff.compare.duration import Expected
 
 CALLS_BESIDES = 6
-"""Calls of a stage besides the timed ones: first call, drawing, counting, warm-up, components, memory."""
+"""Calls of a stage in addition to the timed ones: first call, drawing, counting, warm-up, components, memory."""
 COMPILING_S = 120.0
 """A compilation, until one was seen: full-size and embedded models took 40 to 150 s on two cores."""
 WORTH_SAYING_S = 60.0
@@ -24,7 +24,7 @@ class Seen:
 
     call_s: float
     compiling_s: float | None
-    """Its first call beyond a call of the steady state; None where nothing is compiled."""
+    """How much longer its first call took than a steady-state call; None if nothing is compiled."""
 
 
 def seconds_left(seen: Sequence[Seen], coming: Sequence[bool], samples: int) -> float:
@@ -44,16 +44,17 @@ def shown(seconds: float) -> str:
 
 
 def of_pairs(stages: Sequence[Expected], minutes: int) -> list[str]:
-    """Before the first pair: how long each stage takes, in the order of measuring, and which ones the time may not
-    reach."""
+    """Before the first pair: how long each stage takes, in the order of measuring, and which stages may not be reached
+    in time."""
     from fastdiff.compare.duration import out_of_reach
 
     least, most = (sum(getattr(one, name) for one in stages) for name in ("least_s", "most_s"))
     each = ", ".join(f"{one.id} {_between(one.least_s, one.most_s)}" for one in stages)
     many = f", together {_between(least, most)}" if len(stages) > 1 else ""
-    lines = [f"pairs take about: {each}{many}; none begins after {minutes} min"]
+    lines = [f"pairs take about: {each}{many}; no new pair starts after {minutes} min"]
     if late := out_of_reach(stages, 60 * minutes):
-        lines.append(f"perhaps not reached: {', '.join(late)}; --fastdiff-max-time={math.ceil(most / 60)} reaches all")
+        enough = math.ceil(most / 60)
+        lines.append(f"may not be reached: {', '.join(late)}; --fastdiff-max-time={enough} is enough for all")
     return lines
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def reason_of(judgement: Judgement) -> str:
-    """The reason, and of a slower latency the largest cause."""
+    """The reason; for a slower latency also the largest cause."""
     causes = judgement.verdict.details[:1] if judgement.metric == "latency" else ()
     return "; ".join([reason(judgement.verdict), *map(sentence, causes)])
 
@@ -29,7 +29,7 @@ def headline(judgement: Judgement) -> str:
 
 
 def reason(verdict: Verdict) -> str:
-    """Why the verdict is this word: what it is about, what decided, and in brackets what belongs to it."""
+    """Why the verdict is this word: its subject, the reason, and in brackets the notes on the numbers."""
     about = "".join(f"{sentence(one)}: " for one in verdict.about)
     notes = "; ".join(map(sentence, verdict.notes))
     return f"{about}{_decided(verdict)}" + (f" ({notes})" if notes else "")
@@ -44,19 +44,19 @@ def change(ratio: float) -> str:
 
 
 def interval(found: Estimate) -> str:
-    """The change, and where it lies if this comparison is looked at alone."""
+    """The change, with the interval for this comparison alone."""
     low, high = change(found.low), change(found.high)
     return change(found.ratio) if low == high else f"{change(found.ratio)} ({low} .. {high})"
 
 
 def percent(share: float) -> str:
-    """With two digits that say something: 0.42 %, 2.1 %, 140 %."""
+    """With two significant digits: 0.42 %, 2.1 %, 14 %, 140 %."""
     value = 100 * share
     return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
 
 
 def counted(count: int, one: str = "pair", more: str = "pairs") -> str:
-    """With its verb."""
+    """With the verb: `1 pair was`, `2 pairs were`."""
     return f"1 {one} was" if count == 1 else f"{count} {more} were"
 
 
@@ -73,7 +73,7 @@ def _decided(verdict: Verdict) -> str:
     shown = interval(found)
     if values["beyond_alone"]:  # and not with the confidence of the suite
         bounds = f"{change(found.alarm_low)} .. {change(found.alarm_high)}"
-        shown = f"{change(found.ratio)} ({bounds} with the confidence of the whole suite)"
+        shown = f"{change(found.ratio)} ({bounds} at the confidence of the whole suite)"
     settling = f"; {sentence(values['settling'])}" if values.get("settling") else ""
     return f"{shown} is inconclusive: the interval crosses the limit of {band}{settling}"
 
@@ -104,11 +104,11 @@ def _facts_changed(of: dict[str, Any]) -> str:
 
 
 def _stage_is(of: dict[str, Any]) -> str:
-    return f"{of['id']} is {of['state']}" + (f": {of['why']}" if of["why"] else "")
+    return f"{of['id']} {STATES.get(of['state'], of['state'])}" + (f": {of['why']}" if of["why"] else "")
 
 
 def _before_the_first_look(of: dict[str, Any]) -> str:
-    measured = f"{counted(of['pairs'])} measured; the first planned look is after {of['first']}"
+    measured = f"{counted(of['pairs'])} measured; the first verdict needs {of['first']}"
     return f"{measured}: {of['why']}" if of["why"] else measured
 
 
@@ -116,7 +116,7 @@ def _pairs(of: dict[str, Any]) -> str:
     line = f"{of['count']} pairs of processes, ±{percent(of['sd'])} between pairs"
     if "void" not in of:
         return line
-    return f"{line}, {percent(of['void'])} of their blocks void, because the machine disturbed one side"
+    return f"{line}, {percent(of['void'])} of their blocks left out, because the machine disturbed only one side"
 
 
 def _first_calls(of: dict[str, Any]) -> str:
@@ -126,7 +126,7 @@ def _first_calls(of: dict[str, Any]) -> str:
 
 def _one_call(of: dict[str, Any]) -> str:
     many = "1 operator or kernel differs" if of["differ"] == 1 else f"{of['differ']} operators and kernels differ"
-    differ = many if of["differ"] else "the same operators and kernels, as often"
+    differ = many if of["differ"] else "the same operators and kernels, called equally often"
     steps = "1 step" if of["steps"] == 1 else f"{of['steps']} steps"
     return "; ".join([f"one call of {steps}, old -> new: {differ}", *filter(None, [_components(of["of"])])])
 
@@ -136,7 +136,7 @@ def _components(ratios: dict[str, float]) -> str:
 
 
 def _ran_otherwise(of: dict[str, Any]) -> str:
-    """Where the count is the same, the operator takes another time."""
+    """If the count is the same, the operator's time differs."""
     name, old, new, factor = (of[key] for key in ("name", "old_calls", "new_calls", "factor"))
     shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 4]} ..."
     words = ["vanished"] if new == 0 else ["appeared"] if old == 0 else []
@@ -157,6 +157,7 @@ def _differ(what: str) -> Callable[[dict[str, Any]], str]:
     return lambda of: f"{what}: {listed(of['changed'])}"
 
 
+STATES = {"failed": "failed", "skipped": "was skipped", "incomplete": "was not finished"}
 LONGEST_NAME = 80
 """Characters of an operator's name in a line."""
 MACHINES = {
@@ -173,7 +174,7 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "too-many-pairs": _said("more than {pairs} pairs of processes would be needed to settle it"),
     "machine-differs": lambda of: MACHINES[of["fact"]],
     "speedup": _said("speedup of {stage} over {previous}: {before:.2f}x -> {after:.2f}x"),
-    "first-call": lambda of: f"{_step(of['before'], of['after'])}, compile cache {of['cache']}",
+    "first-call": _first_calls,
     "first-calls": _first_calls,
     "pairs": _pairs,
     "memory": lambda of: f"{_megabytes(of['before'], of['after'])}, peak in {of['where']}",
@@ -189,25 +190,29 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "no-accepted-first-call": _said("the baseline has no first call of this stage"),
     "no-accepted-memory": _said("the baseline has no memory measured as {measure}"),
     "accepted-in-parts": _said("{previous} and {stage} come from different runs in the baseline"),
-    "samples-disturbed": _said("{void} of {count} samples of {id} were disturbed, mostly: {why}"),
+    "samples-disturbed": _said("{void} of {count} samples of {id} were disturbed, mostly because {why}"),
     "too-few-samples": _said("{id} has {count} samples; at least {minimum} are needed"),
     "pair-not-applied": lambda of: f"{counted(of['pairs'])} measured, then {of['why']}",
     "before-the-first-look": _before_the_first_look,
-    "all-cores-unfinished": _said("only {pairs} of {of} pairs with all cores were measured; the same command goes on"),
-    "not-measured": _said("{id} was requested and not measured"),
+    "all-cores-unfinished": _said(
+        "only {pairs} of {of} pairs with all cores were measured; run the same command again to continue"
+    ),
+    "not-measured": _said("{id} was requested, but not measured"),
     "stage-is": _stage_is,
     "no-software-differs": _said("no software differs from the accepted run's, so the machine caused the change"),
     "system-differs": lambda of: (
-        f"{listed(of['changed'])} cannot be made again beside today's, and stored seconds "
+        f"{listed(of['changed'])} cannot be recreated, so only stored times can be compared; "
         + (
-            f"decide: the noise is known from {of['processes']} processes"
+            f"they decide, because the noise was measured over {of['processes']} processes"
             if of["processes"] >= of["fewest"]
-            else f"need a noise measured over {of['fewest']} processes (fastdiff accept --noise-of)"
+            else f"they need a noise measured over {of['fewest']} processes (fastdiff accept --noise-of)"
         )
     ),
-    "not-in-the-pairs": lambda of: f"pairs show no loss, but both sides have today's of {listed(of['changed'])}",
-    "other-packages": _differ("packages of the environment that was named differ from the accepted run's"),
-    "no-pairs": _said("software differs, and no pairs could tell: {why}"),
+    "not-in-the-pairs": lambda of: (
+        f"pairs show no slowdown, but they cannot show the effect of {listed(of['changed'])}: both sides have today's"
+    ),
+    "other-packages": _differ("the given environment has other packages than the accepted run"),
+    "no-pairs": _said("software differs, and pairs gave no verdict: {why}"),
     "not-timed": lambda of: f"{of['id']} was not timed" + (f": {of['why']}" if of["why"] else ""),
     "tests-deselected": lambda of: f"{', '.join(of['tests'])} of {of['id']}: deselected",
     "facts-equal": _said("all {count} facts are equal"),
@@ -231,7 +236,7 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "one-call": _one_call,
     "ran-otherwise": _ran_otherwise,
     "and-more": _said("and {count} more"),
-    "no-profile": _said("what each side ran is not known: {why}"),
+    "no-profile": _said("the operators that each side ran are not known: {why}"),
     "steady-and-first": lambda of: f"steady state {_step(*of['steady'])}, first call {_step(*of['first'])}",
     "device-and-host": lambda of: f"GPU work {_step(*of['device'])}, host gap {_step(*of['host'])}",
     "fingerprint-differs": _differ("fingerprint"),
@@ -239,5 +244,5 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "environment-differs": _differ("environment"),
     "recipe-differs": _differ("recipe"),
     "fault-injected": _said("injected on purpose: {faults}"),
-    "only-difference": _said("nothing else of the two sides' software differs: {what}"),
+    "only-difference": _said("the only difference between the software of the two sides: {what}"),
 }

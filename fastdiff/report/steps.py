@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shell:
-    """What the user typed, as far as the next command repeats it."""
+    """The parts of the user's command that the next command repeats."""
 
     paths: tuple[str, ...] = ("perf_tests",)
     """Of pytest."""
     given: tuple[str, ...] = ()
-    """Options that say how a stage is measured."""
+    """Options that change how a stage is measured."""
     root: str = ""
-    """The project's folder, where the user is elsewhere."""
+    """The project's folder, if it is not the current one."""
     run_file: str = "RUN"
     session: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Model and stage by id, where pairs are measured by a pytest session and not by `fastdiff ab`."""
+    """Model and stage by id, if a pytest session measures the pairs and not `fastdiff ab`."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Of pipelines of the user's own, by name, how they are named on a command line."""
+    """How the user's own pipelines are written on a command line, by name."""
 
     def model(self, name: str) -> str:
         return shlex.quote(self.files.get(name, name))
@@ -61,7 +61,7 @@ def command(step: Step, shell: Shell) -> str:
 
 
 def together(steps: Sequence[Step]) -> Step:
-    """Of steps that are `alike`: one with the stages of all, and with pairs where any of them wants some."""
+    """Merges steps that are `alike`: all of their stages, and pairs if any of them wants pairs."""
     first = steps[0]
     if isinstance(first, Measure | Against):
         stages = dict.fromkeys(stage for step in steps for stage in step.stages)  # type: ignore[union-attr]

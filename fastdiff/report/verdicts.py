@@ -45,9 +45,9 @@ def markdown(judgements: Sequence[Judgement], shell: Shell, failed: Sequence[str
 
 
 def against(baseline: Baseline | None, device: str, elsewhere: str = "") -> str:
-    """With what the run was compared. `elsewhere`: another device's accepted run, whose software was measured here."""
+    """What the run was compared with. `elsewhere`: another device's accepted run, whose software was measured here."""
     if baseline is None and elsewhere:
-        return f"no accepted run of {device} yet: in pairs with the software that {elsewhere} ran"
+        return f"no accepted run of {device} yet: compared in pairs with the software of {elsewhere}"
     if baseline is None:
         return (
             f"no accepted run of {device} yet: times are NEW, and only the pictures and the proof of each stage decide"
@@ -68,7 +68,7 @@ def sentence(judgement: Judgement, shell: Shell) -> str:
 def _nothing(failed: Sequence[str]) -> str:
     if failed:
         return f"no verdict: {', '.join(failed)} could not be measured or compared; the failed tests say why"
-    return "nothing was judged: no stage of this session was measured, and that is how it was accepted"
+    return "nothing was judged: no stage was measured in this session, as in the accepted run"
 
 
 def _rows(judgements: Sequence[Judgement]) -> list[tuple[str, ...]]:
@@ -86,8 +86,8 @@ def _cell(judgement: Judgement) -> str:
 
 
 def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[tuple[list[str], str]]:
-    """Groups of sentences that one command mends; it is empty where there is nothing to type. Stages that have the same
-    to say, as all of a first run do, say it once."""
+    """Sentences grouped by the next command, which may be empty. Stages with the same sentence, as in a first run,
+    share one line."""
     grouped: dict[tuple[str, str, Step | None], list[str]] = {}
     for judgement in judgements:
         verdict = judgement.verdict
@@ -104,7 +104,7 @@ def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[tuple[list
         unsure = sum(word == UNSURE for word, _, _ in found)
         lines = [line for word, line, _ in found if word != UNSURE or unsure <= MANY]
         if unsure > MANY:
-            lines.append(f"{UNSURE}  {unsure} times, as the table shows; each with its reason in {shell.run_file}")
+            lines.append(f"{UNSURE}  {unsure} times (see the table); the reasons are in {shell.run_file}")
         wanted = [step for _, _, step in found if step]
         command = steps.command(steps.together(wanted), shell) if wanted else ""
         groups.append(([clean(line) for line in lines], clean(command)))
