@@ -69,7 +69,7 @@ def test_the_whole_command_in_todays_spelling(before: str, today: str) -> None:
     sentence, command = done.stderr.splitlines()
     assert (done.exit_code, done.stdout) == (2, "")
     assert shlex.split(command) == ["fastdiff", *shlex.split(today)]
-    assert "run_benchmark.py. Today" in sentence or "prepare_results.py. Today" in sentence
+    assert "run_benchmark.py. Use" in sentence or "prepare_results.py. Use" in sentence
 
 
 @pytest.mark.parametrize("today", [today for _, today in SPELLED])
@@ -83,7 +83,7 @@ def test_todays_command_is_understood(today: str) -> None:
 
 def test_what_did_nothing_is_named() -> None:
     assert (
-        "(--compile_mode did nothing there without --compile_unet or --compile_vae)"
+        "(--compile_mode had no effect there without --compile_unet or --compile_vae)"
         in typed("run", "--no_bf16", "--compile_mode", "max-autotune").stderr
     )
     assert "hf upload" in typed("collate", "--push_to_hub").stderr
@@ -97,8 +97,8 @@ def test_every_old_flag_is_in_the_table() -> None:
 
 
 def test_todays_flags_are_left_alone(tmp_path: Path) -> None:
-    assert "Today" not in typed("run", "--no-sdpa", "--fuse-qkv", "--out", str(tmp_path)).stderr
-    assert "Today" not in typed("models").output
+    assert "py. Use" not in typed("run", "--no-sdpa", "--fuse-qkv", "--out", str(tmp_path)).stderr
+    assert "py. Use" not in typed("models").output
 
 
 def test_a_terminal_is_sent_no_command_of_its_own() -> None:

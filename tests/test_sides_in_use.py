@@ -70,7 +70,7 @@ def test_what_another_process_uses_is_not_removed(end: signal.Signals | None) ->
         assert any(line == "in use\n" for line in process.stdout)
         (one,) = kept()
         old(one.folder)
-        assert pruned() == f"{one.folder.name} is in use, and stays\n0 MB freed\n"
+        assert pruned() == f"{one.folder.name} is in use and was kept\n0 MB freed\n"
         assert one.folder.is_dir()
         if end:
             process.send_signal(end)

@@ -67,11 +67,11 @@ def ab(
     markdown: Path | None = MARKDOWN,
     root: Path = ROOT,
 ) -> None:
-    """Compare two environments: processes of both measure the same stages, side by side or in turns.
+    """Compare two environments: fresh processes of both measure the same stages, side by side or in turns.
 
     Example: fastdiff ab --old torch==2.12.1 --stage sdpa
     """
-    with one_sentence(kept="every finished pair is kept, and the same command goes on."):
+    with one_sentence(kept="every finished pair is kept; run the same command again to continue."):
         from fastdiff.experiments.questions import AbOptions, named_stages
         from fastdiff.experiments.sessions import failing
         from fastdiff.record.writing import write_text

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 RUN = typer.Argument(help="The run file, for instance runs/20261120T155223Z.json.")
 STAGES = typer.Option(
-    [], "--stage", metavar="NAMES", help="Accept these stages alone, separated by commas (default: the whole run)."
+    [], "--stage", metavar="NAMES", help="Accept only these stages, separated by commas (default: the whole run)."
 )
 NOISE_OF = typer.Option(
     [],
     metavar="RUN",
-    help="A run of another process, or a quoted pattern like 'runs/*.json'; the noise is measured over all of them. "
-    "May be repeated.",
+    help="Run file of another process with the same software, or a quoted pattern such as 'runs/*.json'; the noise is "
+    "measured over all of them. May be repeated.",
 )
 
 
@@ -38,9 +38,9 @@ def accept(
     force: bool = typer.Option(
         False, "--force", help="Accept a run that would be refused; the reasons against it are recorded."
     ),
-    name: str = typer.Option("", metavar="TEXT", help="Name that the baseline's file gets (default: the models')."),
+    name: str = typer.Option("", metavar="TEXT", help="Name of the baseline's file (default: the models' names)."),
     side: bool = typer.Option(
-        True, "--side/--no-side", help="Make the run's software again at once, to find out whether that is possible."
+        True, "--side/--no-side", help="Recreate the run's software now, to check that later comparisons can do it."
     ),
     root: Path = ROOT,
 ) -> None:
@@ -49,12 +49,12 @@ def accept(
     Example: fastdiff accept runs/20261120T155223Z.json --reason "torch 2.13"
     """
     with one_sentence():
-        # What matches nothing stays as it is, so that reading it says what is wrong.
+        # A pattern that matches nothing is kept, so that reading it as a file gives the error.
         trials = [Path(found) for pattern in noise_of for found in sorted(glob(pattern)) or [pattern]]  # noqa: PTH207
         ids = [id_ for part in stage for id_ in part.split(",")]
         target = accept_run(run, reason, root=root, only=ids, noise_of=trials, force=force, name=name, say=aloud)
     if side:
-        with one_sentence(kept="the run is accepted all the same."):
+        with one_sentence(kept="the run is accepted anyway."):
             aloud(_side(target, root))
 
 
@@ -84,21 +84,21 @@ def accept_run(
         noise = _noise(proposal, say)
         target, pictures = write(proposal, reason, root, noise=noise, forced=forced, name=name)
     if not pictures:
-        say("pictures: the run has none of its reference, so none are kept")
+        say("pictures: none are kept, because the run has none of its reference stage")
     say(f"accepted: {target}")
     return target
 
 
 def _side(target: Path, root: Path) -> str:
-    """A line: that the software can be made again, or why it cannot. The acceptance stands either way."""
+    """One line: the software can be recreated, or why it cannot. The acceptance is valid either way."""
     from fastdiff.experiments.accepted import side_of
     from fastdiff.record.errors import UserError
 
     try:
         found = side_of(target, root.resolve(), aside)
     except (UserError, OSError, subprocess.SubprocessError) as error:
-        return f"side: cannot be made again, so after a change of software comparisons will be UNSURE: {error}"
-    return "side: made again" + "".join(f"; {remark}" for remark in found.remarks)
+        return f"side: cannot be recreated, so after a change of software comparisons will be UNSURE: {error}"
+    return "side: recreated" + "".join(f"; {remark}" for remark in found.remarks)
 
 
 def _noise(proposal: Proposal, say: Callable[[str], None]) -> Noise | None:
@@ -118,11 +118,11 @@ def _noise(proposal: Proposal, say: Callable[[str], None]) -> Noise | None:
         say(f"noise: measured over {noise.trials} processes, latency ±{noise.latency_sd:.1%}")
         return merged_noise(before, noise, ids) if ids else noise
     if old is None or before is None:
-        say("noise: the declared one, because it was not measured on this device; --noise-of RUN measures it")
+        say("noise: declared, because none was measured on this device; --noise-of RUN measures it")
         return None
     facts = [(old.run.environment.get(name), run.environment.get(name)) for name in HARDWARE]
     if any(before and now and before != now for before, now in facts):
-        say("noise: the declared one, because the measured one is of another machine; --noise-of RUN measures it")
+        say("noise: declared, because the measured noise is from another machine; --noise-of RUN measures it")
         return None
     say(f"noise: carried over from {old.name}, measured over {before.trials} processes")
     return without_centres(before, ids or [stage.id for stage in old.run.stages])

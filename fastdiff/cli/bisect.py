@@ -11,8 +11,8 @@ from fastdiff.cli.options import A_BATCH, BAND, CALLS, DEVICE, EMULATE, MODEL, P
 
 OLD = typer.Argument(
     metavar="OLD",
-    help="The side that is fast enough, as `fastdiff ab` takes it; several words as one text. A nightly may be named "
-    "by its date: torch==2026-11-01.",
+    help="The faster side, in the form that `fastdiff ab` takes; quote several words as one argument. A nightly can be "
+    "given by its date: torch==2026-11-01.",
 )
 NEW = typer.Argument(metavar="NEW", help="The slower side, in the same form.")
 ALSO = typer.Option(
@@ -42,11 +42,11 @@ def bisect(
 ) -> None:
     """Find what makes a stage slower: the package or variable that differs, its first slow release, or the commit.
 
-    It ends with 1 where a culprit was found, and with 0 where the new side is not slower.
+    The exit code is 1 if a cause was found, and 0 if the new side is not slower.
 
     Example: fastdiff bisect torch==2.12.1 torch==2.14.1 --stage sdpa
     """
-    with one_sentence(kept="every finished step is kept, and the same command goes on."):
+    with one_sentence(kept="every finished step is kept; run the same command again to continue."):
         from fastdiff.experiments.questions import AbOptions
         from fastdiff.report import bisection
         from fastdiff.report.steps import Shell
@@ -63,5 +63,5 @@ def bisect(
             aloud(line)
         if found.is_something:
             raise typer.Exit(FINDING)
-        if found.remark:  # the new side is slower, and what makes it so could not be told apart
+        if found.remark:  # the new side is slower, but the search could not separate the causes
             raise typer.Exit(TROUBLE)

@@ -22,7 +22,7 @@ def calibrate(
     size: int | None = SIZE,
     batch: int | None = A_BATCH,
     calls: int = CALLS,
-    pairs: int = typer.Option(12, min=FEWEST_PAIRS, metavar="N", help="Pairs of processes that are measured."),
+    pairs: int = typer.Option(12, min=FEWEST_PAIRS, metavar="N", help="Pairs of processes to measure."),
     planned_pairs: int = typer.Option(
         12, metavar="N", help="The --pairs of `fastdiff ab` for which the smallest slowdown is computed."
     ),
@@ -30,11 +30,11 @@ def calibrate(
     fresh: bool = FRESH,
     root: Path = ROOT,
 ) -> None:
-    """Measure the noise of this machine, and print the smallest slowdown that pairs can find on it.
+    """Measure the noise of this machine and the smallest slowdown that pairs can detect on it.
 
     Example: fastdiff calibrate --stage sdpa --steps 2
     """
-    with one_sentence(kept="every finished pair is kept, and the same command goes on."):
+    with one_sentence(kept="every finished pair is kept; run the same command again to continue."):
         from fastdiff.compare.plan import looks
         from fastdiff.experiments.questions import AbOptions, named_stages
         from fastdiff.report.pairs import limit

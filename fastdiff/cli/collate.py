@@ -9,7 +9,7 @@ import typer
 from fastdiff.cli.common import aloud, one_sentence
 
 FOLDER = typer.Argument(help="Folder with the CSV files of `fastdiff run`, or of the published scripts.")
-CSV = typer.Option(Path("results.csv"), "--csv", metavar="FILE", help="The CSV into which they are merged.")
+CSV = typer.Option(Path("results.csv"), "--csv", metavar="FILE", help="The merged CSV file to write.")
 CHARTS = typer.Option(
     [Path("results.png")],
     "--chart",

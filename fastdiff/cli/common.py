@@ -21,18 +21,18 @@ TROUBLE = 2
 """The exit code of a command that could not do its work."""
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as the shell counts signals."""
-EXIT_CODES = "Exit codes: 0 nothing found, 1 a finding, 2 it could not be done, 130 interrupted."
+EXIT_CODES = "Exit codes: 0 no finding, 1 a finding, 2 the command could not do its work, 130 interrupted."
 
 
 @contextmanager
-def one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
-    """What a person can do something about ends the command with a sentence, not with a traceback."""
+def one_sentence(kept: str = "nothing was kept.") -> Iterator[None]:
+    """An error that the user can fix ends the command with one sentence, not with a traceback."""
     from fastdiff.record.errors import UserError
 
     try:
         yield
     except UserError as error:
-        # pytest shows these sentences, too, and its options have a prefix. What a file holds stays as it is.
+        # The same sentences appear in pytest, whose options have a prefix. Text from a file is not changed.
         text = str(error) if error.code in ("file", "schema") else str(error).replace("--fastdiff-", "--")
     except KeyboardInterrupt as stop:
         typer.echo(f"\n{stop if stop.args else f'stopped; {kept}'}", err=True)
@@ -50,7 +50,7 @@ def one_sentence(kept: str = "nothing of this was kept.") -> Iterator[None]:
 
 
 def plain(text: str) -> str:
-    """Each line without what is a command to a terminal or a log: names of files, and what is in files, come along."""
+    """Each line without control sequences: file names and file contents may hold some."""
     from fastdiff.report.clean import clean
 
     return "\n".join(map(clean, text.split("\n")))

@@ -11,14 +11,14 @@ from fastdiff.cli.options import ROOT, SIZE, STEPS, WEIGHTS
 
 NAME = typer.Argument(help="sdxl, ssd-1b, sd15, pixart-alpha, cpu, or memory.")
 MODEL = typer.Option(
-    "", "--model", metavar="NAME", help="Another model than the published one, such as the embedded one: shapes."
+    "", "--model", metavar="NAME", help="Model to use instead of the published one, such as the embedded one: shapes."
 )
 DEVICE = typer.Option(
     "", metavar="DEVICE", help="Device to measure on: auto, cpu, cuda or cuda:N (default: the experiment's own)."
 )
 BATCH = typer.Option(None, min=1, metavar="N", help="Pictures per call (default: the published number).")
 ROUNDS = typer.Option(5, min=1, metavar="N", help="Timed calls of each stage.")
-OUT = typer.Option(Path("results"), metavar="FOLDER", help="Folder that gets a folder for this experiment.")
+OUT = typer.Option(Path("results"), metavar="FOLDER", help="Folder in which the experiment creates its own folder.")
 
 
 def experiment(
@@ -37,7 +37,7 @@ def experiment(
 
     Example: fastdiff experiment cpu --steps 2
     """
-    with one_sentence(kept="the stages that were measured are kept; the same command measures all of them again."):
+    with one_sentence(kept="the measured stages are kept, but the same command measures all stages again."):
         from fastdiff.experiments.series import SERIES, measure
         from fastdiff.record.errors import UserError, unknown
         from fastdiff.record.project import require_folder

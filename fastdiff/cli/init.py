@@ -12,7 +12,7 @@ from fastdiff.cli.options import ROOT
 def init(root: Path = ROOT) -> None:
     """Write what a project needs to measure its pipeline: tests, a model to fill in, a workflow, lines for git.
 
-    What is there already stays as it is.
+    Existing files are not changed; only .gitignore gets the missing lines.
 
     Example: fastdiff init
     """
@@ -66,7 +66,7 @@ def _next(root: Path) -> list[str]:
     lines += ['next: fastdiff accept "$(ls -t runs/*.json | head -n 1)" --reason "the first baseline"']
     if starter.UNKNOWN[0] in (root / starter.WORKFLOW).read_text(encoding="utf-8"):
         owner, ref = starter.UNKNOWN
-        lines += [f"In {starter.WORKFLOW}, {owner} and {ref} stand for the repository and the commit of fastdiff."]
+        lines += [f"In {starter.WORKFLOW}, replace {owner} and {ref} by the repository and the commit of fastdiff."]
     if starter.runs_in_every_session(root):
         lines += [f"`pytest` alone runs {starter.FOLDER}/ too, unless pytest's setting testpaths names other folders."]
     return [*lines, f"Your own pipeline: {starter.FOLDER}/conftest.py."]

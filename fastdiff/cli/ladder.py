@@ -9,7 +9,7 @@ from fastdiff.cli.options import JSON, ROOT
 
 
 def ladder(json: bool = JSON, root: Path = ROOT) -> None:
-    """List all stages: what each adds, and to which other stage.
+    """List all stages, with what each one adds to the stage that it follows.
 
     Example: fastdiff ladder --json
     """

@@ -14,7 +14,7 @@ from fastdiff.compare.policy import FEWEST_PAIRS
 QUANTIZE = typer.Option(
     "int8-dynamic", metavar="KIND", help="int8-dynamic, int8-weight-only, int4-weight-only or float8-dynamic."
 )
-TURNS = typer.Option(9, min=FEWEST_PAIRS, metavar="N", help="How often each shape is timed in both ways.")
+TURNS = typer.Option(9, min=FEWEST_PAIRS, metavar="N", help="How often each shape is timed, plain and quantized.")
 
 
 def layers(
@@ -29,7 +29,7 @@ def layers(
     emulate: bool = EMULATE,
     root: Path = ROOT,
 ) -> None:
-    """Time each shape of linear layers of a model plain and quantized, and propose a filter.
+    """Time each shape of a model's linear layers, plain and quantized, and propose a filter.
 
     Example: fastdiff layers --model sdxl --weights dummy
     """

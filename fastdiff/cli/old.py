@@ -1,6 +1,6 @@
-"""The published scripts' flags: each is answered with the whole command as it is typed today, and nothing is done.
+"""The published scripts' flags: a command that has one prints the equivalent command of today and does nothing else.
 
-They are no options themselves: two spellings of one setting would have to be kept alike.
+They are not options of their own, because two spellings of one setting would have to be kept in step.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ KINDS = {"int8dynamic": "int8-dynamic", "int8weightonly": "int8-weight-only", "i
 class Script:
     name: str
     switches: Mapping[str, Sequence[str]]
-    """What stands in the place of a flag that takes no value; nothing where it is gone."""
+    """The replacement of each flag without a value; empty if there is none."""
     values: Mapping[str, str]
-    """What stands in the place of a flag that takes one; empty where today it is an argument."""
+    """The replacement of each flag with a value; empty if it is an argument today."""
     remarks: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -82,10 +82,10 @@ def today(script: Script, command: str, args: Sequence[str]) -> list[str]:
     for flag, value in given:
         if flag not in idle:
             words += _today(script, flag, value)
-    remarks = [*(f"{flag} did nothing there {why}" for flag, why in idle.items())]
+    remarks = [*(f"{flag} had no effect there {why}" for flag, why in idle.items())]
     remarks += [remark for flag, remark in script.remarks.items() if flag in old]
     listed = ", ".join(sorted(old))
-    return [f"{listed}: as in {script.name}. Today{''.join(f' ({remark})' for remark in remarks)}:", shlex.join(words)]
+    return [f"{listed}: from {script.name}. Use{''.join(f' ({remark})' for remark in remarks)}:", shlex.join(words)]
 
 
 def _split(script: Script, args: Sequence[str]) -> list[tuple[str, str | None]]:
@@ -109,7 +109,7 @@ def _today(script: Script, flag: str, value: str | None) -> list[str]:
 
 
 def _idle(given: Mapping[str, str | None]) -> dict[str, str]:
-    """Flags that the script took and passed over. Today they are refused, so they are left out."""
+    """Flags that the script accepted and ignored. fastdiff rejects them, so they are left out."""
     compiled = any(flag in given for flag in COMPILING)
     tuned = given.get("--compile_mode") == "max-autotune"
     found = {}
@@ -121,7 +121,7 @@ def _idle(given: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _defaults(script: Script, given: Sequence[tuple[str, str | None]]) -> list[str]:
-    """What the script took where it was left out, and what is another one today."""
+    """Defaults of the script that differ from today's."""
     flags = {flag.partition("=")[0] for flag, _ in given}
     if script is COLLATE:
         return [] if "--base_path" in flags or any(not flag.startswith("-") for flag in flags) else ["results"]

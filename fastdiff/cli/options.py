@@ -25,13 +25,13 @@ WEIGHTS = typer.Option(
 )
 STEPS = typer.Option(None, min=1, metavar="N", help="Denoising steps (default: the model's own).")
 SIZE = typer.Option(
-    None, min=1, metavar="PIXELS", help="Side of the picture, a multiple of 64 (default: the model's own)."
+    None, min=1, metavar="PIXELS", help="Width and height of the picture, a multiple of 64 (default: the model's own)."
 )
 DEVICE = typer.Option("auto", metavar="DEVICE", help="Device to measure on: auto, cpu, cuda or cuda:N.")
-CALLS = typer.Option(24, min=4, metavar="N", help="Calls of each side in a pair, a multiple of 4.")
+CALLS = typer.Option(24, min=4, metavar="N", help="Timed calls of each side in a pair, a multiple of 4.")
 A_BATCH = typer.Option(None, "--batch", min=1, metavar="N", help="Pictures per call (default: 1).")
 PAIRS = typer.Option(
-    12, "--pairs", metavar="N", help=f"Largest number of pairs of processes for a stage, {FEWEST_PAIRS} or more."
+    12, "--pairs", metavar="N", help=f"Maximum number of pairs of processes for a stage, {FEWEST_PAIRS} or more."
 )
 BAND = typer.Option(
     "",
@@ -45,4 +45,4 @@ EMULATE = typer.Option(
     "--emulate",
     help="Also use data types that this CPU can only emulate, such as bfloat16 without AVX512 (default: float32).",
 )
-FRESH = typer.Option(False, "--fresh", help="Begin anew, even where a stopped command of the same kind could go on.")
+FRESH = typer.Option(False, "--fresh", help="Start again, even if a stopped run of the same command could continue.")

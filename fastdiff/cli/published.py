@@ -13,7 +13,7 @@ RUN = typer.Argument(None, help="The run file, for instance runs/20261120T155223
 
 
 def published(run: Path | None = RUN, json: bool = JSON) -> None:
-    """Show the published figures with device and source; with a run, set it beside them, factor by factor.
+    """Show the published figures with device and source; with a run file, compare its speedups with them.
 
     Example: fastdiff published runs/20261120T155223Z.json
     """

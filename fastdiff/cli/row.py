@@ -85,7 +85,7 @@ def asked(setting: Setting) -> dict[str, Any]:
 
 
 def _proof(facts: Mapping[str, Any]) -> str:
-    """What the built pipeline showed: the counts behind the claim that the setting was applied."""
+    """The counts that prove that the setting was applied."""
     kinds = [f"{name.partition('.')[2]} x {count}" for name, count in facts.items() if name.startswith("processors.")]
     dtypes = {name.rpartition(".")[2] for name in facts if name.startswith("dtypes.")}
     counted = (
@@ -105,13 +105,13 @@ def cell(value: object) -> str:
 
 
 def headline(setting: Setting) -> list[str]:
-    """What is going to be measured, and on what."""
+    """What is going to be measured, and on which device."""
     random = f" ({setting.model.weights})" if setting.model.made_here else ""
     return [
         f"{setting.model.name}{random} on {device_name(setting.device)} ({setting.device}): {setting.request.shown}",
         described({name: cell(value) for name, value in asked(setting).items()}),
         *(
-            f"this CPU has no instructions for {kind} and takes many times as long for it as for float32"
+            f"this CPU has no instructions for {kind}: it is many times slower than float32 here"
             for kind in emulated(setting.device)
             if kind in setting.recipe.arithmetic
         ),

@@ -25,25 +25,26 @@ MODEL = typer.Option(
 CKPT = typer.Option("", "--ckpt", metavar="ID|FOLDER", help="A checkpoint: a name on the hub or a folder.")
 PROMPT = typer.Option("", metavar="TEXT", help="What to draw (default: the model's own prompt).")
 STAGE = typer.Option(
-    "", metavar="NAME", help="The setting of a stage (`fastdiff ladder` lists them), in the place of the options below."
+    "", metavar="NAME", help="Use the setting of a stage (`fastdiff ladder` lists them) instead of the options below."
 )
 DTYPE = typer.Option(
     "bfloat16", metavar="DTYPE", help="Precision of weights and arithmetic: bfloat16, float16 or float32."
 )
 NO_SDPA = typer.Option(False, "--no-sdpa", help="Compute attention step by step, without scaled_dot_product_attention.")
 BATCH = typer.Option(1, min=1, metavar="N", help="Pictures per call.")
-FUSE_QKV = typer.Option(False, "--fuse-qkv", help="One matrix product for query, key and value.")
-UPCAST_VAE = typer.Option(False, "--upcast-vae", help="The model's own autoencoder, in float32.")
+FUSE_QKV = typer.Option(False, "--fuse-qkv", help="Compute query, key and value in one matrix product.")
+UPCAST_VAE = typer.Option(False, "--upcast-vae", help="Decode with the model's own autoencoder, in float32.")
 DENOISER = typer.Option(False, "--compile-denoiser", help="Compile the UNet or the transformer as a full graph.")
 DECODER = typer.Option(False, "--compile-decoder", help="Compile the autoencoder's decoder as a full graph.")
 MODE = typer.Option(
     "",
     metavar="MODE",
-    help="How: default, reduce-overhead, max-autotune or max-autotune-no-cudagraphs (a CPU takes default).",
+    help="Mode of the compiler: default, reduce-overhead, max-autotune or max-autotune-no-cudagraphs (a CPU always "
+    "uses default).",
 )
-FLAGS = typer.Option(False, "--inductor-flags", help="Set the published flags of inductor while this runs.")
+FLAGS = typer.Option(False, "--inductor-flags", help="Set the published inductor flags for this measurement.")
 QUANTIZE = typer.Option(
-    "none", metavar="KIND", help="Fewer bits: int8-dynamic, int8-weight-only, int4-weight-only or float8-dynamic."
+    "none", metavar="KIND", help="Quantize: int8-dynamic, int8-weight-only, int4-weight-only or float8-dynamic."
 )
 ROUNDS = typer.Option(5, min=1, metavar="N", help="Timed calls, after the first call and the warm-up.")
 TAG = typer.Option("", metavar="TEXT", help="A label of your own: a column of the row, and the end of the file names.")
@@ -121,7 +122,7 @@ def run(
         for line in row.headline(asked):
             aside(line)
         with results.kept(out, asked.name):
-            pass  # says before anything is measured that the folder cannot be written to
+            pass  # raises before anything is measured if the folder cannot be written to
         progress = Progress(sys.stderr if sys.stderr.isatty() else None)
         with compile_cache(cache_folder(root)) if recipe.compile else nullcontext():
             outcome = published.measure(asked, trace=trace, say=aside, progress=progress)

@@ -9,17 +9,17 @@ import typer
 from fastdiff.cli.common import as_json, aside, one_sentence
 from fastdiff.cli.options import DEVICE, JSON, ROOT
 
-DAYS = typer.Option(30, "--days", min=0, metavar="N", help="Remove what was not used for so many days.")
+DAYS = typer.Option(30, "--days", min=0, metavar="N", help="Remove environments that were not used for N days.")
 
 side = typer.Typer(
-    help="The software of accepted runs and of other sides, made again: list it, build it, remove what is not used.",
+    help="The recreated software of accepted runs and of other sides: list it, build it, remove what is not used.",
     no_args_is_help=True,
 )
 
 
 @side.command("list")
 def list_sides(json: bool = JSON) -> None:
-    """List the environments that were made, with their sizes and when they were used last.
+    """List the environments, with their sizes and when each was last used.
 
     Example: fastdiff side list --json
     """
@@ -36,7 +36,7 @@ def list_sides(json: bool = JSON) -> None:
 
 @side.command()
 def build(device: str = DEVICE, root: Path = ROOT) -> None:
-    """Make the software of the newest accepted run again, or say why that is not possible.
+    """Recreate the software of the newest accepted run, or explain why that is not possible.
 
     Example: fastdiff side build --device cpu
     """
@@ -53,7 +53,7 @@ def build(device: str = DEVICE, root: Path = ROOT) -> None:
 
 @side.command()
 def prune(days: int = DAYS) -> None:
-    """Remove environments that were not used for a while, and what was never finished; what is in use stays.
+    """Remove environments that were not used for a while or never finished; those in use are kept.
 
     Example: fastdiff side prune --days 7
     """
@@ -67,5 +67,5 @@ def prune(days: int = DAYS) -> None:
                 bytes_ = remove(one)
                 freed += bytes_ or 0
                 if bytes_ is None:
-                    typer.echo(f"{one.folder.name} is in use, and stays")
+                    typer.echo(f"{one.folder.name} is in use and was kept")
         typer.echo(f"{size(freed)} freed")
