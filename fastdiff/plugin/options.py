@@ -1,6 +1,7 @@
-"""fastdiff's options and ini settings, by name alone: every pytest that is started reads this, in any project.
+"""The names and help texts of fastdiff's options and ini settings.
 
-So nothing is imported here that costs time; `fastdiff.plugin.settings` reads what they were given.
+Every pytest in this environment imports this file, in any project, so it imports nothing slow.
+`fastdiff.plugin.settings` reads the values.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ OPTIONS = (
         "Where weights come from: auto, hub, dummy (the true architecture, random values), twin (a small copy of the "
         "architecture, random values) or a folder in diffusers' layout (default: auto, the model's own place).",
     ),
-    Option("ladder", "NAME", "Ladder to measure: published (the default), or techniques, which save memory."),
+    Option("ladder", "NAME", "Ladder to measure: published (the default), or techniques (which save memory)."),
     Option(
         "stage",
         "NAMES",
-        "Stages to measure, separated by commas (default: all of the ladder; `fastdiff ladder` lists all).",
+        "Stages to measure, separated by commas; `fastdiff ladder` lists them (default: all of the ladder).",
     ),
     Option("device", "DEVICE", "Device to measure on: auto, cpu, cuda or cuda:N (default: auto)."),
     Option(
@@ -57,43 +58,46 @@ OPTIONS = (
         "Also use data types for which this CPU has no instructions, such as bfloat16 without AVX512; torch emulates "
         "them, many times slower than float32 (default: stages stay in float32).",
     ),
-    Option("steps", "N", "Denoising steps of a call (default: the model's own)."),
+    Option("steps", "N", "Denoising steps per call (default: the model's own)."),
     Option("size", "PIXELS", "Width and height of the picture, a multiple of 64 (default: the model's own)."),
     Option("batch", "N", "Pictures per call (default: 1)."),
     Option("rounds", "N", "Timed calls of each stage (default: 5)."),
     Option(
         "against",
         "SPEC",
-        "Compare each stage with another environment in pairs of processes, instead of with a baseline: a requirement "
-        "such as torch==2.12.1, an interpreter, or a requirements file (docs/guides/ab-and-bisect.md).",
+        "Compare each stage in pairs of processes with another environment instead of a baseline. SPEC is a "
+        "requirement such as torch==2.12.1, an interpreter, or a requirements file (docs/guides/ab-and-bisect.md).",
     ),
     Option(
         "confirm",
         "WHEN",
-        "When --benchmark-compare makes the accepted run's software again and measures stages in pairs with it: auto "
-        "(if any software differs), all (always) or none (never: the accepted run's stored seconds decide) (default: "
-        "auto).",
+        "When --benchmark-compare recreates the accepted run's software and measures stages in pairs with it: auto "
+        "(if any software differs), all (always) or none (never; the stored times decide) (default: auto).",
     ),
     Option(
         "max_time",
         "MINUTES",
-        "Minutes after which --benchmark-compare begins no more pairs; a stage that was not reached is UNSURE "
+        "Minutes after which --benchmark-compare starts no new pair; a stage that was not reached is UNSURE "
         "(default: 15).",
     ),
     Option(
         "accepted_python",
         "PATH",
-        "An interpreter or an environment that was kept of the accepted run, where uv cannot make it again (conda, "
-        "system packages); fastdiff names the packages that differ.",
+        "Interpreter or environment that you kept from the accepted run, if uv cannot recreate it (conda, system "
+        "packages); fastdiff lists the packages that differ.",
     ),
-    Option("pairs", "N", "Largest number of pairs of processes for a stage (default: 12)."),
-    Option("calls", "N", "Calls of each process of a pair, a multiple of 4 (default: 24)."),
+    Option(
+        "pairs",
+        "N",
+        "Maximum number of pairs of processes for a stage (default: 12; on a GPU 5, without --fastdiff-against).",
+    ),
+    Option("calls", "N", "Timed calls of each process of a pair, a multiple of 4 (default: 24)."),
     Option(
         "cache",
         "FOLDER",
-        "Where compiled code is kept (default: TORCHINDUCTOR_CACHE_DIR if it is set, else .fastdiff/compile-cache).",
+        "Folder for compiled code (default: TORCHINDUCTOR_CACHE_DIR if it is set, else .fastdiff/compile-cache).",
     ),
-    Option("markdown", "FILE", "Write the ladder and the verdicts as markdown to this file."),
+    Option("markdown", "FILE", "Write the ladder and the verdicts as Markdown to this file."),
     Option("chart", "FILE", "Draw the ladder as a bar chart into this file (.png, .svg, .jpeg or .pdf)."),
     Option(
         "strict",
@@ -106,7 +110,7 @@ OPTIONS = (
 
 OF_PAIRS = ("pairs", "calls")
 NOT_AGAIN = ("against", "confirm", "max_time", *OF_PAIRS, "strict", "markdown", "chart")
-"""Options that are about the whole session, not about how a stage is measured."""
+"""Options of the whole session; they do not change how a stage is measured."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -120,17 +124,18 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def given_options(config: pytest.Config, names: Sequence[str] = ()) -> list[str]:
-    """fastdiff's options of the command line, for a command that measures the same."""
+    """fastdiff's options as given on the command line, for a command that measures the same."""
     again = names or [option.name for option in OPTIONS if option.name not in NOT_AGAIN]
     given = [(option, config.getoption(option.flag)) for option in OPTIONS if option.name in again]
     return [f"{option.flag}={text}" if option.metavar else option.flag for option, text in given if text]
 
 
 def is_asked(config: pytest.Config) -> bool:
-    """Whether this session names an option of fastdiff. What else its files say is read when a test needs a stage."""
+    """Whether this session sets an option of fastdiff. The rest of the configuration is read when a test needs a
+    stage."""
     return any(config.getoption(option.flag) or config.getini(option.ini) for option in OPTIONS)
 
 
 def project_folder(config: pytest.Config) -> Path:
-    """Where runs, baselines and compiled code are kept: the project, or, without one, where pytest was started."""
+    """The folder of runs, baselines and compiled code: the project's, or without a project the current one."""
     return config.rootpath if config.inipath else config.invocation_params.dir
