@@ -1,4 +1,4 @@
-"""A stage and what it is judged against: only the same work on the same device is comparable."""
+"""A stage and the accepted trial that it is judged against: only the same work on the same device is comparable."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A stage, and what it is judged against and with."""
+    """A stage, the trials that it is compared with, and the policy."""
 
     trial: Trial
     previous: Trial | None
     base: Trial | None
-    """The accepted trial of the same work on the same device; None where there is none."""
+    """The accepted trial of the same work on the same device, if there is one."""
     new: Reason | None
-    """Why there is none."""
+    """Why `base` is None."""
     baseline: Baseline | None
     policy: Policy
     among: int
-    """How many comparisons share the error of the whole suite."""
+    """The number of comparisons that share the allowed error of the whole suite."""
     kind: str
     environment: Mapping[str, Any]
 
     @property
     def incomparable(self) -> Verdict:
-        """Where there is no base: NEW, and why."""
+        """The verdict if there is no base: NEW, with the reason."""
         assert self.new is not None
         return Verdict(NEW, self.new)
 
@@ -55,10 +55,10 @@ class Comparison:
 
     @property
     def differs(self) -> Reason | None:
-        """How the machine differs from that of the accepted run; None where it does not, or where it is not known.
+        """How the machine differs from that of the accepted run; None if it does not differ or is not known.
 
-        It is named and changes no number. Clones of one image call themselves the same, generations of a processor
-        share a brand name, and a virtual machine that was started again may lie on another host.
+        The verdict mentions it; no number changes. Clones of one image have the same name, generations of a processor
+        share a brand name, and a restarted virtual machine may be on another host.
         """
         accepted_in_part = self.base is not None and self.base.origin
         accepted = self.base.where if self.base and accepted_in_part else self.base_environment
@@ -69,7 +69,7 @@ class Comparison:
         return None
 
     def effect(self, candidate: float, accepted: Sequence[float], sd: float) -> Effect:
-        """Of logarithms; `sd` is what all stages scatter by, for a stage that has too few trials of its own."""
+        """All values are logarithms. `sd` is the scatter of all stages, used for a stage with too few own trials."""
         sd, dof = spread(accepted, sd, self.noise)
         return of_trials(candidate, accepted, sd, dof)
 
@@ -79,7 +79,7 @@ class Comparison:
 
 
 def comparable(trial: Trial, baseline: Baseline | None, device: Device) -> tuple[Trial, None] | tuple[None, Reason]:
-    """The accepted trial of the same work on the same device; or none, and why. Different things never compare."""
+    """The accepted trial of the same work on the same device; or None and the reason why nothing is comparable."""
     if baseline is None:
         return None, because("no-accepted-run", device=device.name)
     accepted = baseline.run
@@ -102,7 +102,7 @@ def comparable(trial: Trial, baseline: Baseline | None, device: Device) -> tuple
 
 
 def disturbance(trial: Trial, policy: Policy) -> Verdict | None:
-    """VOID where the machine left too little to judge."""
+    """VOID if too few undisturbed samples are left to judge."""
     reasons = Counter(one.void for one in trial.samples if one.void)
     count, valid = len(trial.samples), len(trial.samples) - reasons.total()
     if reasons.total() <= policy.void_share * count and valid >= policy.minimum_samples:

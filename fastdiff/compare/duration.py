@@ -1,4 +1,4 @@
-"""How long pairs of a stage take, from what a session has seen of it. An estimate, not a promise."""
+"""An estimate of how long pairs of a stage take, from the times that the session measured for that stage."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Trial
 
 STARTING_S = 15.0
-"""Of the two processes of a pair, until both have imported torch and diffusers."""
+"""From the start of a pair's two processes until both have imported torch and diffusers."""
 SIDES = 2
-"""Each call is made twice. In halves that is at once, and with half of the cores takes about twice as long."""
+"""Each side makes every call. Side by side the calls run at once, but on half of the cores they take twice as long."""
 LOOKING = 6
-"""Calls of the first pair that look inside: counts, components, memory, pictures."""
+"""Additional calls of the first pair: counts, components, memory, pictures."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Of one stage."""
+    """The expected time for the pairs of one stage."""
 
     id: str
     least_s: float
-    """Where the first look decides."""
+    """If the first look decides."""
     most_s: float
 
 
@@ -37,11 +37,11 @@ class Planned:
     """What is measured of each stage."""
 
     calls: int
-    """Of a side in a pair."""
+    """Per side in a pair."""
     looks: tuple[int, ...]
-    """After so many pairs the measuring may end."""
+    """The numbers of pairs after which measuring may end."""
     beside: int = 0
-    """Pairs with all cores that follow."""
+    """Additional pairs with all cores."""
     calls_beside: int = 0
 
 
@@ -55,7 +55,7 @@ def expected(trial: Trial, planned: Planned) -> Expected:
 
 
 def out_of_reach(stages: Sequence[Expected], most_s: float) -> list[str]:
-    """Those whose turn comes after so many seconds, if none before them ends early. `stages`: in their order."""
+    """Stages that start later than `most_s` if no earlier stage ends early. `stages` are in the order of measuring."""
     found, before_s = [], 0.0
     for one in stages:
         found += [one.id] if before_s >= most_s else []

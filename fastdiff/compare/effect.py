@@ -1,4 +1,4 @@
-"""How much slower one side is than another, how well that is known, and where it therefore lies. Nothing is decided.
+"""How much slower one side is than another, with its standard error and its intervals. Verdicts are made elsewhere.
 
 Everything is computed on logarithms, so that twice as slow and twice as fast are equally far from equal.
 """
@@ -21,38 +21,38 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Sample
 
 FAR = 3.5
-"""Times the root mean square distance of the nearest three quarters from the middle. In a normal distribution that
-distance is 0.6 standard deviations, so far begins beyond two of them."""
+"""A pair is an outlier if its distance from the middle is more than this many times the root mean square distance of
+the nearest three quarters. In a normal distribution that distance is 0.6 standard deviations, so the limit is two."""
 ROUNDING = 1e-12
 """Logarithms that differ by no more than this are equal."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """How much slower: the logarithm of new to old, and how well it is known."""
+    """How much slower the new side is: the logarithm of new to old, and its standard error."""
 
     mean: float
     error: float
-    """The standard error; zero where nothing scatters."""
+    """The standard error; zero for numbers without noise."""
     dof: float
     """Degrees of freedom of the error."""
     trials: int
-    """Of the baseline, or pairs."""
+    """The number of the baseline's trials, or of pairs."""
 
     @property
     def scatter(self) -> float:
-        """Of pairs, from one to the next: a standard deviation."""
+        """The standard deviation between pairs."""
         return self.error * math.sqrt(self.trials)
 
 
 @dataclass(frozen=True)
 class Errors:
-    """How often each bound may be wrong."""
+    """The allowed error probability of each bound."""
 
     alone: float
-    """Where this comparison is looked at alone."""
+    """For this comparison alone."""
     alarm: float
-    """Its part of the error of the whole suite, which makes many comparisons."""
+    """This comparison's share of the error of the whole suite."""
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,20 @@ class Estimate:
 
     ratio: float
     low: float
-    """With `high`: where the ratio lies, if this comparison is looked at alone."""
+    """`low` and `high` are the interval for this comparison alone."""
     high: float
     alarm_low: float
-    """With `alarm_high`: the same with the confidence of the whole suite, which makes many comparisons."""
+    """`alarm_low` and `alarm_high` are the wider interval at the confidence of the whole suite."""
     alarm_high: float
     trials: int
-    """Of the baseline, or pairs."""
+    """The number of the baseline's trials, or of pairs."""
 
 
 def estimate(effect: Effect, errors: Errors) -> Estimate:
     """Each bound is one-sided.
 
-    An alarm anywhere in the suite is an error of the suite, so the alarms share it (Bonferroni: whatever they have to
-    do with one another). "Everything is the same" needs every comparison to say so, and shares nothing.
+    A false alarm anywhere in the suite is an error of the suite, so all alarms share the allowed error (Bonferroni,
+    which allows for any dependence between them). "Everything is SAME" needs every comparison, so SAME shares nothing.
     """
     alone, alarm = (float(stdtrit(effect.dof, 1 - one)) * effect.error for one in (errors.alone, errors.alarm))
     return Estimate(
@@ -91,15 +91,15 @@ def estimate(effect: Effect, errors: Errors) -> Estimate:
 
 
 def exact(candidate: float, baseline: float, what: str) -> Effect:
-    """Of two numbers without noise, for instance bytes."""
+    """The effect of two numbers without noise, for instance bytes."""
     mean = logarithm(candidate, what) - logarithm(baseline, f"the baseline's value of {what}")
     return Effect(mean, 0.0, math.inf, trials=1)
 
 
 def of_trials(candidate: float, baseline: Sequence[float], sd: float, dof: float) -> Effect:
-    """A trial against the baseline's trials, all given by their centres; `sd` is that of fresh processes.
+    """One trial compared with the baseline's trials, all given by their centres; `sd` is that of fresh processes.
 
-    The scatter of the samples has no term of its own: the centres from which `sd` was computed contain it already.
+    There is no separate term for the scatter of samples: `sd` was computed from centres, which contain it already.
     """
     if not baseline:
         raise ValueError("the baseline has no trial; accept a run first.")
@@ -110,11 +110,11 @@ def of_trials(candidate: float, baseline: Sequence[float], sd: float, dof: float
 
 
 def of_pairs(ratios: Sequence[float]) -> Effect:
-    """From the logarithm of new to old of each pair; one wild pair moves it little.
+    """The effect from each pair's logarithm of new to old. One outlier changes it little.
 
-    The mean, after every pair that is far from the others was pulled in to where far begins (Huber). How far the others
-    scatter is seen on the nearest three quarters. The error counts the pulled-in pairs as lost. It is compared
-    with other centres in docs/explain/measurements.md.
+    The centre is Huber's: the mean after outliers were moved to the limit `FAR`. The scatter is taken from the nearest
+    three quarters of the pairs. The standard error counts the moved pairs as lost. docs/explain/measurements.md
+    compares this centre with others.
     """
     if len(ratios) < FEWEST_PAIRS:
         raise UserError("recipe", f"{len(ratios)} pairs are too few for an interval; measure {FEWEST_PAIRS} or more.")
@@ -134,10 +134,11 @@ def _pulled_in(ratios: Sequence[float], middle: float, far: float) -> list[float
 
 
 def from_scatter(mean: float, sd: float, pairs: int) -> Effect:
-    """Of so many pairs that scatter by `sd`.
+    """The effect of a number of pairs that scatter by `sd`.
 
-    Pulling in costs one degree of freedom more than the mean does: with two fewer than pairs, simulated false alarms
-    stay within a tenth of what was allowed, from 5 to 18 pairs (tests/test_compare_pairs.py, which also looks at 24).
+    Huber's centre costs one degree of freedom more than the mean: with `pairs - 2` degrees of freedom, simulated false
+    alarms stay within a tenth of the allowed rate, from 5 to 18 pairs (tests/test_compare_pairs.py, which also checks
+    24).
     """
     return Effect(mean, sd / math.sqrt(pairs), pairs - 2, trials=pairs)
 
@@ -146,7 +147,7 @@ def from_scatter(mean: float, sd: float, pairs: int) -> Effect:
 
 
 def centre(samples: Sequence[Sample]) -> float:
-    """Where a trial lies: the median logarithm of the seconds of its undisturbed samples."""
+    """The centre of a trial: the median logarithm of the seconds of its undisturbed samples."""
     logarithms = [logarithm(one.wall_s, "the time of a sample") for one in samples if not one.void]
     if not logarithms:
         raise ValueError("there is no undisturbed round; measure the stage again.")
@@ -154,7 +155,7 @@ def centre(samples: Sequence[Sample]) -> float:
 
 
 def logarithm(value: float | None, what: str) -> float:
-    """Refuses what is no measurement: a baseline of 0.0 would make every later run look fine."""
+    """Rejects impossible values: a baseline of 0.0 would make every later run look fine."""
     if value is None or not math.isfinite(value) or value <= 0:
         raise ValueError(f"{what} is {value}; it must be a finite number above zero, so measure it again.")
     return math.log(value)

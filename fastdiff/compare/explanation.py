@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Components, Sample, Trial
 
 SMALLEST_SHARE = 0.1
-"""A component with less of the growth than this explains nothing."""
+"""A component with a smaller share of the growth is not reported."""
 
 
 def explain(
@@ -54,7 +54,7 @@ def causes(
 
 
 def _components(now: Components, before: Components) -> Iterator[Reason]:
-    """In seconds: the shares are of the call's own growth, so the machine's speed does not matter much."""
+    """In seconds. The shares are those of the call's growth, so the machine's speed hardly matters."""
     old, new = parts(before), parts(now)
     if sum(new.values()) <= sum(old.values()):
         return
@@ -66,7 +66,7 @@ def _components(now: Components, before: Components) -> Iterator[Reason]:
 
 
 def parts(one: Components) -> dict[str, float]:
-    """The median step stands for all, so that a single disturbed one blames no component."""
+    """Denoising is the median step times their number, so that one disturbed step does not distort it."""
     steps = median(one.steps_s) * len(one.steps_s) if one.steps_s else 0.0
     return {"text": one.text_s, "denoising": steps, "decode": one.decode_s, "rest": one.rest_s}
 

@@ -1,4 +1,4 @@
-"""Facts that are equal or not: fingerprints, requests, recipes, versions. What differs is spelled out."""
+"""Compares facts without noise: fingerprints, requests, recipes, versions. Lists each difference."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Trial
 
 STRUCTURAL = ("torch", "diffusers", "torchao", "transformers", "triton")
-"""Libraries whose releases may rightly change a fingerprint."""
+"""Libraries whose new releases may legitimately change a fingerprint."""
 LISTED = 5
-"""More differences than a person reads in one sentence."""
+"""Differences that one sentence shows; the rest is counted."""
 ABSENT = "nothing"
 WAITS = "syncs_in_a_step"
 MAY_WAIT = {"offload", "cache"}
-"""Keys that a recipe has where these ideas are on."""
+"""Keys of a recipe that uses offloading or a cache; both need to wait for the GPU."""
 BUILD = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
-"""Local versions that are folders of torch's index."""
+"""Local version labels (+cpu, +cu130) that have a folder in torch's package index."""
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """`name: old -> new` for every fact that differs, also for those that only one side has."""
+    """`name: old -> new` for every fact that differs or that only one side has."""
     before, after = _flat(old), _flat(new)
     names = sorted(before.keys() | after.keys())
     return [
@@ -51,20 +51,20 @@ def changed_versions(old: Mapping[str, Any], new: Mapping[str, Any], of: Collect
 
 
 def package_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """`torch: 2.12.1 -> 2.13.0` for every package that differs, except fastdiff: both sides run the same code of it."""
+    """`torch: 2.12.1 -> 2.13.0` for every package that differs, except fastdiff, whose code both sides share."""
     return differences(*({name: one[name] for name in sorted(one) if name != "fastdiff"} for one in (old, new)))
 
 
 def across_stacks(old: Mapping[str, str], new: Mapping[str, str], project: str) -> bool:
-    """Whether two sides have other packages, besides fastdiff and the project whose code is compared."""
+    """Whether any package differs between two sides, other than fastdiff and the project whose code is compared."""
     return any(old.get(name) != new.get(name) for name in (old.keys() | new.keys()) - {"fastdiff", project})
 
 
 def former(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The libraries that changed since, as words that install what they were; empty where that is not sure to work.
+    """Requirements that install the old versions of the libraries that changed; empty if they may not be installable.
 
-    torch brings its own triton. A build of torch's own index, such as 2.13.0+cpu, is nowhere else; a nightly is not
-    kept for long, and a build of one's own is on no index.
+    torch installs its own triton. A build such as 2.13.0+cpu is only on torch's own index; nightlies are deleted after
+    a while, and a local build is on no index.
     """
     before, after = old.get("versions", {}), new.get("versions", {})
     changed = {
@@ -85,7 +85,7 @@ def former(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def releases_between(old: str, new: str) -> bool:
-    """Whether a package may have other releases between the two; not between 1.0.3 and 1.0.4."""
+    """Whether there may be releases between two versions of a package; not between 1.0.3 and 1.0.4."""
     try:
         ends = Version(old), Version(new)
     except InvalidVersion:  # also where one side does not have it
@@ -98,9 +98,9 @@ def releases_between(old: str, new: str) -> bool:
 
 
 def breakages(trial: Trial, base: Trial | None = None) -> list[Reason]:
-    """What is wrong with a stage on every machine. The proof's sentences are the clearest.
+    """What is wrong with a stage on any machine. If its proof failed, only the sentences of the proof.
 
-    Waits for the GPU are wrong unless `base`, the accepted trial, has them, too: a scheduler may be made like that.
+    Waits for the GPU are wrong unless `base`, the accepted trial, has them, too: some schedulers need them.
     """
     if trial.unapplied:
         return [because("not-applied", why=sentence) for sentence in trial.unapplied]
@@ -115,13 +115,13 @@ def breakages(trial: Trial, base: Trial | None = None) -> list[Reason]:
 
 
 def waits(trial: Trial) -> list[Reason]:
-    """For the GPU, inside of a denoising step. Moving weights and deciding what a cache skips cannot do without."""
+    """Waits for the GPU within a denoising step. Offloading and caches need such waits."""
     count = trial.fingerprint.get(WAITS)
     return [because("waits-in-a-step", count=count)] if count and not trial.recipe.keys() & MAY_WAIT else []
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Tables inside become dotted names, and tuples lists: JSON has no tuples."""
+    """Nested tables become dotted names, and tuples become lists, because JSON has no tuples."""
     flat: dict[str, Any] = {}
     for name, value in facts.items():
         if isinstance(value, Mapping):

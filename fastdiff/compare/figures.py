@@ -1,6 +1,6 @@
-"""What was published about the ladder and the techniques, as data, and a run set beside it.
+"""The published figures of the ladder and of the techniques, as data, and a run compared with them.
 
-Factors alone compare: seconds and bytes of another device, another size and other libraries say nothing about a run.
+Only factors are compared: seconds and bytes from another device, size or library version are not comparable.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Figure:
     """Of one call."""
     gigabytes: float | None = None
     times: float | None = None
-    """As fast as the first stage, where that is all that was published."""
+    """The speedup over the first stage, if only that was published."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Published:
     """One table, its device, and where it stands."""
 
     name: str
-    """Short, for the head of a column."""
+    """Short, for a column heading."""
     model: str
     device: str
     request: str
     source: str
     figures: tuple[Figure, ...]
     compared_with: str = "fp32"
-    """The stage that the factors are over."""
+    """The stage that all factors are relative to."""
 
 
 BLOG = "https://pytorch.org/blog/accelerating-generative-ai-3/"
@@ -89,17 +89,17 @@ TECHNIQUES = Published(
 )
 PUBLISHED = (A100, XEON, TECHNIQUES)
 CHARTS = {"ssd-1b": BLOG, "sd15": BLOG, "pixart-alpha": BLOG}
-"""Models whose gains were published as pictures of a bar chart alone: there is no number to set anything beside."""
+"""Models whose gains were published only as a bar chart, without numbers to compare with."""
 
 
 @dataclass(frozen=True)
 class Beside:
-    """One stage of a run: how many times as fast as the stage that all are compared with, and what was published."""
+    """One stage of a run: its speedup over the reference stage of the tables, and the published speedups."""
 
     stage: str
     here: float | None
     memory_here: float | None
-    """As a share of that stage's, weights included."""
+    """The memory divided by that of the reference stage, weights included."""
     published: tuple[float | None, ...]
     """In the order of the tables."""
     memory_published: tuple[float | None, ...]
@@ -107,7 +107,7 @@ class Beside:
 
 
 def tables_for(stages: Sequence[str]) -> tuple[Published, ...]:
-    """Those that have figures of a stage besides the one that all are compared with."""
+    """The tables that have figures of one of these stages, other than the reference stage."""
     return tuple(
         table
         for table in PUBLISHED
@@ -116,7 +116,7 @@ def tables_for(stages: Sequence[str]) -> tuple[Published, ...]:
 
 
 def beside(run: Run, model: str) -> tuple[tuple[Published, ...], list[Beside]]:
-    """The tables that have these stages, and each stage of the model beside them."""
+    """The tables that have these stages, and each stage of the model compared with them."""
     trials = {trial.stage: trial for trial in run.stages if trial.model == model}
     tables = tables_for(list(trials))
     if not tables:
@@ -169,7 +169,7 @@ def _figure(table: Published, stage: str) -> Figure | None:
 
 
 def _seconds(trial: Trial | None) -> float | None:
-    """Of one picture, by the samples that the verdicts use."""
+    """Seconds per picture, from the samples that the verdicts use."""
     if trial is None or not trial.samples:
         return None
     undisturbed = [one.wall_s for one in trial.samples if not one.void]

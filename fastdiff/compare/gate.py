@@ -1,4 +1,4 @@
-"""A run against its baseline: the verdict of every stage and metric, and what was expected and not measured."""
+"""A run compared with its baseline: a verdict for every stage and metric, and for expected stages without one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Baseline, Device, Run, Trial
 
 INTERVAL_METRICS = ("latency", "first_call", "ladder")
-"""Metrics with noise; each of them of each stage is one comparison of the suite."""
+"""Metrics with noise. Each metric of each stage is one comparison of the suite."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Judgement:
     stage: str
     """The stage's id."""
     metric: str
-    """fingerprint, latency, first_call, memory, ladder; or stage, where it was not measured."""
+    """fingerprint, latency, first_call, memory, ladder; or stage, if the stage was not measured."""
     verdict: Verdict
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Judgement:
 
 
 def comparisons_of(stages: int) -> int:
-    """How many intervals a suite of so many stages has."""
+    """The number of intervals of a suite with `stages` stages."""
     return max(1, stages * len(INTERVAL_METRICS))
 
 
@@ -59,7 +59,7 @@ def judge_run(
     baseline: Baseline | None,
     policy_of: Callable[[str, str], Policy],
 ) -> list[Judgement]:
-    """Everything that was measured, and MISSING for what was expected and was not. `policy_of(model, stage)`."""
+    """Judges everything that was measured; MISSING for expected stages that were not. `policy_of(model, stage)`."""
     comparisons = comparisons_of(len(run.expected))
     judgements = []
     for trial in run.stages:
@@ -90,9 +90,9 @@ def judge_stage(
     run_device: Device,
     run_environment: Mapping[str, Any],
 ) -> list[Judgement]:
-    """Judges every metric of which `trial` holds numbers; it can be called again when there are more of them.
+    """Judges every metric for which `trial` has numbers; call it again when there are more numbers.
 
-    `previous` is the stage that this one follows, of the same run.
+    `previous` is the trial of the stage that this one follows, in the same run.
     """
     base, new = comparable(trial, baseline, run_device)
     comparison = Comparison(
@@ -111,7 +111,7 @@ def judge_stage(
 
 
 def judge_alone(trial: Trial) -> list[Judgement]:
-    """What is wrong with a stage and no test of the suite fails for, in a session that compares with nothing."""
+    """Defects that no test of the suite reports, for a session without a comparison."""
     if not (found := waits(trial)):
         return []
     reason, again = because("stage-broken", id=trial.id, how=found), Measure(trial.model, (trial.stage,))
@@ -119,9 +119,9 @@ def judge_alone(trial: Trial) -> list[Judgement]:
 
 
 def _missing(id_: str, trial: Trial | None, baseline: Baseline | None, *, acceptable: bool) -> Verdict | None:
-    """None where it is there, and where it was skipped for a reason that was accepted with the run.
+    """None if the stage was measured, or skipped for the same reason as in the accepted run.
 
-    `acceptable` says that the run has measured something.
+    `acceptable`: whether the run has measured any stage, so that it could be accepted.
     """
     if trial is None:
         return Verdict(MISSING, because("not-measured", id=id_), next=Select(id_))
@@ -134,7 +134,7 @@ def _missing(id_: str, trial: Trial | None, baseline: Baseline | None, *, accept
         alike = accepted is not None and accepted.reason == trial.reason
         if alike:
             return None
-        # Beside an accepted run it is one more stage; the first acceptance takes the whole run, if that measured any.
+        # With a baseline, this stage can be accepted alone; without one, the whole run, if it measured any stage.
         if baseline or acceptable:
             return Verdict(MISSING, why, next=Accept(id_) if baseline else Accept())
         return Verdict(MISSING, why, next=_measured_here(trial) if trial.reason == EMULATED_HERE else None)
@@ -142,7 +142,7 @@ def _missing(id_: str, trial: Trial | None, baseline: Baseline | None, *, accept
 
 
 def _measured_here(trial: Trial) -> Measure:
-    """What measures the stage that was not."""
+    """The step that measures this stage."""
     return Measure(trial.model, (trial.stage,), emulate=trial.reason == EMULATED_HERE)
 
 
@@ -157,7 +157,7 @@ def _judgement(comparison: Comparison, metric: str, verdict: Verdict) -> Judgeme
     elif metric == "latency":
         step = _after_latency(comparison, verdict)
     elif metric == "first_call":
-        step = Measure(trial.model)  # alone in its process it would pay for what others paid for
+        step = Measure(trial.model)  # all stages: alone in its process it would also pay the one-time costs
     else:
         step = Measure(trial.model, (trial.stage,))
     if verdict.word != SAME and verdict.next is None:
@@ -166,12 +166,12 @@ def _judgement(comparison: Comparison, metric: str, verdict: Verdict) -> Judgeme
 
 
 def _after_latency(comparison: Comparison, verdict: Verdict) -> Step:
-    """Pairs tell a slower stage from another hour of the machine: with the accepted run's software, or, where that run
-    does not say which it had, with the libraries that it names."""
+    """Pairs distinguish a slower stage from a slower hour of the machine. They use the accepted run's software, or, if
+    the run does not list it, the library versions that it does list."""
     trial, baseline = comparison.trial, comparison.baseline
     if baseline and baseline.run.software:
         return Measure(trial.model, (trial.stage,), pairs=True)
-    # A stage that was accepted alone has other libraries than the rest, and does not say which.
+    # A stage that was accepted alone may have other libraries than the rest of the baseline, and does not list them.
     in_part = comparison.base is not None and comparison.base.origin
     requirements = former(comparison.base_environment, comparison.environment)
     if verdict.word in (SLOW, UNSURE) and requirements and not in_part:

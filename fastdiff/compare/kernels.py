@@ -1,7 +1,7 @@
-"""What one call of each side ran: which operators and kernels appeared or vanished, and which of them take longer.
+"""What one call of each side ran: operators and kernels that appeared, vanished, or take longer.
 
-As data beside a verdict. Counts are exact; the seconds are of one call under a profiler, so only large changes are
-worth a line.
+These are details of a verdict, as data. Counts are exact. The seconds come from one call under a profiler, so only
+large changes are reported.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from fastdiff.record.pairs import Pair, Profile
 
 SHOWN = 8
-"""Of a hundred that differ after an upgrade, these explain most."""
+"""An upgrade may change a hundred operators; the first few explain most of the change."""
 SMALLEST_CHANGE = 0.1
-"""Of a call: on two busy cores four calls of one process gave an operator shares that differed by up to 11 %."""
+"""As a share of a call. On two busy cores, an operator's share differed by up to 11 % between four calls of one
+process."""
 SMALLEST_PART = 0.05
-"""Of a call: the time of a shorter component is mostly noise."""
+"""As a share of a call. The time of a shorter component is mostly noise."""
 
 FUSED = re.compile(r"((?:cpp|triton)_\w+?)(?:_\d+)+")
-"""Inductor numbers its kernels in the order in which it makes them; what is fused stands before the number."""
+"""Inductor numbers its kernels in the order of their creation; the part before the number names the fused operators."""
 ATTENTION = re.compile("attention|attn|flash|fmha|sdpa", re.IGNORECASE)
-"""In the names of its kernels, torch's own and those of CUDA's libraries."""
+"""Matches the names of attention kernels, torch's own and those of CUDA's libraries."""
 COMPILED = re.compile(r"## Call CompiledFxGraph \w+ ##|Torch-Compiled Region: [\d/]+")
-"""What runs a graph, whose name is a hash or a number."""
+"""The entry that runs a compiled graph; its name contains a hash or a number."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class Ran:
     """One operator of one side."""
 
     calls: int | None
-    """None where a profile names only those that take longest, and this one is not among them."""
+    """None if the profile lists only the longest operators and this one is not among them."""
     share: float
-    """Of the call."""
+    """Of the call's time."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,13 @@ class Difference:
     old_calls: int | None
     new_calls: int | None
     factor: float | None
-    """How many times as long it takes; None where it took no time."""
+    """Ratio of its new to its old time; None if it took no time before."""
     change: float
-    """What it adds to a call, as a share of the old one."""
+    """The time that it adds to a call, as a share of the old call."""
 
 
 def inside(first: Pair, ratio: float) -> list[Reason]:
-    """How the two sides of an experiment's first pair differ inside of a call; `ratio` is that of all calls, new to
-    old."""
+    """How a call differs between the two sides of an experiment's first pair. `ratio`: new to old, over all calls."""
     old, new = first.old_profile, first.new_profile
     components = _components(first, ratio)
     if not (old and new and old.operators and new.operators):
@@ -69,8 +69,8 @@ def inside(first: Pair, ratio: float) -> list[Reason]:
 
 
 def differing(old: Profile, new: Profile, ratio: float) -> list[Difference]:
-    """What explains most first. How long the two profiled calls took is chance, so of each only the shares count, and
-    `ratio` says what a share of the new call is worth."""
+    """The most important difference first. The durations of the two profiled calls are random, so only the shares are
+    used; `ratio` scales the shares of the new call."""
     before, after = _ran(old), _ran(new)
     found = []
     for name in dict.fromkeys([*before, *after]):
@@ -86,7 +86,7 @@ def _matters(one: Difference) -> bool:
 
 
 def _order(one: Difference) -> tuple[bool, bool, bool, float]:
-    """By the seconds where they are no noise; of the others attention first, which decides what else is called."""
+    """By time if the change is larger than the noise; then attention first, because it determines other operators."""
     small = abs(one.change) < SMALLEST_CHANGE
     on_both_sides = 0 not in (one.old_calls, one.new_calls)
     return small, small and not ATTENTION.search(one.name), small and on_both_sides, -abs(one.change)
@@ -113,7 +113,7 @@ def _plain(name: str) -> str:
 
 
 def _components(pair: Pair, ratio: float) -> dict[str, float]:
-    """New to old, of those that matter; they were measured in one call of each side, so shares count here, too."""
+    """New to old, for components that are long enough. Each side was measured in one call, so shares are used again."""
     if not pair.old.components or not pair.new.components:
         return {}
     old, new = map(_shares, (parts(pair.old.components), parts(pair.new.components)))

@@ -1,4 +1,4 @@
-"""Which shapes of layers gain from quantization: a decision for each, from turns that both ways took."""
+"""Decides for each layer shape whether quantization gains, from alternating timings of the plain and quantized form."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from fastdiff.record.layers import Race
 
 ERROR = 0.01
-"""How often a bound of one shape may be wrong. A shape on the wrong side costs a part of a per cent of the call."""
+"""Allowed error of each bound, per shape. A wrong decision costs a fraction of one per cent of the call."""
 
 
 def ratio(race: Race) -> Estimate:
-    """Of the quantized layers' time to the plain ones'."""
+    """The time of the quantized layers divided by that of the plain ones."""
     pairs = zip(race.plain_s, race.quantized_s, strict=True)
     ratios = [logarithm(new, "a turn") - logarithm(old, "a turn") for old, new in pairs]
     return estimate(of_pairs(ratios), Errors(ERROR, ERROR))
 
 
 def gains(found: Estimate) -> bool:
-    """Whether the whole interval says so: what might get slower stays as it is."""
+    """Whether the whole interval is below 1: a shape that may become slower is not quantized."""
     return found.high < 1
 
 

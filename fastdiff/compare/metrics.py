@@ -60,7 +60,7 @@ def latency(comparison: Comparison) -> Verdict | None:
 
 
 def _decided(comparison: Comparison, found: Estimate, band: float, notes: list[Reason]) -> Verdict:
-    """By the stored seconds. Conditions that differ are named beside `notes`, and change no number."""
+    """The verdict on stored seconds. Differing conditions are added to `notes`; they change no number."""
     verdict = decide(found, band, settling=PAIRS_TELL_MORE)
     if verdict.word != SAME:
         notes = [*notes, comparison.differs] if comparison.differs else notes
@@ -69,7 +69,7 @@ def _decided(comparison: Comparison, found: Estimate, band: float, notes: list[R
 
 
 def _explained(comparison: Comparison, verdict: Verdict, why: Callable[..., Iterable[Reason]]) -> Verdict:
-    """A slower stage with where it lost its time."""
+    """Adds to a SLOW verdict the component that lost the time."""
     if verdict.word != SLOW or comparison.base is None:
         return verdict
     details = why(comparison.trial, comparison.base, comparison.environment, comparison.base_environment)
@@ -85,7 +85,7 @@ def first_call(comparison: Comparison) -> Verdict | None:
     if base.first_call_s is None:
         return Verdict(NEW, because("no-accepted-first-call"))
     if not trial.begins_like(base):
-        return None  # other work: neither is slower than the other
+        return None  # one includes one-time costs, the other does not: not comparable
     accepted = logarithm(base.first_call_s, f"the accepted first call of {trial.id}")
     candidate = logarithm(trial.first_call_s, f"the first call of {trial.id}")
     found = comparison.estimate(comparison.effect(candidate, [accepted], comparison.noise.first_call_sd))
@@ -123,7 +123,7 @@ def memory(comparison: Comparison) -> Verdict | None:
 
 
 def ladder(comparison: Comparison) -> Verdict | None:
-    """What the stage gains on the one before, in one process, against the accepted gain. A loss is SLOW."""
+    """The speedup over the previous stage in one process, compared with the accepted speedup. A loss is SLOW."""
     trial, previous = comparison.trial, comparison.previous
     if previous is None or not trial.samples or not previous.samples:
         return None
@@ -143,7 +143,7 @@ def ladder(comparison: Comparison) -> Verdict | None:
 
 
 def _accepted_gains(baseline: Baseline, previous: Trial, trial: Trial) -> list[float] | Reason:
-    """Logarithms of the gain, one for each accepted trial; or why there are none."""
+    """Logarithms of the speedup, one per accepted trial; or the reason why there are none."""
     before, why = comparable(previous, baseline, baseline.run.device)
     base = baseline.run.stage(trial.id)
     if before is None or base is None:
@@ -158,7 +158,7 @@ def _accepted_gains(baseline: Baseline, previous: Trial, trial: Trial) -> list[f
 
 
 def _gain(previous: Trial, trial: Trial) -> float:
-    """Of a picture, not of a call."""
+    """The logarithm of the speedup per picture, not per call."""
     return centre(previous.samples) - centre(trial.samples) + _pictures(previous, trial)
 
 

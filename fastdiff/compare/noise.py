@@ -1,4 +1,4 @@
-"""How much fresh processes of one machine differ: measured over runs of the same code, or declared wide."""
+"""The noise: how much fresh processes of one machine differ. Measured over runs of the same code, or a wide default."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Run, Trial
 
 FEWEST_RUNS = 3
-"""Two runs give a standard deviation that is off by a factor of two as often as not."""
+"""With two runs, the standard deviation is wrong by a factor of two in about half of the cases."""
 
 FEWEST_OWN_TRIALS = 5
-"""Student's t of four degrees of freedom is already twice as wide as that of many."""
+"""With four degrees of freedom, Student's t is already twice as wide as with many."""
 
 DECLARED = {
     "cpu": Noise(
@@ -38,29 +38,29 @@ DECLARED = {
 
 
 def declared(kind: str) -> Noise:
-    """The noise where nothing was measured: wide on purpose, so that verdicts are UNSURE rather than SLOW."""
+    """The noise if none was measured: wide on purpose, so that verdicts are UNSURE rather than SLOW."""
     if kind not in DECLARED:
         raise ValueError(unknown("kind of device", kind, DECLARED))
     return DECLARED[kind]
 
 
 def dof(noise: Noise) -> float:
-    """Degrees of freedom of the standard deviations; a declared one is taken as known.
+    """Degrees of freedom of the standard deviations; infinite for declared noise.
 
-    Every stage adds its own trials. Where the stages of a process go up and down together this is too many, and the
-    intervals a little too narrow; the band around SAME is many times wider than that.
+    Every stage adds its own trials. If the stages of a process vary together, this overestimates the degrees of freedom
+    and makes the intervals slightly too narrow; the band is many times wider than this error.
     """
     if not noise.trials:
         return math.inf
-    # What was accepted stage by stage has trials that its deviations were not measured over.
+    # A baseline that was accepted stage by stage has trials that did not enter its standard deviations.
     return noise.dof or max(noise.trials - 1, sum(len(trials) - 1 for trials in noise.centres.values()))
 
 
 def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[float, float]:
-    """Standard deviation and degrees of freedom for one stage: of its own trials, where there are enough of them.
+    """Standard deviation and degrees of freedom for one stage, from its own trials if there are enough of them.
 
-    Stages differ in it: on two shared cores one of six scattered by 14 %, the others by 2 to 5 %. A common number would
-    raise false alarms for the one and hide slowdowns of the others.
+    The noise differs between stages: on two shared cores one of six scattered by 14 %, the others by 2 to 5 %. A common
+    value would raise false alarms for that one and hide slowdowns of the others.
     """
     if len(trials) < FEWEST_OWN_TRIALS:
         return pooled_sd, dof(noise)
@@ -70,8 +70,8 @@ def spread(trials: Sequence[float], pooled_sd: float, noise: Noise) -> tuple[flo
 def measured(runs: Sequence[Run]) -> Noise:
     """The noise of at least three runs, each a fresh process, of the same code on the same machine.
 
-    A stage counts if every run measured it. What no stage shows, such as first calls where no two began alike, is
-    taken from the declared noise.
+    A stage counts if every run measured it. If no stage provides a value, for instance because no two first calls began
+    alike, the declared noise provides it.
     """
     _require_alike(runs)
     trials = {record.id: [run.stage(record.id) for run in runs] for record in runs[0].stages}
@@ -120,20 +120,20 @@ def _usable(record: Trial) -> bool:
 
 
 def _gains(stages: dict[str, list[Trial]], centres: dict[str, tuple[float, ...]]) -> Iterable[list[float]]:
-    """Of each stage on the one that it follows, run by run."""
+    """The gain of each stage over the one that it follows, run by run."""
     for id_, records in stages.items():
         if gains := gains_of(f"{records[0].model}-{records[0].follows}", id_, centres):
             yield gains
 
 
 def gains_of(before: str, id_: str, centres: Mapping[str, tuple[float, ...]]) -> list[float]:
-    """Of one stage on another, trial by trial; none where the trials of the two are not the same ones."""
+    """The gain of one stage over another, trial by trial; empty if their trials are not the same."""
     old, new = centres.get(before, ()), centres.get(id_, ())
     return [one - other for one, other in zip(old, new, strict=True)] if len(old) == len(new) else []
 
 
 def _first_calls(stages: dict[str, list[Trial]]) -> Iterable[list[float]]:
-    """Only of those that began alike: a cold and a warm compile cache differ by minutes, and that is no noise."""
+    """First calls, grouped by how they began: a cold and a warm compile cache differ by minutes, which is not noise."""
     for id_, records in stages.items():
         alike: dict[object, list[float]] = {}
         for one in records:
@@ -144,7 +144,7 @@ def _first_calls(stages: dict[str, list[Trial]]) -> Iterable[list[float]]:
 
 
 def _pooled(groups: Iterable[Sequence[float]], otherwise: float) -> float:
-    """Root mean square of the groups' standard deviations; a group of one value shows nothing."""
+    """Root mean square of the groups' standard deviations; groups of one value are ignored."""
     spread = [(len(group) - 1, variance(group)) for group in groups if len(group) > 1]
     if not spread:
         return otherwise

@@ -1,6 +1,6 @@
-"""Two sides that were measured in pairs: how much slower the new one is, what else differs, and what to measure next.
+"""Judges two sides that were measured in pairs: how much slower the new one is, what else differs, and the next step.
 
-Samples pair within a pair of processes; the pairs are the replicates.
+Within a pair of processes each sample has a counterpart; the pair is the unit of replication.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fastdiff.record.run import Trial
 
 ALL_CORES = FEWEST_PAIRS
-"""Pairs in turns with the whole processor, beside those in halves: enough to see that a kernel lost its threads."""
+"""Additional pairs in turns with all cores: enough to detect that a kernel is no longer parallel."""
 ENVIRONMENT = (
     "torch_git",
     "cuda",
@@ -49,9 +49,10 @@ ENVIRONMENT = (
     "allocator",
     "variables",
 )
-"""Facts of an environment that change how fast something runs; its packages are compared separately."""
+"""Facts of an environment that affect speed; packages are compared separately."""
 EXPLAINED = ("latency", "latency_all_cores", "fingerprint", "picture")
-"""The first of these metrics that differs is shown with what the two sides ran; for all of them it is the same."""
+"""The first of these metrics that differs gets the list of what the two sides ran; the list would be the same for
+all."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Answer:
 
 
 def errors_of(stages: int) -> int:
-    """Among how many comparisons the suite's error is shared: of every stage the latency, in halves and with all cores,
+    """The number of comparisons that share the suite's error: for each stage the latency, the latency with all cores,
     and the first call."""
     return 3 * stages
 
@@ -75,11 +76,11 @@ def errors_of(stages: int) -> int:
 
 
 def ratio_of(pair: Pair) -> float:
-    """Logarithm of new to old.
+    """The logarithm of new to old for one pair.
 
-    Of each block the mean of its logarithms: in halves each new call beside the old one of the same instant, and as
-    many of them on either half. Then the median of all means of two (Hodges and Lehmann): as sharp as the mean where
-    nothing disturbs, and hardly moved by the few blocks in which a neighbour was at work.
+    Each block gives a mean of logarithms; side by side, a block has equally many calls on each half. The result is the
+    median of the means of all two blocks (Hodges and Lehmann): as precise as the mean without disturbances, and hardly
+    affected by a few disturbed blocks.
     """
     old, new = ([logarithm(one.wall_s, "a call") for one in side.samples] for side in (pair.old, pair.new))
     if pair.way == APART:
@@ -94,8 +95,8 @@ def ratio_of(pair: Pair) -> float:
 
 
 def void_blocks(pair: Pair) -> set[int]:
-    """Those in which the machine disturbed one side only. None where that are more than half of them: then it is no
-    accident, and may be what the side itself does to the machine."""
+    """The blocks in which the machine disturbed only one side. Empty if these are more than half of all blocks: then
+    the side itself may cause the disturbance."""
     if pair.way == APART:
         return set()
     size = BLOCK[pair.way]
@@ -110,11 +111,11 @@ def void_share(pairs: Sequence[Pair]) -> float:
 
 
 def order_effect(pairs: Sequence[Pair]) -> float | None:
-    """How much longer a call takes that follows the other side's than one that follows its own; as a logarithm. None
-    where no turns were taken.
+    """How much longer a call takes after a call of the other side than after one of its own side; as a logarithm. None
+    if the sides did not take turns.
 
-    Of old, new, new, old the two in the middle tell. Both sides have as many of either kind, so it tilts no ratio; a
-    large one says that the two processes disturb each other.
+    In old, new, new, old the two calls in the middle show it. Both sides have equally many of each kind, so it biases
+    no ratio. A large value means that the two processes disturb each other.
     """
     found = []
     for pair in pairs:
@@ -128,7 +129,7 @@ def order_effect(pairs: Sequence[Pair]) -> float | None:
 
 
 def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judgement]:
-    """Everything that differs between the two sides of one stage; `comparisons` are those of the whole suite."""
+    """Judges all metrics of one stage's two sides; `comparisons` is the number in the whole suite."""
     found: dict[str, Verdict | None] = {"latency": latency(experiment, policy, comparisons)}
     if experiment.unapplied:
         found["fingerprint"] = Verdict(CHANGED, because("not-applied", why=experiment.unapplied))
@@ -161,7 +162,7 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
     if not looked:
         why = experiment.failures[-1] if experiment.failures else ""
         return Verdict(VOID, because("before-the-first-look", pairs=count, first=experiment.looks[0], why=why))
-    # A stop in between is no planned look.
+    # Only the pairs up to the last planned look count.
     effect = of_pairs([ratio_of(pair) for pair in experiment.pairs[:looked]])
     verdict = _decided(effect, experiment, policy, comparisons, band_of(experiment, policy))
     details = tuple(differing(experiment)) if verdict.word == SLOW else ()
@@ -173,8 +174,8 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
 
 
 def all_cores(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
-    """Halves do not show what happens only with several threads. None where these pairs are not wanted, or where it is
-    not their turn yet."""
+    """The verdict of the additional pairs with all cores: halves do not show effects that need all threads. None if
+    these pairs are not wanted or not due yet."""
     if experiment.way != HALVES:
         return None
     if (measured := len(experiment.all_cores)) < ALL_CORES:
@@ -186,14 +187,14 @@ def all_cores(experiment: Experiment, policy: Policy, comparisons: int) -> Verdi
 
 
 def is_decided(experiment: Experiment, policy: Policy, comparisons: int) -> bool:
-    """As far as pairs decide that look after look ends."""
+    """Whether the pairs so far give a verdict, or the last planned look is reached."""
     if len(experiment.pairs) >= experiment.looks[-1]:
         return True
     return latency(experiment, policy, comparisons).word not in (UNSURE, VOID)
 
 
 def band_of(experiment: Experiment, policy: Policy) -> float:
-    """Of the latency: another build of the same code takes another time, and is no slowdown."""
+    """The band of the latency; wider if packages differ, because another build of the same code differs slightly."""
     old, new = experiment.old.packages, experiment.new.packages
     return policy.of_pairs(across=across_stacks(old, new, experiment.project))
 
@@ -211,7 +212,7 @@ def _decided(effect: Effect, experiment: Experiment, policy: Policy, comparisons
 
 
 def fingerprint(comparison: Comparison) -> Verdict | None:
-    """Nothing can be accepted here; and two recipes are compared because they differ."""
+    """The verdict on facts, without an offer to accept. If the recipes differ on purpose, a change is excused."""
     verdict = metrics.fingerprint(comparison)
     if verdict is None:
         return None
@@ -224,7 +225,7 @@ def fingerprint(comparison: Comparison) -> Verdict | None:
 
 
 def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
-    """Of the pairs whose two compile caches were in the same state; looked at when the latency is."""
+    """From the pairs whose two compile caches were in the same state, at the same looks as the latency."""
     looked = max((one for one in experiment.looks if one <= len(experiment.pairs)), default=0)
     alike = [pair for pair in experiment.pairs[:looked] if pair.old.cache == pair.new.cache]
     states = [pair.old.cache for pair in alike]
@@ -239,7 +240,7 @@ def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verd
     effect = of_pairs([math.log(new / old) for old, new in calls])
     verdict = _decided(effect, experiment, policy, comparisons, policy.paired_first_call)
     if verdict.word == UNSURE and looked < experiment.looks[-1]:
-        return None  # the latency ended the experiment; what was seen of first calls stands beside the verdicts
+        return None  # the latency ended the experiment; the report lists the first calls anyway
     old, new = (median(side) for side in zip(*calls, strict=True))
     return replace(verdict, notes=(because("first-calls", before=old, after=new, cache=state),))
 
@@ -251,7 +252,7 @@ def picture(found: Pictures) -> Verdict:
 
 
 def differing(experiment: Experiment) -> list[Reason]:
-    """Where the time went, the largest share first, and then what is not the same on both sides."""
+    """Where the time was lost, the largest share first; then what differs between the two sides."""
     if not experiment.pairs:
         return []
     first = experiment.pairs[0]
@@ -259,7 +260,7 @@ def differing(experiment: Experiment) -> list[Reason]:
 
 
 def unlike(experiment: Experiment) -> list[Reason]:
-    """What is not the same on both sides, whether it matters or not."""
+    """Everything that differs between the two sides, whether it matters or not."""
     if not experiment.pairs:
         return []
     first, old, new = experiment.pairs[0], experiment.old.environment, experiment.new.environment
@@ -276,7 +277,7 @@ def unlike(experiment: Experiment) -> list[Reason]:
 
 
 def _next(experiment: Experiment, verdict: Verdict) -> Step | None:
-    """None where there is nothing to find out."""
+    """The next step; None if there is none."""
     if verdict.word == VOID and not experiment.unapplied:
         return _ask(experiment, experiment.looks[-1])
     plain = not experiment.injected and experiment.old_stage == experiment.stage
@@ -286,7 +287,7 @@ def _next(experiment: Experiment, verdict: Verdict) -> Step | None:
 
 
 def _searchable(experiment: Experiment) -> bool:
-    """Whether something is left to find. Of an accepted side the code may differ, which no process tells."""
+    """Whether a bisection can find more. If a side is `accepted` its code may differ, which processes do not report."""
     found = software_differences(experiment)
     if len(found) != 1:
         return bool(found) or ACCEPTED in (*experiment.old.words, *experiment.new.words)
@@ -294,8 +295,8 @@ def _searchable(experiment: Experiment) -> bool:
 
 
 def _only_difference(experiment: Experiment) -> str:
-    """The one thing that differs, where nothing is left to find of it: a variable, or a package without a release
-    between the two."""
+    """The only difference, if a bisection could not narrow it down: a variable, or a package without a release between
+    the two versions."""
     found = software_differences(experiment)
     if len(found) != 1 or ACCEPTED in (*experiment.old.words, *experiment.new.words):
         return ""
@@ -305,7 +306,7 @@ def _only_difference(experiment: Experiment) -> str:
 
 
 def software_differences(experiment: Experiment) -> list[str]:
-    """Packages and variables, as far as the processes of both sides told."""
+    """Differences of packages and variables, as reported by the processes of both sides."""
     sides = (experiment.old, experiment.new)
     variables = differences(*({"variables": side.environment.get("variables", {})} for side in sides))
     return package_differences(*(side.packages for side in sides)) + variables
@@ -316,7 +317,7 @@ def _ask(experiment: Experiment, most: int) -> MorePairs:
 
 
 def _comparison(experiment: Experiment, old: Trial, new: Trial, policy: Policy, comparisons: int) -> Comparison:
-    """The old side stands for what was accepted."""
+    """A comparison in which the old side takes the place of the baseline."""
     run = Run(experiment.device, experiment.started, environment=experiment.old.environment, stages=(old,))
     return Comparison(
         trial=new,

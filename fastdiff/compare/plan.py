@@ -1,6 +1,6 @@
-"""When pairs are looked at, what each look may spend of the allowed error, and how many pairs a question needs.
+"""After how many pairs a verdict is tried (a look), each look's share of the allowed error, and the pairs needed.
 
-Looks are planned beforehand and share the error, so that stopping early raises no more false alarms than not stopping.
+The looks are planned beforehand and share the error, so stopping early causes no additional false alarms.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from fastdiff.compare.policy import Policy
 
 MOST_PAIRS = 100
-"""A question that needs more pairs than this cannot be answered on this machine."""
+"""A comparison that needs more pairs is not possible on this machine."""
 POWER = 0.95
-"""With what probability the smallest slowdown of a calibration is found."""
+"""The probability that pairs detect the smallest slowdown of a calibration."""
 UPPER = 0.8
-"""With what probability the machine scatters no more than a calibration assumes."""
+"""The probability that pairs scatter no more than a calibration assumes."""
 
 
 def looks(most: int) -> tuple[int, ...]:
-    """After how many pairs the numbers are looked at: 5, 8, 12 of 12, and 5, 8, 12, 24 of 24.
+    """The numbers of pairs at which a verdict is tried: 5, 8, 12 for at most 12, and 5, 8, 12, 24 for at most 24.
 
-    Each look has half as many pairs again as the one before, and none comes so late that the last one would keep less
-    than half of the error. In simulations of 12 pairs, looks at 5, 8 and 12 found what a single look at 12 finds, and
-    ended after 7 to 8 pairs where the answer is clear; a fourth one ended no sooner.
+    Each look has 1.5 times as many pairs as the one before. No look is so late that the last one would keep less than
+    half of the error. In simulations, looks at 5, 8 and 12 pairs detected the same changes as a single look at 12, and
+    clear cases ended after 7 to 8 pairs; a fourth look did not end sooner.
     """
     if most < FEWEST_PAIRS:
         raise UserError("recipe", f"--pairs is {most}; give {FEWEST_PAIRS} or more: fewer pairs decide nothing.")
@@ -45,18 +45,18 @@ def looks(most: int) -> tuple[int, ...]:
 
 
 def share(planned: Sequence[int], pairs: int) -> float:
-    """Of the whole error, what the look after so many pairs may spend.
+    """The share of the whole error that the look after `pairs` pairs may spend.
 
-    It grows with the square of what was seen (Kim and DeMets' power family): the last look, which sees the
-    most pairs, keeps the most. The shares are simply added up, which allows for any dependence between looks.
+    The spent error grows with the square of the number of pairs (Kim and DeMets' power family), so the last look, with
+    the most pairs, gets the largest share. The shares add up to 1, which allows for any dependence between looks.
     """
     earlier, most = max((one for one in planned if one < pairs), default=0), planned[-1]
     return (min(pairs, most) / most) ** 2 - (earlier / most) ** 2
 
 
 def errors(policy: Policy, comparisons: int, planned: Sequence[int], pairs: int) -> Errors:
-    """Of the look after so many pairs. The alarm's error is that of the whole suite over all its looks; SAME is an
-    error of one comparison alone."""
+    """The allowed errors of the look after `pairs` pairs. The error of alarms is shared by the whole suite and all its
+    looks; that of SAME belongs to one comparison."""
     spent = share(planned, pairs)
     return Errors(
         alone=(1 - policy.same_confidence) * spent, alarm=(1 - policy.paired_confidence) * spent / comparisons
@@ -64,9 +64,9 @@ def errors(policy: Policy, comparisons: int, planned: Sequence[int], pairs: int)
 
 
 def pairs_needed(effect: Effect, band: float, policy: Policy, comparisons: int) -> int | None:
-    """After how many pairs an experiment like this one would end, if they go on as these; None beyond the cap.
+    """The number of pairs after which an experiment with this effect would end; None if above `MOST_PAIRS`.
 
-    More pairs also know their own scatter better, so it is far fewer than the width of this interval says.
+    More pairs also give a better estimate of their scatter, so fewer are needed than this interval's width suggests.
     """
     edge, at = math.log1p(band), abs(effect.mean)
     for pairs in range(effect.trials + 1, MOST_PAIRS + 1):
@@ -77,10 +77,10 @@ def pairs_needed(effect: Effect, band: float, policy: Policy, comparisons: int) 
 
 
 def smallest(sd: float, planned: Sequence[int], band: float, policy: Policy, comparisons: int) -> float:
-    """The slowdown that is found with the power of 95 %, where pairs scatter by `sd`: 0.02 is 2 %.
+    """The slowdown that pairs with the scatter `sd` detect with a power of 95 %: 0.02 is 2 %.
 
-    Each experiment only has its own estimate of the scatter, hence Student's non-central t; and only the last look is
-    counted, although an earlier one may find it.
+    Each experiment has only its own estimate of the scatter, hence Student's non-central t. Only the last look is
+    counted, although an earlier one may already detect the slowdown.
     """
     last = from_scatter(0.0, sd, planned[-1])
     alarm = float(stdtrit(last.dof, 1 - errors(policy, comparisons, planned, planned[-1]).alarm))
@@ -89,5 +89,5 @@ def smallest(sd: float, planned: Sequence[int], band: float, policy: Policy, com
 
 
 def upper(sd: float, dof: float) -> float:
-    """What the scatter hardly exceeds (with 80 %), where `sd` was seen: a few pairs show it badly."""
+    """An upper bound (80 %) of the true scatter if `sd` was measured: few pairs give only a rough estimate."""
     return sd * math.sqrt(dof / float(chdtri(dof, UPPER)))

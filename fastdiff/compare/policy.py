@@ -9,7 +9,7 @@ from typing import Any
 from fastdiff.record.errors import UserError, unknown
 
 FEWEST_PAIRS = 5
-"""Of four pairs or fewer nothing shows which one is wild, and an interval is wide beyond use."""
+"""With four pairs or fewer, an outlier cannot be recognized, and the interval is too wide to be useful."""
 BANDS = {
     "latency": 1,
     "paired": 1,
@@ -20,39 +20,38 @@ BANDS = {
     "paired_first_call": 4,
     "memory": 1,
 }
-"""By name, the widest that is no mistake: 5 is meant as 5 %. A neighbour makes a first call more than twice as long."""
+"""The widest band that is accepted: 5 is probably a mistake for 5 %. Neighbours can more than double a first call."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A band of 0.15 means: up to 15 % more (or the inverse of it) is the same."""
+    """A band of 0.15 means that ratios from 1 / 1.15 to 1.15 count as the same."""
 
     latency: float
     ladder: float
-    """Of a stage's gain on the stage that it follows."""
+    """Band of a stage's speedup over the stage that it follows."""
     first_call: float
     paired_first_call: float
-    """Of first calls in pairs."""
+    """Band of first calls in pairs."""
     memory: float
     paired: float = 0.01
-    """Of the latency of two sides that were measured in pairs, which a neighbour disturbs alike: 1 % is the least that
-    people act upon."""
+    """Band of the latency in pairs, whose two sides are disturbed alike. Users rarely act on less than 1 %."""
     paired_across_stacks: float = 0.02
-    """The same where the two sides have other packages: another build of the same code differs by 0.5 to 1 %."""
+    """The same if packages differ: another build of the same code differs by 0.5 to 1 %."""
     paired_all_cores: float = 0.05
-    """The same in turns with all cores, beside halves: turns scatter by some per cent, and what only shows with several
-    threads is mostly large."""
+    """The same for the additional pairs in turns with all cores. They scatter by a few per cent, but effects that
+    appear only with all threads are mostly large."""
     confidence: float = 0.95
-    """That a suite without any change beyond its bands raises no alarm at all: one false alarm in twenty nights is
-    the most that people put up with before they stop reading."""
+    """Probability that a suite without any change beyond its bands raises no alarm. With more than one false alarm in
+    twenty nights, users stop reading them."""
     paired_confidence: float = 0.99
-    """The same of pairs, which are sharp enough for it."""
+    """The same for pairs, which are precise enough for it."""
     same_confidence: float = 0.95
-    """That one comparison with a change at the edge of its band is not called the same."""
+    """Probability that a change at the edge of its band is not called SAME, for one comparison."""
     void_share: float = 0.5
-    """A stage with a larger share of disturbed samples is VOID: what is left was chosen by the disturbance."""
+    """A stage with a larger share of disturbed samples is VOID: the remaining samples are no fair selection."""
     minimum_samples: int = 3
-    """Undisturbed ones; a median of fewer is one sample or the middle of two."""
+    """The fewest undisturbed samples: a median of fewer is a single sample or the middle of two."""
 
     def __post_init__(self) -> None:
         for name, widest in BANDS.items():
@@ -65,15 +64,15 @@ class Policy:
             raise UserError("recipe", f"policy: minimum_samples is {minimum!r}; give a whole number above zero.")
 
     def of_pairs(self, *, across: bool) -> float:
-        """The band of a latency in pairs; `across`: between two stacks, which never have the narrower one."""
+        """The band of a latency in pairs. `across`: packages differ; then the band is never the narrower one."""
         return max(self.paired, self.paired_across_stacks) if across else self.paired
 
     def with_band(self, band: float) -> Policy:
-        """The latency of all pairs is judged by this band."""
+        """This policy with one band for the latency in pairs, whether or not packages differ."""
         return replace(self, paired=band, paired_across_stacks=band)
 
     def configured(self, table: Mapping[str, Any], model: str, stage: str) -> Policy:
-        """This policy with `[tool.fastdiff.policy]` over it; a model's table wins, and a stage's in it wins again."""
+        """This policy with the values of `[tool.fastdiff.policy]`; a model's table overrides them, a stage's both."""
         of_model = _table(table, model)
         of_stage = _table(of_model, stage)
         changes = _numbers(table) | _numbers(of_model) | _numbers(of_stage)
@@ -87,7 +86,7 @@ def default(kind: str) -> Policy:
 
 
 def check(table: object, models: Collection[str], stages: Collection[str]) -> None:
-    """Reads the whole of `[tool.fastdiff.policy]` for its errors; `configured` finds those of one stage only."""
+    """Checks all of `[tool.fastdiff.policy]`; `configured` finds only the errors that concern one stage."""
     if not isinstance(table, Mapping):
         raise UserError("recipe", f"policy is {table!r}; give a table.")
     CPU.configured(table, "", "")
@@ -121,7 +120,7 @@ def _numbers(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_table(table: Mapping[str, Any], name: str) -> bool:
-    """A table under a number's name is a wrong number."""
+    """Whether the value is a table of a model or stage. A table under the name of a number is a wrong number."""
     return isinstance(table[name], Mapping) and name.replace("-", "_") not in _names()
 
 

@@ -1,6 +1,6 @@
-"""Why a verdict is what it is, as data: a code, and the values that belong to it.
+"""The reason of a verdict, as data: a code and its values.
 
-`fastdiff.report.sentences` writes the sentence of each code; nothing here is prose.
+`fastdiff.report.sentences` writes the sentence of each code.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Code = Literal[
     "pairs-tell-more",
     "more-pairs",
     "too-many-pairs",
-    # what seconds of another session are worth
+    # whether times of another session can decide
     "no-software-differs",
     "system-differs",
     "no-pairs",
     "not-in-the-pairs",
     "other-packages",
-    # beside it
+    # notes on the numbers
     "machine-differs",
     "speedup",
     "first-call",

@@ -1,6 +1,6 @@
-"""What stored seconds are good for where software differs: which stages are measured in pairs first, and which at all.
+"""Stored seconds when software differs: they choose which stages are measured in pairs, and in which order.
 
-They decide nothing: pairs do.
+They do not decide verdicts; pairs do.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Screened:
-    """A stage that pairs may be measured of."""
+    """A candidate for pairs."""
 
     id: str
     model: str
     moved: float | None
     """How far its seconds lie from the accepted ones: the absolute logarithm of the ratio. None: not comparable."""
     band: float
-    """Beyond it the stored seconds show a change."""
+    """If `moved` is beyond this band, the stored seconds show a change."""
 
     @property
     def flagged(self) -> bool:
-        """What cannot be compared may have changed."""
+        """Whether the stage may have changed; also true if it cannot be compared."""
         return self.moved is None or self.moved > math.log1p(self.band)
 
 
@@ -43,12 +43,12 @@ def moved(trial: Trial, baseline: Baseline | None, device: Device) -> float | No
 
 
 def in_order(stages: Sequence[Screened]) -> list[Screened]:
-    """The most changed first; among equals, and where nothing is comparable, as the ladder has them."""
+    """The largest change first; equal or incomparable stages in the order of the ladder."""
     return sorted(stages, key=lambda one: -(one.moved or 0.0))
 
 
 def worth_it(stages: Sequence[Screened]) -> set[str]:
-    """Where the sides take turns on a device that is paid by the hour: the flagged stages, and the last one of each
-    model's ladder, which has every optimization."""
+    """The stages to measure on a GPU, whose time is expensive: the flagged stages, and the last stage of each model's
+    ladder, which has all optimizations."""
     last = {one.model: one.id for one in stages}
     return {one.id for one in stages if one.flagged} | set(last.values())

@@ -1,7 +1,7 @@
-"""Whether software differs between an accepted run and today's, and what a verdict on stored seconds is worth then.
+"""Whether software differs between an accepted run and this one, and how that changes verdicts on stored seconds.
 
-Seconds of another hour cannot tell a regression from another state of the machine. Where no software differs nothing
-got slower, whatever the clock says; where some does, pairs decide.
+Times from another hour cannot distinguish a regression from a change of the machine. If no software differs, the
+machine caused any change of the times; if some differs, pairs decide.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from fastdiff.record.software import Software
 
 SYSTEM = ("driver", "os")
-"""Facts of a run's environment that are software and cannot be made again beside today's."""
+"""Software facts of a run's environment that cannot be recreated next to today's."""
 A_PATH = "(a path)"
-"""What a run keeps of a variable that names a folder of its machine."""
+"""The stored value of a variable that names a folder of its machine."""
 NOT_MADE_AGAIN = ("LD_PRELOAD",)
 MANAGED = ("TORCHINDUCTOR_CACHE_DIR",)
 """fastdiff sets it for compiled stages, to a folder for each side."""
 FEWEST_RUNS = 5
-"""Processes over which the noise has to be measured before stored seconds decide about a change of the system."""
+"""Stored seconds decide on a change of the system only if the noise was measured over this many processes."""
 
 
 def changes(accepted: Run, run: Run) -> list[str] | None:
-    """What differs and can be made again, one text each. None where one of the two does not list its software and code:
-    what is not known is not the same."""
+    """The differences that can be recreated, one text each. None if one of the runs does not list its software and
+    code: unknown software never counts as the same."""
     then, now = accepted.software, run.software
     if then is None or now is None or then.project is None or now.project is None:
         return None
@@ -49,8 +49,8 @@ def changes(accepted: Run, run: Run) -> list[str] | None:
 
 
 def lasting(accepted: Run, run: Run, *, own_fastdiff: bool) -> list[str]:
-    """What differs and cannot be made again: in pairs both sides have today's. The system of another device is left
-    out, as it never was here. `own_fastdiff`: whether the accepted side runs the fastdiff of its own commit."""
+    """The differences that cannot be recreated: in pairs both sides have today's. The system facts of another device
+    are left out. `own_fastdiff`: whether the accepted side runs the fastdiff of its own commit."""
     found = []
     if accepted.device.slug == run.device.slug:
         found += differences(*({name: one.environment.get(name) for name in SYSTEM} for one in (accepted, run)))
@@ -76,7 +76,7 @@ def lasting(accepted: Run, run: Run, *, own_fastdiff: bool) -> list[str]:
 
 
 def _versions(software: Software) -> dict[str, str]:
-    """Without fastdiff, of which both sides run today's, or which is the project's code."""
+    """Versions without fastdiff: both sides run today's, or it is the project's own code."""
     return {name: version for name, version in software.versions.items() if name != "fastdiff"}
 
 
@@ -85,7 +85,7 @@ def _minor(version: str) -> str:
 
 
 def _variables(accepted: Run, run: Run) -> dict[str, tuple[str | None, str | None]]:
-    """Those that differ. What a file holds may be no text."""
+    """The variables that differ. Names from a file may not be texts."""
     then, now = (one.environment.get("variables") for one in (accepted, run))
     before, after = (one if isinstance(one, dict) else {} for one in (then, now))
     return {
@@ -104,7 +104,7 @@ def _change(name: str, before: str | None, after: str | None) -> str:
 
 
 def of_the_machine(verdict: Verdict, band: float) -> Verdict:
-    """A verdict on stored seconds where no software differs."""
+    """A verdict on stored seconds if no software differs: SAME within the band, else MACHINE."""
     if verdict.word not in (SLOW, FAST, UNSURE) or verdict.estimate is None:
         return verdict
     inside = 1 / (1 + band) <= verdict.estimate.ratio <= 1 + band
@@ -114,7 +114,7 @@ def of_the_machine(verdict: Verdict, band: float) -> Verdict:
 
 
 def of_the_system(verdict: Verdict, changed: list[str], processes: int) -> Verdict:
-    """The same where only a driver or the system differs: stored seconds decide if this machine's noise is known."""
+    """A verdict on stored seconds if only the driver or the system differs; it holds if the noise is well measured."""
     if verdict.word not in (SLOW, FAST, UNSURE) or verdict.estimate is None:
         return verdict
     known = processes >= FEWEST_RUNS
@@ -123,21 +123,21 @@ def of_the_system(verdict: Verdict, changed: list[str], processes: int) -> Verdi
 
 
 def in_pairs(verdict: Verdict, changed: list[str]) -> Verdict:
-    """A verdict of pairs where something differs that both sides have: a slowdown counts, and none shows nothing."""
+    """A verdict of pairs if some differences cannot be recreated: a slowdown counts, SAME and FAST become UNSURE."""
     if not changed or verdict.word not in (SAME, FAST):
         return verdict
     return replace(verdict, word=UNSURE, reason=because("not-in-the-pairs", changed=changed))
 
 
 def beside(verdict: Verdict, changed: Sequence[str]) -> Verdict:
-    """A verdict of pairs with an environment that the user named, where that is not quite the accepted run's."""
+    """A verdict of pairs with the user's environment, noting where that differs from the accepted run's."""
     if not changed:
         return verdict
     return replace(verdict, notes=(*verdict.notes, because("other-packages", changed=list(changed))))
 
 
 def undecided(verdict: Verdict, code: str, why: str, step: Step | None) -> Verdict:
-    """The same where software differs and no pairs could tell."""
+    """A verdict on stored seconds if software differs and pairs gave no verdict: UNSURE."""
     if verdict.word not in (SLOW, FAST, UNSURE, SAME) or verdict.estimate is None:
         return verdict
     reason = because("no-pairs", why=why, how=code)

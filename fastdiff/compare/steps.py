@@ -1,4 +1,4 @@
-"""What to do next, as data. `fastdiff.report.steps` writes the command; no command is spelled out here."""
+"""The next step, as data. `fastdiff.report.steps` writes the command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Measure:
     stages: tuple[str, ...] = ()
     """Empty means all of them."""
     pairs: bool = False
-    """With the accepted run's software in any case: seconds of another hour tell little."""
+    """Always with the accepted run's software, because times of another hour are not precise enough."""
     emulate: bool = False
 
 
@@ -27,7 +27,7 @@ class Select:
 
 @dataclass(frozen=True)
 class Accept:
-    """Make the run the baseline, or one stage of it: only a person can say whether a change is intended."""
+    """Make the run, or one stage of it, the baseline: only a person knows whether a change is intended."""
 
     only: str = ""
 
@@ -43,10 +43,10 @@ class Against:
 
 @dataclass(frozen=True)
 class MorePairs:
-    """Ask the same question of an experiment again, with at most so many pairs."""
+    """Repeat an experiment with a larger maximum number of pairs."""
 
     id: str
-    """Of the stage."""
+    """The stage's id."""
     old: tuple[str, ...]
     new: tuple[str, ...]
     options: str

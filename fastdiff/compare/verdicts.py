@@ -5,9 +5,9 @@ SLOW, FAST the interval lies beyond the band, even with the confidence of the wh
 MORE, LESS the same of memory
 UNSURE     inconclusive: the interval crosses a limit of the band
 VOID       the machine disturbed the measurement
-MACHINE    the time differs and no software does
-MISSING    expected and not measured
-NEW        measured, and nothing accepted is comparable
+MACHINE    the time differs, although no software does
+MISSING    expected, but not measured
+NEW        measured, but the baseline has nothing comparable
 CHANGED    the countable facts differ, or the stage is broken
 """
 
@@ -27,7 +27,7 @@ SAME, SLOW, FAST, MORE, LESS = "SAME", "SLOW", "FAST", "MORE", "LESS"
 UNSURE, VOID, MACHINE, MISSING, NEW, CHANGED = "UNSURE", "VOID", "MACHINE", "MISSING", "NEW", "CHANGED"
 
 METRICS = ("latency", "latency_all_cores", "first_call", "ladder", "memory", "fingerprint", "picture")
-"""What is judged of a stage, in the order in which a table shows it."""
+"""The metrics of a stage, in the order of the tables."""
 
 FAILING = frozenset({SLOW, MORE, CHANGED})
 
@@ -41,17 +41,17 @@ class Verdict:
     estimate: Estimate | None = None
     next: Step | None = None
     about: tuple[Reason, ...] = ()
-    """What the numbers are of, where that is not the metric itself."""
+    """The subject of the numbers, if it is not the metric itself."""
     notes: tuple[Reason, ...] = ()
-    """What belongs to the numbers."""
+    """Remarks on the numbers."""
     details: tuple[Reason, ...] = ()
-    """Where the difference comes from, the most important first."""
+    """Causes of the difference, the most important first."""
     excused: bool = False
     """A change that other versions of the libraries explain; it fails in strict mode only."""
 
 
 def fails(verdict: Verdict, strict: bool) -> bool:
-    """Strict mode is for CI: there a person is to decide about everything that is not SAME."""
+    """In strict mode (for CI) everything except SAME fails, so that a person decides about it."""
     if strict:
         return verdict.word != SAME
     return verdict.word in FAILING and not verdict.excused
@@ -67,7 +67,7 @@ def decide(
 ) -> Verdict:
     """The band is [1 / (1 + band), 1 + band], so that swapping baseline and candidate swaps SLOW and FAST.
 
-    `settling` says what would end an UNSURE; `acceptable`, whether a win can be accepted here.
+    `settling`: the reason that names what would settle an UNSURE. `acceptable`: whether a FAST can be accepted here.
     """
     lower, upper = 1 / (1 + band), 1 + band
     more, less = words
