@@ -1,7 +1,7 @@
 """The pytest plugin: options, fixtures and hooks. What a session does is in `fastdiff.plugin.session`.
 
-Every pytest of this environment loads this file, also for suites that have nothing to do with fastdiff: all that costs
-time is imported when the first test needs a stage.
+Every pytest in this environment loads this file, even for suites that do not use fastdiff. So slow imports happen only
+when the first test needs a stage.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from fastdiff.trial.reference import Reference
 
 REFUSED = pytest.StashKey[pytest.UsageError]()
-"""What is wrong with a name or a ladder, which is known only when the conftests are collected."""
+"""The error in a name or a ladder; it is known only when the conftests are collected."""
 SESSION = pytest.StashKey["Session"]()
 FAILED = pytest.StashKey[bool]()
-"""Of a test: whether it failed when it was last run."""
+"""Whether a test failed when it was last run."""
 LEFT_OUT = pytest.StashKey[bool]()
-"""Whether tests that compare were deselected, because there is nothing to compare with."""
+"""Whether tests that compare were deselected because the session compares nothing."""
 NOT_COMPARED = "fastdiff: comparisons are left out; --benchmark-compare adds them"
 SCOPES: dict[str, Literal["session", "function"]] = {"stage": "session", "regression": "function"}
 NO_WORKERS = "fastdiff measures one stage at a time, and parallel workers disturb each other: drop -n."
@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Wrong values and impossible recipes of a file are answered before anything is collected, without torch."""
+    """Reports wrong values and impossible recipes before anything is collected, without importing torch."""
     if is_asked(session.config):
         from fastdiff.plugin.settings import check
 
@@ -94,7 +94,7 @@ def regression(request: pytest.FixtureRequest) -> Regression:
 
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """After all other hooks: what they have parametrized is no fixture of ours any more, and needs none."""
+    """Runs after all other hooks: an argument that they have parametrized is no longer fastdiff's fixture."""
     if not SCOPES.keys() & set(metafunc.fixturenames):
         return
     metafunc.definition._fixtureinfo.prune_dependency_tree()
@@ -108,7 +108,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         try:
             subjects = session_of(metafunc.config).selection.subjects
         except pytest.UsageError as error:
-            # Raised here it would be a traceback of this file's collection; see pytest_collection_modifyitems.
+            # Raised here, it would show as a traceback of this file's collection; see pytest_collection_modifyitems.
             metafunc.config.stash[REFUSED] = error
             subjects = []
         metafunc.parametrize(name, subjects, ids=[s.id for s in subjects], indirect=True, scope=scope)
@@ -120,7 +120,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise config.stash[REFUSED]
     if SESSION not in config.stash:
         return
-    if not session_of(config).comparing:  # then there is nothing that a stage could be slower than
+    if not session_of(config).comparing:  # then there is nothing to compare with
         without = [item for item in items if compares(item)]
         items[:] = [item for item in items if not compares(item)]
         if without:
@@ -137,7 +137,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    """What -k, -m and --deselect take away: a stage without its picture's test is not the whole stage."""
+    """Records tests that -k, -m and --deselect remove: a stage without all of its tests is incomplete."""
     for item in items:
         if subject := subject_of(item):
             session_of(item.config).deselected.setdefault(subject.id, []).append(item.name.partition("[")[0])
@@ -145,7 +145,7 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Regressions come last, whatever ordered the items before: by then every stage has ended."""
+    """Moves `regression` tests to the end, whatever the order was: by then every stage has ended."""
     if SESSION not in session.config.stash:
         return
     session.items.sort(key=compares)  # stable: the others keep their order
@@ -176,7 +176,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """A stage that was not applied is neither timed nor drawn with. What a test measured is kept, then judged."""
+    """A stage that was not applied is neither timed nor used for pictures. Keeps what a test measured, then judges."""
     subject, live = subject_of(item), live_of(item)
     if subject is None or live is None:
         return (yield)
@@ -221,9 +221,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    """A stage ends with its last test, not with the next one's first: what it leaked is its own failure.
+    """Ends a stage after its last test, not before the next stage, so that a leaked setting fails the right stage.
 
-    Where that test failed the stage lives on for a while, because the test may be run again.
+    If that test failed, the stage is kept for a while, because the test may be run again.
     """
     leaks = []
     try:
@@ -240,7 +240,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Finished remarks are shown after a test, when pytest is not in the middle of a line."""
+    """Shows finished progress lines after a test, when pytest is not in the middle of a line."""
     result = yield
     subject = subject_of(item)
     if subject is not None and is_last(item, subject) and subject.id in session_of(item.config).stages.alive:
@@ -254,7 +254,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
-    """Names what was expected and did not come, decides what it means, and completes the run file."""
+    """Reports expected stages that were not measured, decides whether the session fails, and completes the run file."""
     ours = session.config.stash.get(SESSION, None)
     ran = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not session.config.option.collectonly
     if ours is not None and (ours.state.trials or (ran and ours.comparing)):
@@ -288,13 +288,13 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
         output_json["fastdiff"] = as_dict(session.state.run())
 
 
-# -- who is who -------------------------------------------------------------------------------------------------------
+# -- look-ups ---------------------------------------------------------------------------------------------------------
 
 
 def session_of(config: pytest.Config) -> Session:
-    """Made when the first test needs a stage, so that a session without one never notices this plugin."""
+    """Created when the first test needs a stage, so that other sessions are not affected by this plugin."""
     if SESSION not in config.stash:
-        # A worker has to collect what the others do, or xdist would stop; its stages are refused later.
+        # All workers must collect the same tests, or xdist stops; the stages of a worker are rejected later.
         if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
             raise pytest.UsageError(NO_WORKERS)
         from fastdiff.host.system import require_supported
@@ -314,7 +314,7 @@ def session_of(config: pytest.Config) -> Session:
 
 
 def is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
-    """Whether a test means fastdiff's fixture: a suite may have another one of this name, or one around ours."""
+    """Whether a test uses fastdiff's fixture: a suite may define another one with this name, or wrap ours."""
     for definition in reversed(metafunc._arg2fixturedefs.get(name) or ()):
         if definition.func.__module__ == __name__:
             return True
@@ -359,7 +359,7 @@ def show_progress(config: pytest.Config) -> None:
 
 
 def terminal_of(config: pytest.Config) -> Any:
-    """The person's terminal, past pytest's capturing; None where the output goes elsewhere."""
+    """The user's terminal, bypassing pytest's capturing; None if the output goes elsewhere."""
     capture = config.pluginmanager.get_plugin("capturemanager")
     if config.get_verbosity() < 0 or capture is None or os.environ.get("TERM") in (None, "", "dumb"):
         return None

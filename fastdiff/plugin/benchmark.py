@@ -1,4 +1,4 @@
-"""The bridge to pytest-benchmark: only here are its session and its machine info touched."""
+"""The bridge to pytest-benchmark: the only module that uses its session and its machine info."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MACHINE = pytest.StashKey[Any]()
 
 
 def is_comparing(config: pytest.Config) -> bool:
-    """Whether `--benchmark-compare` or `--fastdiff-against` was given: then verdicts decide."""
+    """Whether `--benchmark-compare` or `--fastdiff-against` was given, so that verdicts decide."""
     return bool(getattr(config.option, "benchmark_compare", None)) or bool(settings(config).against)
 
 
@@ -56,8 +56,8 @@ def _numbered(folder: Path, named: str) -> Baseline:
 
 
 def prepare(config: pytest.Config, device: str, accepted: Baseline | None) -> None:
-    """What a session with a stage changes around it; one without a stage stays as it was."""
-    # Inside a test pytest resets Python's warning filters, so the known noise is named to pytest as well.
+    """Changes to pytest's configuration that only a session with stages needs."""
+    # Inside a test pytest resets Python's warning filters, so known warnings are also ignored through pytest.
     for pattern in KNOWN_WARNINGS:
         config.addinivalue_line("filterwarnings", f"ignore:{pattern}")
     if path := getattr(config.option, "benchmark_json", None):
@@ -67,7 +67,7 @@ def prepare(config: pytest.Config, device: str, accepted: Baseline | None) -> No
 
 
 def _compare_with(config: pytest.Config, folder: Path, accepted: Baseline) -> None:
-    """The accepted run's benchmarks, beside those that pytest-benchmark found in its own storage."""
+    """Adds the accepted run's benchmarks to those that pytest-benchmark found in its own storage."""
     from pytest_benchmark.storage.file import FileStorage
 
     session = config._benchmarksession  # type: ignore[attr-defined]
@@ -86,7 +86,7 @@ def write_run(config: pytest.Config, state: SessionState) -> None:
             return {}
         part: dict[str, Any] = config.hook.pytest_benchmark_generate_json(
             config=config,
-            benchmarks=[one for one in session.benchmarks if one],  # one that was stopped before its first round is not
+            benchmarks=[one for one in session.benchmarks if one],  # false if stopped before the first round
             include_data=True,
             machine_info=_machine_info(config, session.get_machine_info),
             commit_info=state.run().environment.get("commit", {}),
@@ -97,9 +97,9 @@ def write_run(config: pytest.Config, state: SessionState) -> None:
 
 
 def _machine_info(config: pytest.Config, ask: Callable[[], Any]) -> Any:
-    """pytest-benchmark needs seconds to read the processor's facts, which are the same every time.
+    """Cached, because pytest-benchmark needs seconds to read the processor's facts.
 
-    The name of the host stays out: run files are accepted and committed.
+    The host name is left out, because run files are accepted and committed.
     """
     if MACHINE not in config.stash:
         config.stash[MACHINE] = {name: value for name, value in ask().items() if name != "node"}
@@ -107,8 +107,8 @@ def _machine_info(config: pytest.Config, ask: Callable[[], Any]) -> Any:
 
 
 def take_samples(live: LiveStage, benchmark: Any) -> None:
-    """Times that a test took without `stage.measure` are kept as bare samples."""
-    measured = getattr(benchmark, "stats", None)  # None where benchmarks are disabled or the test failed before
+    """Times that a test measured without `stage.measure` are kept as plain samples."""
+    measured = getattr(benchmark, "stats", None)  # None if benchmarks are disabled or the test failed before
     if measured is None:
         return
     timed = measured.stats.data
@@ -119,7 +119,7 @@ def take_samples(live: LiveStage, benchmark: Any) -> None:
 
 
 def note(live: LiveStage, benchmark: Any) -> None:
-    """What pytest-benchmark keeps beside the times."""
+    """Facts that pytest-benchmark stores with the times."""
     benchmark.extra_info["fastdiff"] = {
         "stage": live.id,
         "load_s": live.load_s,

@@ -1,4 +1,4 @@
-"""What a session decides: which verdicts are new, which of them fail it, and the command to type next."""
+"""The verdicts of a session: which are new, which of them fail it, and the next command."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Judge:
-    """The rules are in `fastdiff.compare`; this applies them to what the session has measured."""
+    """Applies the rules of `fastdiff.compare` to what the session has measured."""
 
     def __init__(self, selection: Selection, state: SessionState, pairs: Pairs, *, comparing: bool) -> None:
         self.selection, self.state, self.pairs, self.comparing = selection, state, pairs, comparing
@@ -44,13 +44,13 @@ class Judge:
     # -- one stage ----------------------------------------------------------------------------------------------------
 
     def exact(self, id_: str, test: str) -> list[Judgement]:
-        """Judges what has no noise: facts, memory. Returns what fails."""
+        """Judges metrics without noise: facts, memory. Returns the failing judgements."""
         from fastdiff.compare.gate import INTERVAL_METRICS
 
         return self._new([one for one in self._found(id_) if one.metric not in INTERVAL_METRICS], test)
 
     def timing(self, id_: str, test: str = "") -> list[Judgement]:
-        """Judges what has noise: times, and pairs. Returns what fails."""
+        """Judges metrics with noise: times, and pairs. Returns the failing judgements."""
         from fastdiff.compare.gate import INTERVAL_METRICS
 
         found, paired = self._found(id_), self.pairs.found.get(id_, [])
@@ -79,7 +79,7 @@ class Judge:
     # -- the whole session --------------------------------------------------------------------------------------------
 
     def finish(self, deselected: dict[str, list[str]], *, interrupted: bool) -> bool:
-        """Judges what only the whole session shows. Returns whether that fails it."""
+        """Judges what is known only at the end of the session. Returns whether that fails the session."""
         failing = []
         if self.comparing and not interrupted:
             failing = self._new(self._missing())
@@ -88,7 +88,7 @@ class Judge:
         return bool(failing)
 
     def _missing(self) -> list[Judgement]:
-        """What was expected and not measured, and what no test has judged."""
+        """Expected stages that were not measured, and metrics that no test has judged."""
         from fastdiff.compare import gate
 
         trials, found = self.state.trials, []
@@ -104,7 +104,7 @@ class Judge:
         return found
 
     def _halved(self, deselected: dict[str, list[str]]) -> list[Judgement]:
-        """Stages of which some tests ran and others were deselected; strict mode wants all of them."""
+        """Stages with deselected tests; strict mode requires all tests of a stage."""
         from fastdiff.compare.gate import Judgement
 
         return [
@@ -114,9 +114,9 @@ class Judge:
         ]
 
     def _new(self, found: list[Judgement], test: str = "") -> list[Judgement]:
-        """Keeps judgements that are new, or that this very test gave before. Returns those that fail.
+        """Keeps judgements that are new or were given by the same test before. Returns those that fail.
 
-        A test that is run again is judged again: a failed verdict does not pass because it was given once.
+        A test that runs again is judged again; otherwise it would pass because its failing verdict is already known.
         """
         new = []
         for one in map(self._in_this_session, found):
@@ -134,14 +134,14 @@ class Judge:
         return fails(judgement.verdict, self.strict) or (bool(self.against) and none)
 
     def _in_this_session(self, judgement: Judgement) -> Judgement:
-        """A session that measured a part of the baseline's stages offers to accept one stage, not the run."""
+        """If the session measured only some of the baseline's stages, the next step accepts one stage, not the run."""
         accepted = {stage.id for stage in self.baseline.run.stages} if self.baseline else set()
         if judgement.verdict.next == Accept() and not accepted <= set(self.state.expected):
             return replace(judgement, verdict=replace(judgement.verdict, next=Accept(judgement.stage)))
         return judgement
 
     def _outcome(self, interrupted: bool) -> str:
-        """The reasons for which the session failed; "passed" if there is none."""
+        """The reasons why the session failed; "passed" if there are none."""
         if interrupted:
             return "interrupted"
         reasons = [one.verdict.word.lower() for one, _ in self.failing]
@@ -160,7 +160,7 @@ class Judge:
 
     @property
     def failing(self) -> list[tuple[Judgement, str]]:
-        """Verdicts that fail the session, each with its test; the test is empty where none gave the verdict."""
+        """Verdicts that fail the session, each with its test; the test is empty if the verdict came from none."""
         return [(one, self._judged_in[key]) for key, one in self.state.judgements.items() if self._fails(one)]
 
     # -- in words -----------------------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ class Judge:
 
 
 def _paths(config: pytest.Config) -> list[str]:
-    """The suite, as this session was given it; a single test of it stands for its whole file."""
+    """The paths of the suite as given on the command line; a single test is replaced by its file."""
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         return []
     paths = dict.fromkeys(argument.partition("::")[0] for argument in config.args)
@@ -196,7 +196,7 @@ def _paths(config: pytest.Config) -> list[str]:
 
 
 def masked(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The other side's words as they may be printed and kept: without passwords."""
+    """The other side's words without passwords, as they may be printed and stored."""
     if not words:
         return ()
     from fastdiff.sides.spec import masked as mask
@@ -205,7 +205,7 @@ def masked(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def compared_with(selection: Selection) -> Baseline | None:
-    """The accepted run. Beside a side that was named only what was skipped in it is of interest."""
+    """The accepted run. With `--fastdiff-against` only its skipped stages are used."""
     if not selection.settings.against:
         return accepted_run(selection.config, selection.device)
     with suppress(UserError):

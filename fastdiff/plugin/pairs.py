@@ -1,4 +1,4 @@
-"""Pairs in a session: with a side that was named, or with the accepted run's software where some of it differs."""
+"""Pairs in a session: against a named environment, or against the accepted run's software if any of it differs."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class Pairs:
     baseline: Baseline | None
     """The accepted run of this device."""
     found: dict[str, list[Judgement]] = field(default_factory=dict)
-    """What pairs say, by stage."""
+    """The judgements from pairs, by stage."""
     undecided: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Of each stage for which software differs and no pairs could tell: a code and why."""
+    """Stages for which software differs but pairs gave no verdict: a code and the reason."""
     _accepted: Environment | UserError | None = None
     _screened: list[Screened] = field(default_factory=list)
-    """Stages that waited for pairs with the accepted side before the first one began, as the ladder has them."""
+    """The stages that waited for pairs with the accepted side before the first pair, in the order of the ladder."""
     _until: float = 0.0
-    """A reading of `time.monotonic` after which no pair with the accepted side begins; 0 before the first one."""
+    """The `time.monotonic` after which no new pair with the accepted side starts; 0 before the first pair."""
 
     def against(self, subject: Subject, words: tuple[str, ...]) -> None:
-        """Pairs with the side that the words name."""
+        """Measures pairs against the environment that the words describe."""
         from fastdiff.sides.spec import masked
 
         try:
@@ -69,7 +69,8 @@ class Pairs:
         self._keep(subject, answer)
 
     def beside_accepted(self, subject: Subject) -> None:
-        """Pairs with the accepted run's software. Without that, or without time, nothing decides."""
+        """Measures pairs against the accepted run's software. If it cannot be recreated, or if time is over, the stage
+        is undecided."""
         from fastdiff.compare.duration import expected
         from fastdiff.compare.facts import listed
         from fastdiff.compare.screen import in_order
@@ -92,7 +93,7 @@ class Pairs:
         self._until = self._until or time.monotonic() + 60 * minutes
         try:
             old = self._accepted_side()
-        except UserError as error:  # however it came about: nothing is wrong with the stage
+        except UserError as error:  # this is no failure of the stage
             self.undecided[subject.id] = (error.code, str(error))
             return
         late = f"the {minutes} minutes of --fastdiff-max-time were over"
@@ -125,7 +126,8 @@ class Pairs:
         return [known[id_] for id_ in order[: order.index(subject.id)]] if subject.id in order else []
 
     def _is_asked(self, id_: str) -> bool:
-        """On a GPU not of every stage: its minutes cost. Strict mode fails on what was not measured, so it asks all."""
+        """Whether pairs are wanted for a stage. On a GPU, whose time is expensive, only for some; in strict mode for
+        all, because an unmeasured stage would fail."""
         from fastdiff.compare.screen import worth_it
 
         given = self.selection.settings
@@ -139,7 +141,7 @@ class Pairs:
 
     @cached_property
     def side(self) -> Path | None:
-        """The file of the accepted run whose software may be made again: of this device, or else of any."""
+        """The file of the accepted run whose software may be recreated: that of this device, or else of any."""
         from fastdiff.experiments.accepted import newest
 
         root = project_folder(self.selection.config)
@@ -154,8 +156,8 @@ class Pairs:
         return self.baseline.run if self.baseline else read(self.side) if self.side else None
 
     def changes(self, id_: str) -> list[str] | None:
-        """What software differs between the accepted run and this one; a fault that was put in counts as such. None
-        where that is not known, or where stored seconds alone are to decide."""
+        """The software that differs between the accepted run and this one; an injected fault counts as a difference.
+        None if this is not known, or if stored seconds alone are to decide."""
         from fastdiff.compare.software import changes
 
         if self.selection.settings.confirm == "none" or self.accepted is None:
@@ -164,8 +166,8 @@ class Pairs:
         return [*found, f"fault: {injected}"] if found is not None and injected else found
 
     def wanted(self, id_: str) -> bool:
-        """Whether a stage is to be measured beside the accepted run's software. Another device's accepted
-        run is of use for that, too: its seconds do not compare, but its software does."""
+        """Whether a stage is to be measured in pairs against the accepted run's software. An accepted run of another
+        device can be used, too: its times are not comparable, but its software is."""
         changed = self.changes(id_)
         if changed is None or self.state.trials[id_].state == FAILED:
             return False
@@ -174,7 +176,7 @@ class Pairs:
     # -- what comes of it ---------------------------------------------------------------------------------------------
 
     def weighed(self, stored: list[Judgement], id_: str) -> list[Judgement]:
-        """What verdicts on stored seconds are worth: nothing where there are pairs, or where software differs."""
+        """Adjusts the verdicts on stored seconds: they do not count if there are pairs, or if software differs."""
         from fastdiff.compare import software
         from fastdiff.compare.gate import INTERVAL_METRICS
 
@@ -200,7 +202,7 @@ class Pairs:
         policy = self.selection.policy_of(trial.model, trial.stage)
         code, why = self.undecided.get(id_, ("not-compared", "the stage was not compared"))
         again = {
-            "not-reached": Measure(trial.model),  # finished pairs are gone on with
+            "not-reached": Measure(trial.model),  # continues after the finished pairs
             "not-asked": Measure(trial.model, pairs=True),
         }.get(code)
         weighed = []
@@ -225,7 +227,7 @@ class Pairs:
         return PairSession(root, say=self.progress.say, progress=self.progress)
 
     def _accepted_side(self) -> Environment:
-        """Made once; that it cannot be made is found out once, too."""
+        """Created once; an error is kept and raised again."""
         if self._accepted is None:
             assert self.side is not None  # or no software would be known to differ
             try:
@@ -240,7 +242,7 @@ class Pairs:
         return self._accepted
 
     def _answer(self, subject: Subject, old: Environment, until: float = float("inf")) -> Answer:
-        """What pairs of `old` and this environment say about a stage."""
+        """The result of pairs of `old` and this environment for a stage."""
         from fastdiff.experiments import ab, questions
 
         session, asked, ladder = self._session, self._asked(subject.model), self.selection.ladders[subject.model.name]
@@ -282,7 +284,7 @@ class Pairs:
 
 
 def planned_pairs(asked: AbOptions, kind: str) -> Planned:
-    """What is measured of each stage, for the estimate."""
+    """The planned measurements of each stage, for the estimate of their duration."""
     from fastdiff.compare.duration import Planned
     from fastdiff.compare.pairs import ALL_CORES
     from fastdiff.compare.plan import looks

@@ -1,6 +1,6 @@
 """What this session measures: its models, the ladder of each, the device, and the work of every stage.
 
-It needs no torch, so that a session that only collects does not wait for it.
+Does not import torch, so that a session that only collects is fast.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a test is parametrized with: a stage of a model's ladder."""
+    """The parameter of a test: a stage of a model's ladder."""
 
     model: Model
     stage: Stage
@@ -52,12 +52,12 @@ class Subject:
         return f"{self.model.name}-{self.stage.name}"
 
     def __repr__(self) -> str:
-        """What pytest-benchmark writes into its file; the whole would name folders of this machine."""
+        """The text that pytest-benchmark writes into its file; the default would contain folders of this machine."""
         return self.id
 
 
 def _in_file(name: str, config: pytest.Config) -> list[Model]:
-    """Seen from where the user is, or from the project where its file names it."""
+    """The path is relative to the current folder, or to the project if it comes from the project's settings."""
     try:
         return factories.models(name, config.invocation_params.dir, config.rootpath)
     except UserError as error:
@@ -69,7 +69,7 @@ def _spelled(name: str, model: Model) -> str:
 
 
 class Selection:
-    """What cannot be measured as the options and files say is refused at once, in one sentence."""
+    """Impossible combinations of options and settings are rejected at once, with one sentence."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config, self.settings = config, settings(config)
@@ -80,7 +80,7 @@ class Selection:
         require_known("model", tuple(name for name in self.settings.model if name not in by_path), list(models))
         chosen = [model for name in self.settings.model for model in by_path.get(name) or [models[name]]]
         self.paths = {model.name: _spelled(name, model) for name, found in by_path.items() for model in found}
-        """How the pipelines that were named by their file are named on a command line."""
+        """How pipelines that were given by their file are written on a command line."""
         self.models = self._weighed(chosen)
         models |= {model.name: model for model in chosen}
         if len({model.name for model in chosen}) < len(chosen):
@@ -122,8 +122,8 @@ class Selection:
             raise pytest.UsageError(f"--fastdiff-weights: {error}") from None
 
     def _ladder(self, model: Model) -> Ladder:
-        """A project's hook has the last word, after what its files and the command line add; a model that names its
-        stages keeps to them and to those that are named beside it."""
+        """The project's hook decides last, after its files and the command line. A model that names its stages gets
+        only these and the stages named on the command line."""
         try:
             tables = configured_stages(self.config)
             names = (*self.settings.stage, *model.stages)
@@ -155,7 +155,7 @@ class Selection:
         return model.request.changed(steps=asked.steps, size=asked.size, batch=asked.batch)
 
     def work(self, subject: Subject) -> Work:
-        """What the subject's trial builds; raises where that is impossible on this device."""
+        """What the subject's trial builds; raises if that is impossible on this device."""
         subject.stage.recipe.on(self.kind, emulated=self.emulated)
         return Work(
             subject.model,
@@ -179,7 +179,7 @@ class Selection:
 
     @property
     def without_instructions(self) -> str:
-        """What the CPU's lack of them does to this session; empty where nothing is lacking."""
+        """The effect of missing CPU instructions on this session, in one sentence; empty if none are missing."""
         refused = {name: None for ladder in self.ladders.values() for name in ladder.refused(self.emulated)}
         names = [name for name in refused if not self.settings.stage or name in self.settings.stage]
         return without_instructions(self.emulated, names)
@@ -190,7 +190,7 @@ class Selection:
 
     @property
     def report(self) -> ModuleType:
-        """The table that suits what was measured."""
+        """The module that prints the table for this ladder."""
         from fastdiff.report import ladder, techniques
 
         return ladder if self.settings.ladder == "published" else techniques

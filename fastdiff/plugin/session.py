@@ -1,4 +1,4 @@
-"""One pytest session, from top to bottom: what was collected, measured, ended, compared, and finished."""
+"""One pytest session; the methods are in the order of its phases: collected, measured, ended, compared, finished."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Judged(pytest.fail.Exception):  # type: ignore[name-defined]
-    """A verdict failed a test. What the test measured is whole, and may be accepted."""
+    """A verdict failed a test. Its measurements are complete and may be accepted."""
 
     __module__ = "builtins"  # as pytest does it, so that the report shows the sentence and no path
 
@@ -46,14 +46,14 @@ class Session:
         self.judge = Judge(self.selection, self.state, self.pairs, comparing=self.comparing)
         self.stages = StageManager(self.selection, progress, self.began, self.remark)
         self.last_tests: dict[str, str] = {}
-        """Of each stage, the test after which it ends."""
+        """By stage, the test after which it ends."""
         self.places: Mapping[str, Place] = {}
-        """Where each test is written."""
+        """The file and line of each test."""
         self.deselected: dict[str, list[str]] = {}
-        """By stage, the names of its tests that were collected and taken away again."""
+        """By stage, the names of its deselected tests."""
         self.compared: set[str] = set()
         self.asked: set[str] = set()
-        """Stages whose own test of times has run."""
+        """Stages whose `regression` test has run."""
         self.interrupted = False
         """Whether Ctrl-C came in a comparison after the last test."""
 
@@ -73,12 +73,12 @@ class Session:
         self.stages.reference_wanted = reference_wanted
 
     def began(self, subject: Subject) -> None:
-        """Before a stage is built: if it ends the whole process, the run file holds the others and names this one."""
+        """Before a stage is built: if it crashes the process, the run file holds the others and names this one."""
         self.state.known(self._blank(subject))
         write_run(self.config, self.state)
 
     def measured(self, live: LiveStage, *, whole: bool) -> None:
-        """After every test of a stage. `whole`: it did not raise, so calls that count and take apart may follow."""
+        """After every test of a stage. `whole`: the test did not raise, so further passes over the stage may follow."""
         self.state.keep(live)
         if whole and not live.unapplied:
             live.count()
@@ -87,11 +87,11 @@ class Session:
             self.state.keep(live)
 
     def judge_exact(self, subject: Subject, test: str) -> None:
-        """Fails the stage's own test where something exact is wrong: a fact of the fingerprint, the memory."""
+        """Fails the stage's own test if a metric without noise fails: the fingerprint, the memory."""
         self._fail_on(subject, self.judge.exact(subject.id, test))
 
     def ended(self, subject: Subject) -> list[str]:
-        """After the last test of a stage; names what it left changed."""
+        """After the last test of a stage; returns the settings that it leaked."""
         stage = self.stages.alive.pop(subject.id, None)
         leaks = []
         if stage is not None:
@@ -102,7 +102,7 @@ class Session:
         return leaks
 
     def regression(self, subject: Subject, test: str) -> None:
-        """Fails or skips the stage's test of times, which runs after the last stage has ended."""
+        """Fails or skips the stage's `regression` test, which runs after the last stage has ended."""
         trial = self.state.trials.get(subject.id)
         if trial is None and subject.id not in self.last_tests:  # as with --last-failed: a skip would look like a pass
             sentence = f"{subject.id} was not measured, because its own tests are not in this session"
@@ -118,14 +118,14 @@ class Session:
         self._fail_on(subject, self.judge.timing(subject.id, test))
 
     def compare(self, subject: Subject) -> None:
-        """Measures what the comparison needs, once: pairs with another side. Of stages that wait for pairs with the
-        accepted side, those come first that seem to have changed more.
+        """Measures what the comparison needs, once: pairs with another side. Of the stages that wait for pairs with the
+        accepted side, those whose times changed more come first.
 
-        Where that is impossible it raises, also when it is asked again: a test that is run again must not pass then.
+        If that is impossible it raises, also when it is called again, so that a test that runs again does not pass.
         """
         if self.comparing and not self.selection.settings.against:
             for earlier in self.pairs.before(subject, self._waiting()):
-                with suppress(UserError):  # which is the failure of that stage's own test
+                with suppress(UserError):  # it fails that stage's own test
                     self._compare(earlier)
         self._compare(subject)
 
@@ -156,13 +156,13 @@ class Session:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a stage has not come to its last test."""
+        """Whether any stage did not reach its last test."""
         trials = [self.state.trials.get(id_) for id_ in self.last_tests]
         return any(trial is None or trial.state == INCOMPLETE for trial in trials)
 
     def finished(self, *, interrupted: bool, stopped: bool = False) -> bool:
-        """Returns whether the session fails for a reason for which no test has failed. `stopped`, as by -x:
-        nothing more is measured."""
+        """Returns whether the session fails for a reason that failed no test. `stopped` (for instance by -x): nothing
+        more is measured."""
         failing = False
         if self.comparing and not interrupted and not stopped:
             try:

@@ -1,4 +1,4 @@
-"""The settings of a session: fastdiff's options, each given on the command line or in the ini file under one name."""
+"""The settings of a session, read from fastdiff's options on the command line and in the ini file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _yes_or_no(text: str) -> bool:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    by_path = IN_FILE in text or text.endswith(".py")  # which may have spaces
+    by_path = IN_FILE in text or text.endswith(".py")  # a path may contain spaces
     names = tuple(
         dict.fromkeys(one.strip() for one in (text.split(",") if by_path else text.replace(",", " ").split()))
     )
@@ -143,7 +143,7 @@ READ: dict[str, Callable[[str], Any]] = {
     "strict": _yes_or_no,
     "inject": parse,
 }
-"""How the text of an option is read; any other stays as it is."""
+"""How the text of each option is parsed; other options stay texts."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def settings(config: pytest.Config) -> Settings:
 
 
 def device_asked(asked: Settings) -> str:
-    """The device to measure on; `auto` is what the driver has; torch is not imported for it."""
+    """The device to measure on. `auto` is resolved through the driver, without importing torch."""
     if asked.device != "auto":
         return asked.device
     from fastdiff.host.environment import device_kind
@@ -209,7 +209,7 @@ def configured_models(config: pytest.Config) -> list[Model]:
 
 
 def configured_policy(config: pytest.Config) -> Mapping[str, Any]:
-    """The table `[tool.fastdiff.policy]`: what is allowed, for everything, a model, or a stage."""
+    """The table `[tool.fastdiff.policy]`: values for everything, for a model, or for a stage."""
     return _tables(config)["policy"]
 
 
@@ -221,7 +221,7 @@ def _tables(config: pytest.Config) -> dict[str, dict[str, Any]]:
 
 
 def check(config: pytest.Config) -> None:
-    """Reads everything that a file or the command line says, for the errors alone; conftests add the rest later."""
+    """Checks all settings from files and the command line for errors; conftests add the rest later."""
     settings(config)
     try:
         configured_models(config)

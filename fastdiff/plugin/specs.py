@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_fastdiff_models() -> Sequence[Model] | None:
-    """Return models to add to the catalogue; one with a known name takes the known one's place."""
+    """Return models to add to the catalogue; one with a known name replaces the known one."""
 
 
 @pytest.hookspec(firstresult=True)

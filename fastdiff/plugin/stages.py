@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SKIPPING = {"recipe": IMPOSSIBLE_HERE, "emulated": EMULATED_HERE}
 """Errors that skip a stage, with the remark about it."""
 RUNNER = pytest.StashKey[Any]()
-"""Another runner than the one that builds in this process; tests put a fake one there."""
+"""A runner to use instead of the one that builds in this process; tests put a fake there."""
 REMARKS = {"weights": "weights missing", "memory": "too little memory"}
 
 
@@ -38,28 +38,28 @@ class StageManager:
     selection: Selection
     progress: Progress
     began: Callable[[Subject], None]
-    """Keeps that a stage is about to be built."""
+    """Records that a stage is about to be built."""
     remark: Callable[[Subject, str, State], None]
-    """Keeps a few words about what went wrong with a stage."""
+    """Records in a few words what went wrong with a stage."""
     expected: tuple[str, ...] = ()
     """Ids of the stages that the collected tests need."""
     reference_wanted: bool = False
-    """Whether a collected test compares pictures; only then a reference is drawn for its own sake."""
+    """Whether a collected test compares pictures. Only then is the reference stage built just for its pictures."""
     alive: dict[str, LiveStage] = field(default_factory=dict)
-    """By id, from a stage's first test to its last; mostly one."""
+    """The stages that are built, by id, from their first test to their last; mostly one."""
     references: dict[str, Reference] = field(default_factory=dict)
     unreferenced: dict[str, str] = field(default_factory=dict)
-    """Why a model has no reference; it is tried once."""
+    """By model, why it has no reference; drawing it is tried once."""
     seen: list[Seen] = field(default_factory=list)
-    """What the stages so far took, for an estimate of what is left."""
+    """The durations of the stages so far, to estimate the time left."""
 
     @contextmanager
     def live(self, subject: Subject) -> Iterator[LiveStage]:
-        """Builds the stage, draws with it, and ends it; what goes wrong ends this stage alone, in one sentence."""
+        """Builds the stage, draws with it, and ends it. An error ends only this stage, with one sentence."""
         with ExitStack() as alive:
             with self._reasons(subject):
                 alive.enter_context(compile_cache(self.cache_folder))
-            with self._reasons(subject):  # no reference is drawn for what is skipped
+            with self._reasons(subject):  # a skipped stage needs no reference
                 self.selection.work(subject)
             self._draw_reference(subject.model, before=subject)
             self.began(subject)
@@ -69,7 +69,7 @@ class StageManager:
             yield stage
 
     def _draw_reference(self, model: Model, before: Subject) -> None:
-        """Only where the reference stage did not run yet, and before another is built: one pipeline at a time."""
+        """Only if the reference stage did not run yet, and before another stage is built: one pipeline at a time."""
         reference = self.selection.reference_of(model)
         tried = model.name in self.references or model.name in self.unreferenced
         if before == reference or tried or not self.reference_wanted:
@@ -78,7 +78,7 @@ class StageManager:
             with self._reasons(reference), self._built(reference):
                 pass
         except (pytest.fail.Exception, pytest.skip.Exception):
-            pass  # `_reasons` has kept the sentence; a test that needs the reference fails with it
+            pass  # `_reasons` has recorded the sentence; a test that needs the reference fails with it
 
     def reference(self, model: Model) -> Reference:
         if model.name not in self.references:
@@ -87,7 +87,7 @@ class StageManager:
         return self.references[model.name]
 
     def incomparable(self, stage: LiveStage) -> str:
-        """Why this stage's pictures cannot be compared with the reference's; empty where they can."""
+        """Why this stage's pictures cannot be compared with the reference's; empty if they can."""
         reference = self.selection.reference_of(stage.model)
         own, theirs = stage.recipe.autoencoder, reference.stage.recipe.autoencoder
         if stage.model.made_here and own != theirs:
@@ -126,7 +126,7 @@ class StageManager:
         return here
 
     def _time_left(self, subject: Subject, stage: LiveStage) -> str:
-        """Empty in a session of pairs, which take longer than everything that was seen so far."""
+        """Empty with `--fastdiff-against`: its pairs take longer than everything measured so far."""
         if self.selection.settings.against:
             return ""
         compiling = stage.first_call_s - stage.drawing_s if stage.recipe.compile else None
@@ -140,7 +140,7 @@ class StageManager:
 
     @contextmanager
     def _reasons(self, subject: Subject) -> Iterator[None]:
-        """Turns what a person can do something about into a sentence; anything else keeps its traceback."""
+        """Turns errors that the user can fix into one sentence; other errors keep their traceback."""
         try:
             yield
         except UserError as error:
@@ -167,7 +167,7 @@ class StageManager:
             raise
 
     def _failure(self, subject: Subject, remark: str, sentence: str) -> BaseException:
-        """Raised without what it came from: the sentence is all that a person needs."""
+        """An error to raise without its cause: the sentence is all that the user needs."""
         failure: BaseException = pytest.fail.Exception(self._give_up(subject, remark, sentence), pytrace=False)
         return failure
 

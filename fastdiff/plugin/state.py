@@ -1,4 +1,4 @@
-"""What a session knows so far: a trial of each stage, and the run file that keeps them."""
+"""The results of a session so far: a trial for each stage, and the run file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class SessionState:
-    """Imports what is slow to import only when there is something to keep."""
+    """The results; slow imports happen only when there is something to keep."""
 
     config: pytest.Config
     device: str
@@ -39,17 +39,17 @@ class SessionState:
     """Ids of the stages that the collected tests need."""
     trials: dict[str, Trial] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
-    """A few words about what went wrong with a stage."""
+    """By stage, in a few words what went wrong."""
     judgements: dict[tuple[str, str], Judgement] = field(default_factory=dict)
-    """By stage and metric; empty in a session that compares with nothing."""
+    """By stage and metric; empty in a session without a comparison."""
     outcome: str = ""
     complete: bool = False
     uncompared: dict[str, str] = field(default_factory=dict)
-    """Of each stage whose comparison was impossible, the reason in one sentence."""
+    """By stage, why its comparison was impossible, in one sentence."""
     experiments: list[Path] = field(default_factory=list)
-    """Where pairs are kept."""
+    """The files of pairs."""
     troubles: list[str] = field(default_factory=list)
-    """What could not be kept, in sentences."""
+    """Sentences about what could not be written or compared."""
 
     def __post_init__(self) -> None:
         self.started = datetime.now(UTC)
@@ -64,7 +64,7 @@ class SessionState:
         return self.trials.setdefault(blank.id, blank)
 
     def keep(self, stage: LiveStage) -> None:
-        """Everything that is known of a stage so far; called after each of its tests, because a later one may fail."""
+        """Stores everything known about a stage; called after each of its tests, because a later one may fail."""
         now = stage.trial()
         before = self.known(now)
         self.trials[now.id] = replace(
@@ -76,14 +76,14 @@ class SessionState:
         )
 
     def remark(self, blank: Trial, remark: str, state: State | None = None) -> None:
-        """The first remark stays: what comes later is mostly its consequence. `state`: FAILED, for
-        instance; None leaves it as it was."""
+        """Keeps the first remark, because later ones are mostly its consequence. `state`: the stage's new state, for
+        instance FAILED; None does not change it."""
         self.remarks.setdefault(blank.id, remark)
         if state is not None:
             self.trials[blank.id] = replace(self.known(blank), state=state, reason=self.remarks[blank.id])
 
     def end(self, stage: LiveStage, leaks: list[str]) -> None:
-        """After the last test of a stage: what is known of it now is all that there will be."""
+        """After the last test of a stage: its trial is final."""
         trial = self.trials[stage.id]
         state = MEASURED if trial.state == INCOMPLETE else trial.state
         self.trials[stage.id] = replace(trial, state=state, leaks=tuple(leaks))
@@ -99,7 +99,7 @@ class SessionState:
 
     @property
     def file(self) -> Path:
-        """Named when there is something to keep, so that a session that measures nothing leaves nothing."""
+        """Named on first use, so that a session that measures nothing writes nothing."""
         if self._file is None:
             self._file = files.next_run_path(project_folder(self.config), self.started.isoformat())
         return self._file
@@ -109,12 +109,12 @@ class SessionState:
         return self._shown(self.file)
 
     def _shown(self, path: Path) -> str:
-        """As a person would type it."""
+        """The path as a user would type it."""
         here = self.config.invocation_params.dir
         return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
     def write(self, benchmarks: Callable[[], dict[str, Any]]) -> None:
-        """After every stage, because a later one may take the whole process with it."""
+        """Called after every stage, because a later one may crash the process."""
         try:
             files.write(self.file, benchmarks(), self.run())
             ignored = self.file.parent / ".gitignore"
@@ -128,11 +128,11 @@ class SessionState:
             self._written = False
             self._trouble(f"{error.filename} cannot be written ({error.strerror}).")
         with suppress(OSError):
-            self.file.with_suffix("").rmdir()  # if no picture came into it
+            self.file.with_suffix("").rmdir()  # if it is empty
 
     def run(self) -> Run:
         if "torch" in sys.modules and not self._environment:
-            # Only now, because torch itself says from which commit it was built.
+            # Only now, because torch must be imported to know the commit from which it was built.
             self._environment = environment(self.device, project_folder(self.config))
             self._software = software(project_folder(self.config))
         return Run(

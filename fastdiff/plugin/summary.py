@@ -1,4 +1,4 @@
-"""What the terminal shows after the last test: the ladder, the verdicts, and where everything is kept."""
+"""The summary after the last test: the ladder, the verdicts, and the paths of all files."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def markdown_verdicts(session: Session) -> list[str]:
 
 
 def write_chart(terminal: pytest.TerminalReporter, session: Session, named: Path) -> None:
-    """A bar for each stage that was measured; none of them, no file."""
+    """A bar for each measured stage; without any, no file is written."""
     from fastdiff.report import chart, ladder
 
     models = session.selection.models
@@ -135,7 +135,7 @@ def rung(trial: Trial, remark: str = "") -> Rung:
         trial.model,
         trial.stage,
         trial.follows,
-        # The same samples as the verdict's: a disturbed one says nothing, unless there is nothing else.
+        # The same samples as the verdict's: disturbed ones are left out, unless there are no others.
         samples_s=tuple(one.wall_s for one in undisturbed or trial.samples),
         first_call_s=trial.first_call_s,
         cache=trial.cache,
@@ -151,7 +151,7 @@ def rung(trial: Trial, remark: str = "") -> Rung:
 
 
 def cache_line(session: Session) -> str:
-    """Whether the first calls found their code in the compile cache; empty where nothing was compiled."""
+    """Whether the first calls found their code in the compile cache; empty if nothing was compiled."""
     compiled = [trial for trial in session.state.trials.values() if trial.cache != "none" and trial.first_call_s]
     if not compiled:
         return ""

@@ -1,7 +1,7 @@
-"""The warning of pytest-benchmark that waits until it is known which tests there are. Quick to import, as the options.
+"""Delays a warning of pytest-benchmark until the tests are known. Fast to import, like the options.
 
-pytest-benchmark warns before anything is collected that its own storage is empty. Of a stage the verdicts say NEW, and
-the warning beside them would mislead.
+Before anything is collected, pytest-benchmark warns that its own storage is empty. For stages the verdict NEW already
+reports that, and the additional warning would mislead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HELD_BACK = pytest.StashKey[bool]()
 
 
 def hold_back(config: pytest.Config) -> None:
-    """In projects only that seem to use fastdiff, so that another project's warning comes where it came before."""
+    """Suppresses the warning in projects that seem to use fastdiff; other projects get it at the usual time."""
     if not getattr(config.option, "benchmark_compare", None):
         return
     if is_asked(config) or has_accepted(project_folder(config)):
@@ -33,7 +33,7 @@ def hold_back(config: pytest.Config) -> None:
 
 
 def give_back(config: pytest.Config) -> None:
-    """The warning, after all, where no test needs a stage."""
+    """Issues the warning after all if no test needs a stage."""
     if config.stash.get(HELD_BACK, False):
         with warnings.catch_warnings():
             warnings.simplefilter("default")
@@ -41,5 +41,5 @@ def give_back(config: pytest.Config) -> None:
 
 
 def has_accepted(project: Path) -> bool:
-    """By their names alone: `record.baselines` reads them, and takes longer to import than this may take."""
+    """Looks at file names only: importing `record.baselines`, which reads the files, takes too long here."""
     return any(project.glob("baselines/*/[0-9][0-9][0-9][0-9]*_*.json"))
