@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from fastdiff.trial.live import LiveStage
 
 ENOUGH_STEPS = 4
-"""For every scheduler: what fails with so many fails for another reason."""
+"""Enough steps for every scheduler: a call that fails with this many fails for another reason."""
 
 
 def require_enough_steps(live: LiveStage, error: Exception) -> None:
-    """Some schedulers cannot draw in one step; that the steps are the reason is shown by a call with more."""
+    """Some schedulers cannot draw in one step. If a call with more steps works, the steps are the reason."""
     asked = live.request
     if asked.steps is None:
         return

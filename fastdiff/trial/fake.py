@@ -1,6 +1,6 @@
-"""The runner that builds nothing: what each stage comes to, and the seconds of its samples, are given.
+"""A fake runner that builds nothing: the results of each stage, and the seconds of its samples, are given.
 
-With it the plugin and the gate are tested in half a second a session, and pairs in milliseconds, without torch. A
+It tests the plugin and the gate in half a second per session, and pairs in milliseconds, without torch. A
 `conftest.py` puts it into `config.stash[fastdiff.plugin.stages.RUNNER]`.
 """
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 @dataclass
 class Fake:
     seconds: Mapping[str, Sequence[float]]
-    """Of each stage's samples, by the id of the work, again and again; what is not there takes one second."""
+    """The seconds of each stage's samples, by the id of the work, repeated; stages without an entry take one second."""
     trials: Mapping[str, Trial] = field(default_factory=dict)
-    """What else is known of a stage."""
+    """The other results of a stage."""
     profiles: Mapping[str, Profile] = field(default_factory=dict)
-    """What a call of a stage runs."""
+    """The operators that a call of a stage runs."""
     errors: Mapping[str, BaseException] = field(default_factory=dict)
-    """What is raised instead of building a stage."""
+    """Errors to raise instead of building a stage."""
     log: list[str] = field(default_factory=list)
-    """What was done, in order."""
+    """The actions, in order."""
 
     @contextmanager
     def __call__(self, work: Work, progress: Progress = SILENT) -> Iterator[FakeStage]:
@@ -63,7 +63,7 @@ class Fake:
 
 
 def plain(work: Work) -> Trial:
-    """A trial in which nothing is remarkable."""
+    """An ordinary trial without defects."""
     return Trial(
         work.model.name,
         work.stage.name,
@@ -81,7 +81,7 @@ def plain(work: Work) -> Trial:
 
 
 class FakeStage:
-    """What `fastdiff.trial.live.LiveStage` is to a session and to its tests."""
+    """Takes the place of `fastdiff.trial.live.LiveStage` in a session and in its tests."""
 
     drawing_s = 1.0
     compilation = SimpleNamespace(cache="none")
@@ -122,7 +122,7 @@ class FakeStage:
         return self.samples[-1]
 
     def measure(self, benchmark: Any) -> None:
-        """pytest-benchmark's own clock is not a fake: it times nothing."""
+        """pytest-benchmark's real clock times calls that do nothing."""
         self.settle()
         benchmark.pedantic(self._timed, teardown=self._keep, rounds=self.rounds)
 
@@ -152,7 +152,7 @@ class FakeStage:
 
 
 class FakeSide:
-    """One side of a pair; a step happens when it is begun, so the log has the order in which they began."""
+    """One side of a pair. A step runs when it is started, so the log shows the order of the starts."""
 
     folders: tuple[Path, ...] = ()
 

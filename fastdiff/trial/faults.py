@@ -1,6 +1,6 @@
-"""Faults put in on purpose: `--fastdiff-inject slow:30%@sdpa` shows what the gate says about a slower stage.
+"""Faults injected on purpose: `--fastdiff-inject slow:30%@sdpa` shows how the gate judges a slower stage.
 
-Each one changes the live stage from outside, as an accident would. A run with a fault in it is never accepted.
+Each fault changes the live stage from outside, as an accident would. A run with an injected fault is never accepted.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PLAIN = {
 
 HOLE = 64
 NOISE_SD = 0.2
-"""Far outside every image budget: this shows that the gate fires, not where its threshold lies."""
+"""Far outside every image budget: it tests that the gate fails, not where its limit is."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Fault:
     share: float = 0.0
     """0.3 for 30 %."""
     stage: str | None = None
-    """None puts it into every stage that can have it."""
+    """None injects it into every stage that supports it."""
 
     def __str__(self) -> str:
         amount = f":{100 * self.share:.4g}%" if self.share else ""
@@ -67,7 +67,7 @@ class Fault:
 
 
 OF_A_SESSION = ("steal", "leak-flag")
-"""What only a session sees: it looks at the machine around its calls, and at switches when a stage ends."""
+"""Faults that only a session detects: it reads the machine's counters around calls, and checks switches at the end."""
 
 
 def parse(text: str) -> tuple[Fault, ...]:
@@ -99,7 +99,7 @@ def _parse_one(text: str) -> Fault:
 
 
 def stage_to_build(faults: tuple[Fault, ...], stage: Stage, ladder: Ladder) -> Stage:
-    """The stage as it is really built; only `unapplied` makes a difference."""
+    """The stage that is actually built; only the fault `unapplied` changes it."""
     wanted = [fault for fault in faults if fault.name == "unapplied" and fault.concerns(stage)]
     if not wanted:
         return stage
@@ -113,7 +113,7 @@ def stage_to_build(faults: tuple[Fault, ...], stage: Stage, ladder: Ladder) -> S
 
 
 def put_in(faults: tuple[Fault, ...], live: LiveStage) -> None:
-    """Changes the stage, which is built and was not called yet."""
+    """Injects the faults into a stage that was built and not called yet."""
     put = []
     for fault in faults:
         if not fault.concerns(live.stage):
@@ -148,14 +148,14 @@ def _impossible(fault: Fault, live: LiveStage) -> str | None:
 
 
 def _spend(seconds: float) -> None:
-    """Busy, as slow code is: a process that sleeps loses shared cores to neighbours, and its next call takes longer."""
+    """Busy waiting, as slow code does: a process that sleeps loses shared cores, and its next call is slow."""
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         pass
 
 
 def _slow(live: LiveStage, share: float) -> None:
-    """Put in again, it only changes by how much. Where no decoder is known, the whole call is followed by it."""
+    """Slows the decoder, or the end of the call if no decoder is known. A second injection only changes the amount."""
     from fastdiff.instruments.latency import synchronised_clock
 
     known, live.slowness = live.slowness is not None, share
@@ -185,8 +185,8 @@ def _slow(live: LiveStage, share: float) -> None:
 
 
 def _slow_step(live: LiveStage, share: float) -> None:
-    """A step lasts from the end of the one before it. The first one begins where the pipeline opens its progress bar,
-    or with the call where it has none."""
+    """A step starts at the end of the previous one. The first step starts when the pipeline opens its progress bar, or
+    with the call if there is none."""
     from fastdiff.instruments.latency import synchronised_clock
     from fastdiff.models.anatomy import Place
 

@@ -25,14 +25,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Fresh:
-    """Starts such processes, under the named interpreter and with these variables besides."""
+    """Starts such processes, with the given interpreter and additional variables."""
 
     name: str
-    """How errors call the process."""
+    """The name of the process in error messages."""
     python: Path = Path(sys.executable)
     variables: Mapping[str, str | None] = field(default_factory=dict)
     cores: tuple[int, ...] = ()
-    """Where it starts; empty: wherever this process may be."""
+    """The cores on which it starts; empty: all cores that this process may use."""
 
     @contextmanager
     def side(self, work: Work) -> Iterator[FreshSide]:
@@ -41,7 +41,7 @@ class Fresh:
 
 
 class FreshSide:
-    """A stage in another process, step by step; `fastdiff.trial.runner.SideTrial` says what the steps mean."""
+    """A stage in another process, step by step; `fastdiff.trial.runner.SideTrial` documents the steps."""
 
     def __init__(self, process: Process, work: Work) -> None:
         self._process, self._work = process, work
@@ -105,7 +105,7 @@ class FreshSide:
 
 
 def _read(answer: Mapping[str, Any], what: str, kind: type[T], name: str) -> T:
-    """A part of an answer; nonsense is refused as in any other file."""
+    """Reads one part of a reply; an invalid one is an error, as in any other file."""
     try:
         return convert(answer.get(what), kind, what)
     except UserError as error:

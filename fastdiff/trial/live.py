@@ -1,4 +1,4 @@
-"""A stage that is alive: built, called once, counted, and ready to draw again and again."""
+"""A live stage: built, called once, counted, and ready to draw repeatedly."""
 
 from __future__ import annotations
 
@@ -46,13 +46,14 @@ if TYPE_CHECKING:
     from fastdiff.trial.work import Work
 
 _DONE: set[str] = set()
-"""What first calls of this process have completed. The first one of each kind also pays one-time process costs."""
+"""The kinds of work that first calls of this process have completed. The first call of each kind includes one-time
+process costs."""
 
 FEW_STEPS = 2
-"""For passes that are slow: neither the peak of memory nor the counts of a step depend on how often it is repeated."""
+"""Steps of slow passes: neither the memory peak nor the counts of a step depend on the number of steps."""
 
 PROFILED_STEPS = 8
-"""A profiler keeps every event until the call has ended."""
+"""Few, because a profiler keeps every event until the call has ended."""
 
 OUT_OF_MEMORY = (
     "can't allocate memory",
@@ -60,12 +61,12 @@ OUT_OF_MEMORY = (
     "cuda error: out of memory",
     "cublas_status_alloc_failed",
 )
-"""Other messages: of the host's allocator, by torch while inductor tunes (as inductor's error), by a driver without
-room for a context, by a library without any."""
+"""Messages of errors that have no class of their own: from the host's allocator, from torch while inductor tunes, from
+a driver without memory for a context, from cuBLAS."""
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """torch has a class of its own for a full GPU, and none for a full host."""
+    """torch has an error class for a full GPU, but none for a full host."""
     if isinstance(error, UserError):
         return error.code == "memory"
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
@@ -79,7 +80,7 @@ def graph_failed(error: BaseException) -> bool:
 
 @contextmanager
 def here(work: Work, progress: Progress = SILENT) -> Iterator[LiveStage]:
-    """The runner that builds in this process; torch keeps what it compiled, so that trials of one process differ."""
+    """The runner that builds in this process. torch keeps compiled code, so a later trial of a process may differ."""
     with progress.doing(f"{work.id}: loading and building"):
         live = LiveStage(work.model, work.built, work.device, work.request)
     try:
@@ -96,7 +97,7 @@ def here(work: Work, progress: Progress = SILENT) -> Iterator[LiveStage]:
 
 
 class LiveStage:
-    """What the fixture `stage` gives to a test."""
+    """The object that the fixture `stage` gives to a test."""
 
     def __init__(self, model: Model, stage: Stage, device: str, request: Request, rounds: int = 1) -> None:
         self.model, self.stage, self.device, self.rounds = model, stage, device, rounds
@@ -113,26 +114,26 @@ class LiveStage:
         self.first_in_process: tuple[str, ...] | None = None
         self.quality: Quality | None = None
         self.injected = ""
-        """The faults that were put in on purpose."""
+        """The injected faults."""
         self.slowness: float | None = None
-        """By which share the fault `slow` makes calls longer."""
+        """The share by which the fault `slow` makes calls longer."""
         self.warm_up: WarmUp | None = None
         self.components: Components | None = None
         self.memory_found: Memory | None = None
         self.drawn: np.ndarray | None = None
         self._first_call_peak: int | None = None
         self.drawing_s = math.inf
-        """Of the first call of the steady state."""
+        """Seconds of the first steady-state call."""
         self._counts: dict[str, Any] | None = None
         self.samples: list[Sample] = []
-        """Of the test that is running; those of an earlier test are in the session's trial."""
+        """The samples of the running test; those of earlier tests are in the session's trial."""
         self.watch = Watch(device)
         self._wall_s = math.inf
         self._device_s: float | None = None
         self._at_the_end: Fingerprint | None = None
 
     def __repr__(self) -> str:
-        """What pytest shows of it in a failed assertion."""
+        """The text that pytest shows in a failed assertion."""
         return self.id
 
     @property
@@ -141,7 +142,7 @@ class LiveStage:
 
     @property
     def weights(self) -> str:
-        """Where the weights come from, as it is kept; a folder's own path is private."""
+        """The source of the weights, as stored; the path of a folder is private."""
         if self.model.factory:
             return OWN
         kind = self.model.weights
@@ -154,7 +155,7 @@ class LiveStage:
         return f"hub@{self.model.revision or 'newest'}"
 
     def claim(self, stage: Stage) -> None:
-        """Bears the name of `stage`, though another one was built: a stage whose optimization silently did nothing."""
+        """Takes the name of `stage`, although another stage was built: simulates an optimization without effect."""
         self.stage = stage
         self.built.recipe = resolved(self.model, stage.recipe, self.device)
 
@@ -171,11 +172,11 @@ class LiveStage:
         return self.built.call(self.request)
 
     def draw(self) -> np.ndarray:
-        """One pipeline call whose pictures are looked at: floats from 0 to 1."""
+        """One pipeline call that returns the pictures as floats from 0 to 1."""
         return pictures(self.built.call(self.request, output="np"), output_of(self.model))
 
     def generate(self) -> Any:
-        """What is timed: one whole call, from the prompt to finished pictures."""
+        """The timed work: one whole call, from the prompt to finished pictures."""
         if self.device == "cpu":
             return self.call()
         with DeviceTimer() as timer, boundaries(self.built.anatomy, timer.ended):
@@ -186,12 +187,12 @@ class LiveStage:
     # -- around the timed calls ---------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Calls until samples agree, so that the timed ones are of the steady state; the pictures are drawn before."""
+        """Draws the pictures, then calls until samples agree, so that the timed calls are steady-state calls."""
         _ = self.images
         self.warm_up = settle(self.generate, fastest=self.drawing_s)
 
     def measure(self, benchmark: BenchmarkFixture) -> None:
-        """Warms up, and lets pytest-benchmark time the calls."""
+        """Warms up, then lets pytest-benchmark time the calls."""
         self.settle()
         self.time(benchmark)
 
@@ -201,8 +202,9 @@ class LiveStage:
         pedantic(self._timed, setup=self.watch.before, teardown=self._keep, rounds=self.rounds)
 
     def sample(self, at: float = 0.0) -> Sample:
-        """One timed call, not before `at`. Around it only counters are read: computing would take cores or caches from
-        the next one. Of the processor only the cores of this process count, so a partner on others is no neighbour."""
+        """One timed call, not before `at`. Around it only counters are read, because computation would take cores or
+        caches from the next call. Only the cores of this process are watched, so the other side of a pair is no
+        disturbance."""
         self.watch.before()
         wait_until(at)
         self._timed()
@@ -215,7 +217,7 @@ class LiveStage:
         return images
 
     def _keep(self) -> Sample:
-        """The call that has just ended, with what was seen around it."""
+        """Stores the last call with the counters around it."""
         seen = self.watch.after()
         self.samples.append(Sample(self._wall_s, self._device_s, seen.void, seen.telemetry))
         return self.samples[-1]
@@ -232,11 +234,11 @@ class LiveStage:
 
     @property
     def _is_tuned(self) -> bool:
-        """Whether inductor lets candidates race for each kernel; on a CPU no recipe asks for that."""
+        """Whether inductor times several candidates for each kernel; on a CPU no recipe requests that."""
         return self.recipe.compile is not None and self.recipe.compile.mode.startswith("max-autotune")
 
     def examine(self, pictures: Path | None = None) -> None:
-        """All of these passes; `pictures` names a NumPy file for what was drawn."""
+        """Runs all of these passes. `pictures`: a NumPy file for the pictures."""
         self.count()
         self.take_apart()
         _ = self.memory
@@ -249,7 +251,7 @@ class LiveStage:
 
     @property
     def memory(self) -> Memory:
-        """The peak of one call, with fewer steps; measured when it is asked for, and once."""
+        """The memory peak of one call with fewer steps; measured once, on first use."""
         if self.memory_found is None:
             self.memory_found = self.measure_memory()
         return self.memory_found
@@ -260,7 +262,7 @@ class LiveStage:
         return replace(found, first_call_peak_bytes=self._first_call_peak)
 
     def profile(self) -> Profile:
-        """What one call runs, the last pass of this process."""
+        """The operators and kernels that one call runs; the last pass of this process."""
         with self._few_steps(PROFILED_STEPS):
             return trace.profile_call(self.generate, self.device, self.request.steps or 1)
 
@@ -275,17 +277,17 @@ class LiveStage:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The fingerprint, flat, with everything that was counted so far."""
+        """The fingerprint as a flat table, with everything counted so far."""
         return self.fingerprint.flat() | (self._counts or {})
 
     def first_call(self) -> float:
-        """Compiles, if there is something to compile; seconds that never mix with the steady state's."""
+        """The first call, which compiles if the stage does; its seconds never count as steady state."""
         memory.forget_peak(self.device)
         began = synchronised_clock()
         try:
             self.call()
         except RuntimeError as error:
-            # torch says so in a hundred lines when a full graph was asked for and compilation is switched off.
+            # torch's own message for a full graph with compilation switched off has a hundred lines.
             if "found no compiled frames" in str(error):
                 raise UserError("not-compiled", proof.unapplied(self.recipe, self.fingerprint)[0]) from None
             raise
@@ -302,7 +304,7 @@ class LiveStage:
 
     @property
     def images(self) -> np.ndarray:
-        """Pictures as floats from 0 to 1, drawn in the steady state: the first call may take another path."""
+        """Pictures as floats from 0 to 1, drawn after the first call, which may take another path."""
         if self.drawn is None:
             began = synchronised_clock()
             self.drawn = self.draw()
@@ -311,7 +313,7 @@ class LiveStage:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Counted now, so that what happened since the first call shows; of a closed stage as it was then."""
+        """Counted now, so that it includes everything since the first call; for a closed stage, as it was then."""
         if self._at_the_end is not None:
             return self._at_the_end
         now = fingerprint.compilation()
@@ -319,7 +321,7 @@ class LiveStage:
 
     @property
     def recipe(self) -> Recipe:
-        """As it was resolved for this device."""
+        """The recipe, resolved for this device."""
         return self.built.recipe
 
     @property
@@ -328,16 +330,16 @@ class LiveStage:
 
     @property
     def unproven(self) -> list[str]:
-        """What cannot be shown, of a pipeline of the user's own."""
+        """What cannot be proven about a pipeline of the user's own."""
         return proof.unproven(self.recipe, self.fingerprint)
 
     @property
     def added(self) -> list[str]:
-        """What fastdiff adds to the arguments of a user's own pipeline."""
+        """The arguments that fastdiff adds to a call of a user's own pipeline."""
         return self.built.calling.added(self.request) if self.model.factory else []
 
     def trial(self) -> Trial:
-        """What is known by now, as it is kept."""
+        """Everything known so far, in the form that is stored."""
         return Trial(
             self.model.name,
             self.stage.name,
@@ -361,12 +363,12 @@ class LiveStage:
         )
 
     def likeness_to(self, reference: Reference) -> Likeness:
-        """The reference stage is compared with a second drawing of its own: it must at least be like itself."""
+        """The similarity to the reference. The reference stage is compared with a second drawing of its own."""
         images = self.draw() if reference.stage == self.stage.name else self.images
-        alike = min(len(images), len(reference.images))  # a stage of another batch draws the same first ones
+        alike = min(len(images), len(reference.images))  # with another batch size the first pictures are the same
         found = likeness(images[:alike], reference.images[:alike])
         if not math.isfinite(found.ssim):
-            return found  # the judgement over pictures says so, and a file cannot hold it
+            return found  # the parity check reports it; a file cannot store it
         wrong = shortfall(found, self.budget)
         psnr = found.psnr_db if found.psnr_db != float("inf") else None
         self.quality = Quality(
@@ -375,6 +377,6 @@ class LiveStage:
         return found
 
     def close(self) -> list[str]:
-        """Ends the stage; names the global switches that it left changed."""
+        """Ends the stage; returns the global switches that it left changed."""
         self._at_the_end = self.fingerprint
         return self.built.close()

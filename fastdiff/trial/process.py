@@ -1,4 +1,4 @@
-"""A worker's process: started under a named interpreter, asked by lines of JSON, and ended whatever happens."""
+"""A worker process: started with a given interpreter, controlled by lines of JSON, and always ended."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from fastdiff.record.errors import Code
 
 PROTOCOL = 3
-"""Of the lines between this process and its worker; raised when what is timed changes, because then the samples of two
-versions do not compare, and when an older one would misread the work. An action that is new and times nothing is no
-such change, if its caller bears a refusal."""
+"""Version of the protocol between this process and its worker. Increase it if the timed work changes, because the
+samples of two versions are then not comparable, and if an older worker would misread the work. A new action that times
+nothing needs no new version, if its caller can handle a refusal."""
 PATIENCE_S = {
     "hello": 600.0,
     "load": 600.0,
@@ -35,26 +35,27 @@ PATIENCE_S = {
     "inject": 60.0,
     "move": 60.0,
 }
-"""For each answer. Building compiles: max-autotune of a full-size model took minutes; a call never takes ten."""
+"""Time limit of each reply. Building compiles: max-autotune of a full-size model took minutes; a call never takes
+ten."""
 LAST_WORDS = 500
-"""Characters of a dead process's output that are worth showing."""
+"""Characters of a dead process's output that are shown."""
 LONGEST_LINE = 16 * 1024**2
-"""A trial has some 10 kB; a process that writes more in one line is not a worker."""
+"""A trial has about 10 kB; a process that writes a longer line than this is not a worker."""
 
 
 class Process:
-    """A worker, asked line by line. Nothing of it is left when the block ends."""
+    """A worker process. It and its children are ended when the block ends."""
 
     def __init__(
         self, name: str, python: Path, variables: Mapping[str, str | None], cores: Collection[int] = ()
     ) -> None:
-        """`variables`: changes of this process's own; None takes one away. It starts where this process is, so that
-        relative names mean the same. Without `cores` it may use all."""
+        """`variables`: changes to this process's environment; None removes a variable. The worker starts in the same
+        folder, so that relative paths mean the same. Without `cores` it may use all cores."""
         self.name = name
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__; what it says has no end known now)
         self._rest = b""
         self._folders: tuple[Path, ...] | None = None
-        # -P: a project may have a folder whose name is a package's, and the present folder would come first.
+        # -P: a folder of the project may have the name of a package, and without -P the current folder comes first.
         command = [str(python), "-P", "-m", "fastdiff.trial.worker", str(os.getpid()), *map(str, cores)]
         try:
             self._process = subprocess.Popen(
@@ -68,8 +69,8 @@ class Process:
         except OSError as error:
             self._said.close()
             raise UserError("process", f"{name}: {python} cannot be started ({error.strerror}).") from None
-        with suppress(UserError):  # a process that died at once says so when its answer is read
-            self.begin("hello")  # its interpreter starts while this process goes on
+        with suppress(UserError):  # if the process died at once, reading its reply raises the error
+            self.begin("hello")  # its interpreter starts while this process continues
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +94,7 @@ class Process:
         return self.answer(action)
 
     def begin(self, action: str, **details: Any) -> None:
-        """Asks, and does not wait."""
+        """Sends the request and does not wait for the reply."""
         try:
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps({"do": action, **details}).encode() + b"\n")
@@ -116,8 +117,8 @@ class Process:
         return found
 
     def greet(self) -> tuple[Path, ...]:
-        """The answer to the greeting: the other fastdiff must speak the same protocol. From these folders it imports
-        its libraries, and has not begun to."""
+        """Checks that the worker's fastdiff has the same protocol version. Returns the folders from which the worker is
+        going to import its libraries."""
         if self._folders is not None:
             return self._folders
         answer = self.answer("hello")
@@ -151,7 +152,7 @@ class Process:
         return line
 
     def _death(self, action: str) -> UserError:
-        """Only this process kills a worker, or a system whose memory is full."""
+        """The error for a worker that ended. SIGKILL comes only from a system whose memory is full."""
         try:
             code = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""The pictures that the others of the same run are compared with."""
+"""The reference pictures of a run, with which those of the other stages are compared."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Reference:
     stage: str
-    """Which stage drew them."""
+    """The stage that drew them."""
     images: np.ndarray

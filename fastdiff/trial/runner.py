@@ -1,8 +1,8 @@
-"""Who builds and measures a stage, and what those who ask for it need to know.
+"""The interfaces of the code that builds and measures a stage.
 
 `live.here` builds in this process, for a session and for `fastdiff run`. `fresh.Fresh` starts a process for one side of
-a pair, whose steps are begun and waited for apart. `fake.Fake` builds nothing and stands in for both. Nothing outside
-of this room builds a stage or times a call.
+a pair; each of its steps can be started first and waited for later. `fake.Fake` builds nothing and replaces both in
+tests. Only `fastdiff.trial` builds stages and times calls.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """What this room and those above it need of a progress display; `fastdiff.report.progress` is one."""
+    """The interface of a progress display; `fastdiff.report.progress` implements it."""
 
     def doing(self, what: str) -> AbstractContextManager[object]:
-        """Shows what takes long while it takes long."""
+        """Shows `what` while the block runs, if it takes long."""
 
 
 class Silent:
@@ -39,20 +39,20 @@ SILENT = Silent()
 
 T = TypeVar("T")
 Wait = Callable[[], T]
-"""Of a step that was begun: returns when it has ended."""
+"""Waits until a started step has ended, and returns its result."""
 
 
 class SideTrial(Protocol):
-    """One side of a pair: a stage that is to be built in a process of its own. Each step is begun by its method and has
-    ended when what the method returned was called, so that both sides are at work at the same time."""
+    """One side of a pair: a stage that is built in a process of its own. Each method starts a step and returns a
+    function that waits for its end, so that both sides can work at the same time."""
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """From which its libraries will be imported."""
+        """The folders from which its libraries will be imported."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the process says of itself once it has built: `environment` and `packages`."""
+        """What the process reports about itself after building: `environment` and `packages`."""
 
     def load(self) -> Wait[None]:
         """Imports the libraries."""
@@ -63,17 +63,17 @@ class SideTrial(Protocol):
     def settle(self) -> Wait[None]: ...
 
     def move(self, cores: Collection[int]) -> Wait[None]:
-        """To these cores, with all of its threads."""
+        """Moves the process, with all of its threads, to these cores."""
 
     def sample(self, at: float = 0.0) -> Wait[Sample]:
         """One timed call, which begins when `time.monotonic` reads `at`."""
 
     def inject(self, faults: str) -> Wait[None]:
-        """Another amount of a fault that was put in when the stage was built."""
+        """Changes the amount of a fault that was injected when the stage was built."""
 
     def examine(self, pictures: Path | None = None) -> Wait[None]: ...
 
     def profile(self) -> Wait[Profile]:
-        """What one call runs; the last step of all."""
+        """The operators and kernels that one call runs; always the last step."""
 
     def trial(self) -> Trial: ...

@@ -1,4 +1,4 @@
-"""What one trial is to build and draw: plain data, so that it can be sent to another process."""
+"""What one trial builds and draws: plain data, so that it can be sent to another process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Work:
     model: Model
     stage: Stage
     built: Stage
-    """The stage that is really built: another one only where a fault leaves an idea out."""
+    """The stage that is actually built; differs from `stage` only if a fault leaves its optimization out."""
     device: str
     request: Request
     faults: str = ""

@@ -1,8 +1,8 @@
 """The other end of `fastdiff.trial.process`: a process that builds one stage and measures it.
 
-`python -m fastdiff.trial.worker` reads a JSON object from each line of standard input, `{"do": "build", ...}`,
-and answers each with one line. What libraries print goes to standard error, because a stray line among the answers
-would be taken for one. It ends with its standard input, so that nothing keeps running after the parent process.
+`python -m fastdiff.trial.worker` reads one JSON object per line from standard input, `{"do": "build", ...}`, and
+replies to each with one line. Output of libraries goes to standard error, so that it cannot be confused with a reply.
+The process ends when its standard input is closed, so that nothing keeps running after the parent process.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from fastdiff.trial.live import LiveStage
 
 PR_SET_PDEATHSIG = 1
-"""Linux: the number of prctl's option that names a signal for when the parent dies."""
+"""Linux: the prctl option that sets the signal to receive when the parent process ends."""
 
 
 class Worker:
-    """One method for each action; `fastdiff.trial.runner` says what they mean."""
+    """One method for each action; `fastdiff.trial.runner` documents them."""
 
     def __init__(self) -> None:
         self._alive = ExitStack()
@@ -45,13 +45,13 @@ class Worker:
         return self._stage
 
     def hello(self) -> dict[str, Any]:
-        """Says where libraries come from, before any of them is loaded."""
+        """Replies with the folders of the libraries, before any library is imported."""
         python = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
         folders = [path for path in sys.path if path not in python and os.path.isdir(path)]  # noqa: PTH112  (texts)
         return {"protocol": PROTOCOL, "folders": folders}
 
     def load(self) -> dict[str, Any]:
-        """Imports what takes seconds to import, so that two workers do that side by side."""
+        """Imports slow modules, so that two workers do that at the same time."""
         import fastdiff.trial.live  # noqa: F401
 
         return {}
@@ -98,7 +98,7 @@ class Worker:
 
 
 def _answer(worker: Worker, line: str) -> dict[str, Any]:
-    """Errors are answers: the process lives on until its input ends."""
+    """The reply to one request. Errors are replies, too: the process runs until its input ends."""
     try:
         asked = json.loads(line)
         action: Callable[..., dict[str, Any]] = getattr(worker, asked.pop("do"))
@@ -113,7 +113,7 @@ def _answer(worker: Worker, line: str) -> dict[str, Any]:
 
 
 def _die_with_parent(parent: int) -> None:
-    """Where the system can do that; elsewhere the end of the input has to do."""
+    """Ends this process with its parent, if the system supports that; otherwise it ends when its input is closed."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
