@@ -1,4 +1,4 @@
-"""`fastdiff ab`: is the new environment slower? Pair after pair, until a planned look decides or the plan is over."""
+"""`fastdiff ab`: is the new environment slower? Measures pairs until a planned look decides, or all are done."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from fastdiff.trial.runner import Progress
 
 CALLS = 24
-"""Of each side in a pair: what scatters inside a pair is small then beside what scatters between pairs."""
+"""Calls of each side in a pair: with so many, the scatter within a pair is small compared with that between pairs."""
 CALLS_ALL_CORES = 12
-"""The same in the pairs with all cores: their band is wide, and each takes long to start."""
+"""The same in pairs with all cores, whose band is wide and whose start takes long."""
 MOST_PAIRS = 12
-"""24 find +2 % in 98 instead of 85 of 100 experiments and take a third more pairs on average (simulated for a suite of
-six: pairs scatter by 0.3 %, one in eight is wild); an UNSURE answer says how many would do."""
+"""24 pairs detect +2 % in 98 instead of 85 of 100 experiments, but take a third more pairs on average (simulated for a
+suite of six: pairs scatter by 0.3 %, one in eight is an outlier). An UNSURE verdict gives the number that is needed."""
 MOST_FAILURES = 3
-"""In a row: after that more attempts do not help."""
+"""Failures in a row; more attempts do not help."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,21 @@ class Question:
     calls: int = CALLS
     most_pairs: int = MOST_PAIRS
     comparisons: int = 1
-    """Stages of the whole suite, which share one error."""
+    """The number of stages of the whole suite, which share one allowed error."""
     options: str = ""
-    """Of the command that asks it again."""
+    """Options of the command that repeats this experiment."""
     code: str = ""
-    """A hash of the project's files: a stopped experiment does not go on with others."""
+    """A hash of the project's files: a stopped experiment continues only with the same files."""
     band: float | None = None
-    """Of the latency, instead of the policy's."""
+    """A band for the latency that replaces the policy's."""
     all_cores: bool = True
-    """Whether pairs in turns with all cores stand beside those in halves."""
+    """Whether pairs with all cores are measured in addition to pairs on halves of the cores."""
     in_halves: bool | None = None
-    """None: where there are halves, and no calibration found that they hide work."""
+    """None: side by side if there are halves and no calibration found that they hide work."""
     to_the_end: bool = False
-    """Without an early look: a scatter is wanted, not a decision."""
+    """Whether to measure all pairs without an early look, for their scatter and not for a verdict."""
     attempts: int = MOST_FAILURES
-    """Pairs in a row that may fail."""
+    """The number of pairs in a row that may fail."""
 
     def __post_init__(self) -> None:
         if self.calls < 1 or self.calls % record.WHOLE_BLOCKS:
@@ -93,7 +93,8 @@ class Question:
 
     @property
     def digest(self) -> str:
-        """Of all that is built: a stopped experiment never goes on with other weights, recipes or devices."""
+        """A hash of everything that is built: a stopped experiment continues only with the same weights, recipes and
+        devices."""
         works = (self.old.work, self.new.work)
         built = [asdict(one) | {"request": None} for work in works for one in (work.model, work.stage)]
         whole = [*built, asdict(works[1].built), works[1].device, __version__, self.code]
@@ -112,8 +113,8 @@ def ask(
     fresh: bool = False,
     start: Start | None = None,
 ) -> Answer:
-    """Goes on with a stopped experiment of the same question, unless it is to be a `fresh` one. `until` is a reading
-    of `time.monotonic` after which no pair is begun. `start` starts the sides' processes in another way than usual."""
+    """Continues a stopped experiment of the same question, unless `fresh`. After `until`, a reading of
+    `time.monotonic`, no new pair starts. `start` replaces the usual way to start the sides' processes."""
     halves = halves_for(question, root)
     with _held(question, halves, root, fresh=fresh) as (path, experiment):
         sides = {OLD: question.old, NEW: question.new}
@@ -125,8 +126,8 @@ def ask(
 
 
 def halves_for(question: Question, root: Path) -> Halves | None:
-    """None where the sides take turns: on a GPU, where the processor has no halves or they hide work, and where the
-    user decides about threads, for instance on one side only."""
+    """The halves of the cores; None if the sides take turns: on a GPU, if the processor has no halves or they hide
+    work, or if the user sets a variable about threads."""
     sides = (question.old, question.new)
     on_cpu = all(side.work.device == "cpu" for side in sides)
     own = [name for side in sides for name in side.environment.variables]
@@ -242,7 +243,7 @@ def _held(question: Question, halves: Halves | None, root: Path, *, fresh: bool)
 
 
 def _stopped(path: Path, new: Experiment) -> Experiment | None:
-    """The experiment of that file, if it is not over and asks the same."""
+    """The experiment in this file, if it is unfinished and has the same question."""
     try:
         known = record.read(path)
     except UserError:
@@ -252,7 +253,7 @@ def _stopped(path: Path, new: Experiment) -> Experiment | None:
 
 
 def _lock(folder: Path, held: ExitStack, *, made: bool = False) -> bool:
-    """Whether the folder is ours until the end; with `made` it must not have been there before."""
+    """Whether this process has locked the folder; with `made`, the folder must be new."""
     try:
         folder.mkdir(exist_ok=not made)
     except FileExistsError:
@@ -261,7 +262,7 @@ def _lock(folder: Path, held: ExitStack, *, made: bool = False) -> bool:
 
 
 def _with_facts(experiment: Experiment, runner: PairRunner, path: Path) -> Experiment:
-    """What the environments say of themselves; one that changed in the middle is no longer the one of the question."""
+    """Stores the facts that the sides report; if an environment changed during the experiment, that is an error."""
     for name, before in ((OLD, experiment.old), (NEW, experiment.new)):
         now = runner.seen[name]
         facts = [{fact: side.environment.get(fact) for fact in judge.ENVIRONMENT} for side in (before, now)]
@@ -276,7 +277,7 @@ def _with_facts(experiment: Experiment, runner: PairRunner, path: Path) -> Exper
 
 
 def _compare(runner: PairRunner, question: Question) -> Pictures | None:
-    """Old and new side by side, in numbers and as a file to look at."""
+    """Compares the pictures of old and new, in numbers and as a picture file."""
     import numpy as np
 
     from fastdiff.quality.metrics import likeness
@@ -307,7 +308,7 @@ def _is_over(experiment: Experiment, policy: Policy, comparisons: int, question:
 
 
 def _seen(experiment: Experiment, pair: record.Pair, *, beside: bool) -> str:
-    """A line of progress: the number is of this pair alone and decides nothing."""
+    """A line of progress. Its number is that of this pair alone and decides nothing."""
     count, most = len(experiment.pairs), experiment.looks[-1]
     next_look = next((one for one in experiment.looks if one >= count), most)
     what, which = "", f"pair {count} of at most {most}"

@@ -1,4 +1,4 @@
-"""The accepted run's side, made again, so that it can be measured beside today's."""
+"""Recreates the accepted run's software, so that it can be measured against today's."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def accepted_side(
     root: Path, device: str, say: Callable[[str], None], changed: Mapping[str, str] | None = None
 ) -> Rebuilt:
-    """Of the newest accepted run of this device, or else of any: the side is software, and runs here. `changed`:
-    variables that this side is to have besides."""
+    """Recreates the software of the newest accepted run of this device, or else of any device: the software can run
+    here, too. `changed`: additional variables of this side."""
     return side_of(newest(root, device), root, say, changed)
 
 
@@ -37,7 +37,7 @@ def side_of(
     changed: Mapping[str, str] | None = None,
     own: Path | None = None,
 ) -> Rebuilt:
-    """`path`: the file of the accepted run. `own`: an environment that the user kept of it."""
+    """`path`: the file of the accepted run. `own`: an environment that the user kept from that run."""
     run = read_baseline(path).run
     wanted = variables_of(run.environment) | dict(changed or {})
     files = any(trial.weights == OWN for trial in run.stages)
@@ -64,7 +64,7 @@ def newest(root: Path, device: str) -> Path:
 
 
 def variables_of(environment: Mapping[str, Any]) -> dict[str, str | None]:
-    """What has to change in today's variables; None takes one away. Names of folders stay today's."""
+    """The changes to today's variables; None removes a variable. Variables that name folders stay as they are today."""
     kept, now = environment.get("variables"), variables()
     # A baseline comes with a pull request: only what a run would have kept is taken from it.
     then = {name: text for name, text in kept.items() if VARIABLES.match(name)} if isinstance(kept, dict) else {}

@@ -1,7 +1,7 @@
-"""`fastdiff bisect`: what made the new side slower? First of everything that differs, then of the releases of one
-package, or of the project's commits.
+"""`fastdiff bisect`: what made the new side slower? Searches everything that differs, then the releases of one package,
+or the project's commits.
 
-Measuring is the caller's: nothing here imports torch or makes an environment.
+The caller measures: nothing here imports torch or creates an environment.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two sides."""
+    """The differences between two sides."""
 
     members: tuple[Member, ...]
     bound: frozenset[tuple[str, str]] = frozenset()
-    """Pairs of names: where the first member is the new side's, the second one has to be, as packages say themselves.
-    """
+    """Pairs of names: if the first member is taken from the new side, so must be the second, according to the metadata
+    of packages."""
     lasting: tuple[str, ...] = ()
-    """What differs and cannot be swapped, in words."""
+    """Differences that cannot be swapped, in words."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is measured against the old side in one step."""
+    """A candidate, measured against the old side in one step."""
 
     text: str
-    """Names the step: no two candidates of a search have the same."""
+    """The unique name of the step."""
     level: Level
     taken: frozenset[str] = frozenset()
-    """Names of the members that are the new side's; all others are the old side's."""
+    """The names of the members taken from the new side; all others are the old side's."""
     release: str = ""
     """The old side with this release of one package."""
     commit: str = ""
@@ -54,30 +54,32 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Bench:
-    """What a search asks of the world."""
+    """The functions that a search needs from its caller."""
 
     whole: str
-    """The new side, as a person wrote it."""
+    """The new side, as the user wrote it."""
     measure: Callable[[Candidate], Step]
     releases: Callable[[Member], Sequence[str]]
-    """Of a package after the old side's, up to and including the new side's, oldest first: as pip takes them."""
+    """The releases of a package after the old side's, up to and including the new side's, oldest first, as requirements
+    for pip."""
     commits: Callable[[], Sequence[str]]
-    """After the old side's code, up to and including the new side's, oldest first: a short name and a subject."""
+    """The commits after the old side's code, up to and including the new side's, oldest first: short name and subject.
+    """
 
 
 class Trail:
-    """The steps of one command. Every step is in the file before the next one begins, so the same command goes on."""
+    """The steps of one command. Every step is stored before the next one starts, so the same command can continue."""
 
     def __init__(self, path: Path, asked: Mapping[str, str], bench: Bench, say: Callable[[str], None]) -> None:
         self.path, self._asked, self._bench, self._say = path, asked, bench, say
         self.steps = {one.candidate: one for one in bisection.read(path, asked)}
         if self.steps:
             say(f"{len(self.steps)} steps are in {path} and are not measured again")
-        # Also before the first step: who cannot write there learns it now, and not after an hour of measuring.
+        # Also before the first step, so that a file that cannot be written is reported now and not after an hour.
         bisection.write(path, asked, self.steps.values())
 
     def take(self, candidate: Candidate, where: str, most: int) -> Step:
-        """`most`: the steps that this level may still take, this one among them."""
+        """`most`: the maximum number of steps left in this level, including this one."""
         if candidate.text not in self.steps:
             after = f", at most {most - 1} more of these" if most > 1 else ""
             self._say(f"step {len(self.steps) + 1}: {candidate.text} ({where}{after})")
@@ -90,7 +92,7 @@ class Trail:
         return self.steps[candidate.text]
 
     def side(self, step: Step) -> bool | None:
-        """True: as slow as the new side. None where the step tells nothing."""
+        """True: as slow as the new side. None: the step gives no information."""
         return slower(step, next(iter(self.steps.values()))) if step.state == MEASURED else None
 
     def result(self, step: Step) -> str:
@@ -108,8 +110,8 @@ class Trail:
 def search(
     difference: Difference, bench: Bench, path: Path, asked: Mapping[str, str], say: Callable[[str], None]
 ) -> Found:
-    """The smallest set of differences that is slow, and of a package the first slow release, of code the first slow
-    commit."""
+    """The smallest set of differences that is slow; then, for a package, its first slow release, and for code, its
+    first slow commit."""
     if not difference.members and not difference.lasting:
         raise UserError("bisect", "the two sides run the same software, so there is nothing to search for.")
     trail = Trail(path, asked, bench, say)
@@ -152,8 +154,8 @@ def _set(difference: Difference, trail: Trail, whole: Step, names: frozenset[str
 
 
 def _inside(found: Found, bench: Bench, trail: Trail) -> Found:
-    """The releases of the one guilty package, or the commits of the code. All of them are measured as what they are
-    searched for was: on the old side, with everything else as it was there."""
+    """Searches the releases of the guilty package, or the commits of the code. Each one is measured on the old side, in
+    which nothing else changes."""
     (member, *others) = found.guilty
     try:
         if others:
@@ -170,7 +172,7 @@ def _inside(found: Found, bench: Bench, trail: Trail) -> Found:
 
 
 def _ordered(found: Found, level: Level, texts: Sequence[str], trail: Trail) -> Found:
-    """The last of the texts is the new side's, which is slow."""
+    """`texts`: releases or commits; the last one is the new side's, which is slow."""
     if len(texts) < 2:
         return found
     weights = [1.0] * len(texts)
@@ -191,10 +193,10 @@ def _ordered(found: Found, level: Level, texts: Sequence[str], trail: Trail) -> 
 
 
 def slower(step: Step, bad: Step) -> bool | None:
-    """Whether a measured step is on the bad end's side; None where it tells nothing.
+    """Whether a measured step counts as slow (bad); None if it gives no information.
 
-    An UNSURE step is put to the end whose ratio is nearer to its own, in logarithm. An UNSURE bad end is no bad
-    end: nothing else vouches for it.
+    An UNSURE step counts as good or bad, whichever end's ratio is nearer (logarithmically). If the bad end itself is
+    UNSURE, it does not count as bad, because there is no other evidence that it is.
     """
     if step.word in (VOID, MISSING, NEW):
         return None
@@ -207,7 +209,7 @@ def slower(step: Step, bad: Step) -> bool | None:
 
 def plain(step: Step) -> str:
     word = step.word if step.state == MEASURED else "unusable"
-    # The reason may be an installer's last words, which have several lines.
+    # The reason may be the last output of an installer, which has several lines.
     reason = " ".join(step.reason.split())
     return f"{step.candidate} is {word}: {reason}" if reason else f"{step.candidate} is {word}"
 
@@ -222,7 +224,7 @@ def _short(text: str) -> str:
 
 
 def _finite(step: Step) -> Step:
-    """An interval that has no end, as one pair alone may give, has no place in JSON."""
+    """Replaces infinite bounds by None, because JSON has no infinity."""
 
     def finite(number: float | None) -> float | None:
         return number if number is not None and math.isfinite(number) else None

@@ -1,4 +1,5 @@
-"""`fastdiff calibrate`: the same environment on both sides. How much do pairs scatter, and what can be seen at all?"""
+"""`fastdiff calibrate`: measures the same environment on both sides, for the scatter of pairs and the smallest slowdown
+that they can detect."""
 
 from __future__ import annotations
 
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 
 
 KNOWN_WORK = Fault("slow", 0.05)
-"""Put into one side, to see how much of it comes back."""
+"""Added to one side, to find out how much of it the pairs measure."""
 
 
 def calibration(
     experiment: Experiment, policy: Policy, shares: Mapping[str, float], *, most_pairs: int, stages: int
 ) -> Calibration:
-    """From an experiment whose two sides are the same, and the shares of the known work that came back, by way."""
+    """From an experiment with two equal sides, and the measured share of the known work, by way of measuring."""
     pairs, seen = experiment.pairs, _seen(experiment)
     return Calibration(
         device=experiment.device.slug,
@@ -57,12 +58,12 @@ def calibration(
 
 
 def recovered(experiment: Experiment, share: float) -> float:
-    """Of the known work, how much its pairs saw: 1 is all of it."""
+    """The share of the known work that the pairs measured: 1 is all of it."""
     return _seen(experiment).mean / math.log1p(share)
 
 
 def _seen(experiment: Experiment) -> Effect:
-    """Of an experiment all of whose planned pairs were measured."""
+    """The effect that the pairs measured; an error if not all planned pairs were measured."""
     pairs = experiment.pairs
     if not experiment.complete or experiment.unapplied or len(pairs) < FEWEST_PAIRS:
         why = experiment.unapplied or next(reversed(experiment.failures), "nothing says why")
@@ -72,7 +73,7 @@ def _seen(experiment: Experiment) -> Effect:
 
 
 def process_sd(experiment: Experiment) -> float:
-    """Of the processes of one side, both sides together: each is a trial of the same code."""
+    """The scatter of single processes, pooled over both sides: each process is a trial of the same code."""
     sides = [[getattr(pair, side) for pair in experiment.pairs] for side in ("old", "new")]
     centres = [[median(math.log(one.wall_s) for one in trial.samples) for trial in side] for side in sides]
     return math.sqrt(fmean(variance(side) for side in centres))

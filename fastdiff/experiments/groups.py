@@ -1,4 +1,4 @@
-"""The search for the smallest set of differences that is slow together: which ones are tried together, and in which
+"""The search for the smallest set of differences that is slow together: which of them to try together, and in which
 order."""
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from fastdiff.record.bisection import Member
 
     Ask = Callable[[frozenset[str], int], bool | None]
-    """Whether it is slow where these members are the new side's and all others the old side's; None tells nothing.
-    The number is of the questions that may follow, this one among them."""
+    """Whether the old side is slow with these members taken from the new side; None gives no information. The number is
+    the maximum of questions left, including this one."""
 
 LIKELY = {
     **dict.fromkeys(("torch", "diffusers"), 8.0),
     **dict.fromkeys(("torchao", "transformers", "triton", "xformers", "flash-attn", "accelerate"), 4.0),
     **dict.fromkeys(("numpy", "peft", "safetensors", "bitsandbytes", "optimum-quanto"), 2.0),
 }
-"""How often a change of it makes a diffusion pipeline slower, roughly, beside any other package."""
+"""Rough weights: how often a change of a package makes a diffusion pipeline slower, compared with other packages."""
 OTHERS = 1.0
 OF_KIND = {"code": 8.0, "variable": 4.0, "file": 2.0}
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Members that say of each other that they only go together."""
+    """Members that, according to their metadata, can only be swapped together."""
 
     members: tuple[Member, ...]
     needs: frozenset[str]
-    """Names of all members that have to be the new side's where this unit is, its own among them."""
+    """Names of all members to take from the new side together with this unit, including its own."""
 
     @property
     def weight(self) -> float:
@@ -45,8 +45,8 @@ def likely(member: Member) -> float:
 
 
 def units(members: Sequence[Member], bound: Collection[tuple[str, str]]) -> list[Unit]:
-    """The likely ones first, and each after those that it needs: so every beginning of the list is a set that goes
-    together. `bound`: where the first name is the new side's, the second one has to be."""
+    """Likely units first, each after those that it needs, so that every first part of the list can be installed.
+    `bound`: if the first name is taken from the new side, so must be the second."""
     by_name = {one.name: one for one in members}
     needs = {name: _reached(name, bound) for name in by_name}
     found: list[Unit] = []
@@ -70,12 +70,13 @@ def units(members: Sequence[Member], bound: Collection[tuple[str, str]]) -> list
 
 
 def guilty(found: Sequence[Unit], ask: Ask) -> tuple[list[str], frozenset[str]]:
-    """Names of a smallest set that is slow together, where all of them together are slow; and the same with what they
-    need.
+    """Names of a smallest set that is slow together, given that all units together are slow; and that set with
+    everything that it needs.
 
-    The first slow one of the sets {first unit}, {first two units}, ... has a unit that matters as its last one. Where
-    that unit alone is not slow, it needs some of those before it, which are searched in the same way. One unit of many
-    costs a question for each halving and one more; a method that splits a set and tries both parts costs twice that.
+    Of the sets {first unit}, {first two units}, ..., the first slow one ends with a unit that matters. If that unit
+    alone is not slow, it is slow only with some of the units before it, which are searched in the same way. Finding a
+    single unit takes one question per halving and one more; splitting sets and trying both parts would take twice as
+    many.
     """
     slow: set[str] = set()
     pool = list(found)
@@ -92,7 +93,7 @@ def guilty(found: Sequence[Unit], ask: Ask) -> tuple[list[str], frozenset[str]]:
 
 
 def _first_slow(pool: list[Unit], slow: frozenset[str], ask: Ask) -> tuple[list[Unit], list[Unit]]:
-    """The units before the one that matters, and that one; several, if no set between told anything."""
+    """The units before the one that matters, and that one; or several, if no set between them gave information."""
     weights = [unit.weight for unit in pool]
 
     def is_slow(place: int, low: int, high: int) -> bool | None:
@@ -104,7 +105,7 @@ def _first_slow(pool: list[Unit], slow: frozenset[str], ask: Ask) -> tuple[list[
 
 
 def _narrowed(context: frozenset[str], block: list[Unit], ask: Ask) -> tuple[list[Unit], list[Unit]]:
-    """Of units that no question could tell apart: those that do not matter, and those of which one does."""
+    """Splits units that the search could not separate: those that do not matter, and those of which one does."""
     if len(block) == 1:
         return [], block
     for unit in sorted(block, key=lambda one: -one.weight):
@@ -119,8 +120,8 @@ def _narrowed(context: frozenset[str], block: list[Unit], ask: Ask) -> tuple[lis
 
 
 def _split(context: frozenset[str], unit: Unit, ask: Ask) -> set[str]:
-    """What members of a unit say of each other may be too strict: each is tried alone. Where none is slow alone, and
-    where none runs alone, it is the unit."""
+    """Tries each member of a unit alone, because package metadata may be too strict. If no member is slow alone, or
+    none runs alone, the result is the whole unit."""
     for member in unit.members if len(unit.members) > 1 else ():
         if ask(context | {member.name}, 1):
             return {member.name}
@@ -132,7 +133,7 @@ def _names(found: Sequence[Unit]) -> set[str]:
 
 
 def _closed(names: Collection[str], found: Sequence[Unit]) -> frozenset[str]:
-    """With everything that whole units among them need."""
+    """The names, with everything that the complete units among them need."""
     needed = [unit.needs for unit in found if _names([unit]) <= set(names)]
     return frozenset(names).union(*needed)
 

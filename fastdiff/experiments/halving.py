@@ -1,4 +1,4 @@
-"""The search for the first bad one of ordered candidates: which one is next, where some of them tell nothing."""
+"""A binary search for the first bad one of ordered candidates, some of which may give no information."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def first_bad(weights: Sequence[float], ask: Callable[[int, int, int], bool | None]) -> tuple[int, int]:
-    """Places of the last good candidate (-1: what stands before the first one) and of the first bad one.
+    """The indices of the last good candidate (-1: the state before the first candidate) and of the first bad one.
 
-    The last candidate is known to be bad, and what stands before the first one to be good. `weights` say how likely
-    each one is to be the first bad one: a question halves what is likely. `ask(place, low, high)` measures a candidate
-    between a good and a bad one; None tells nothing, and its neighbours are asked next, on one side and then on the
-    other. Where two places are left that are no neighbours, nothing is known of those between them.
+    The last candidate is known to be bad, and the state before the first one to be good. `weights` are the likelihoods
+    of being the first bad one: each question halves the remaining weight. `ask(place, low, high)` measures a candidate
+    between a good and a bad one. If it returns None, the neighbours are tried next, on one side and then on the other.
+    If the two returned indices are not adjacent, the candidates between them gave no information.
     """
     known: dict[int, bool | None] = {-1: False, len(weights) - 1: True}
     while True:
@@ -28,7 +28,7 @@ def first_bad(weights: Sequence[float], ask: Callable[[int, int, int], bool | No
 
 
 def middle(weights: Sequence[float], low: int, high: int, untried: Sequence[int]) -> int:
-    """The first bad one lies after `low` and up to `high`; a good answer about a place leaves those after it."""
+    """The untried candidate that best halves the weight between `low` and `high`."""
 
     def imbalance(place: int) -> float:
         return abs(sum(weights[low + 1 : place + 1]) - sum(weights[place + 1 : high + 1]))
@@ -37,7 +37,7 @@ def middle(weights: Sequence[float], low: int, high: int, untried: Sequence[int]
 
 
 def most_questions(weights: Sequence[float], low: int, high: int) -> int:
-    """Until the first bad one is known, if each answer tells its side."""
+    """The maximum number of questions until the first bad one is known, if each gives information."""
     if high - low < 2:
         return 0
     place = middle(weights, low, high, range(low + 1, high))

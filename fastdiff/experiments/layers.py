@@ -1,4 +1,4 @@
-"""Explores which shapes of linear layers gain from quantization here: what was published was explored on one GPU."""
+"""Finds the shapes of linear layers that gain from quantization on this machine; those published are of one GPU."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 STEPS = 2
 """Every step multiplies the same matrices, and some schedulers need two."""
 FOLLOWS = "fused-qkv"
-"""The stage whose layers are timed, without compiling it: fusing decides over the shapes."""
+"""The stage whose layers are timed, not compiled; fused projections change the shapes."""
 
 
 def explore(asked: AbOptions, quantize: str, turns: int, project: Path, progress: Progress) -> list[Race]:
-    """Draws once to see which products a call makes, then times them shape by shape."""
+    """Draws once to record the matrix products of a call, then times them shape by shape."""
     if quantize not in QUANTIZATIONS[1:]:
         raise UserError("recipe", unknown("quantization", quantize, QUANTIZATIONS[1:]))
     model, kind, lacking = model_of(asked, project), kind_of(asked), lacking_of(asked)

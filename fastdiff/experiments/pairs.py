@@ -1,7 +1,7 @@
 """One pair: two fresh processes, one of each side, that build the same stage and are measured together.
 
-Side by side, where the processor has two equal halves: every two calls begin at one instant, and the sides change
-halves after each block. Elsewhere they take turns call by call, each with the whole device.
+Side by side, if the processor has two equal halves: the calls of both sides start at the same instant, and the sides
+swap halves after two calls. Otherwise they take turns call by call, each with the whole device.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 OLD, NEW = "old", "new"
 LEAD_S = 0.003
-"""From the question to the instant at which both calls begin; both workers have read it after a third of this."""
+"""From the request to the instant at which both calls start; both workers have read it after a third of this."""
 SWAP_AFTER = 2
-"""Calls of a side on one half. A half of its own for all of them would make the halves' difference the sides'."""
+"""Calls of a side on one half before it swaps. Without swaps, a difference between the halves would bias the ratio."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one half of every pair does, and in which environment."""
+    """One side of all pairs: its environment and its work."""
 
     environment: Environment
     cache: Path
-    """Where its compiled code is kept."""
+    """The folder of its compiled code."""
     work: Work
 
     def runner(self, name: str, source: Path, seat: Seat | None = None) -> Fresh:
-        """Both sides run this very fastdiff, whatever is installed beside it, unless a side has one of its own.
+        """Both sides run this version of fastdiff, unless the side has a fastdiff of its own.
 
-        This environment keeps the PYTHONPATH that it was started with: its libraries may lie there.
+        This environment keeps the PYTHONPATH that it was started with, because it may lead to its libraries.
         """
         own = os.environ.get("PYTHONPATH", "") if self.environment.python == Path(sys.executable) else ""
         folders = (self.environment.source or source, *self.environment.paths)
@@ -78,7 +78,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Seat:
-    """Where a process starts: the cores of one half, and the variables that give it as many threads."""
+    """The place of a process: the cores of one half, and the variables that give it one thread per core."""
 
     cores: tuple[int, ...]
     variables: Mapping[str, str]
@@ -90,7 +90,7 @@ class Start(Protocol):
 
 
 def processes(source: Path) -> Start:
-    """Real ones; `source` is the folder of this fastdiff."""
+    """Starts real processes; `source` is the folder of this fastdiff."""
 
     def start(name: str, side: Side, seat: Seat | None) -> AbstractContextManager[SideTrial]:
         return side.runner(name, source, seat).side(side.work)
@@ -106,9 +106,9 @@ class PairRunner:
     calls: int
     start: Start
     halves: Halves | None
-    """None where the sides take turns."""
+    """None if the sides take turns."""
     folder: Path
-    """For the pictures."""
+    """The folder for the pictures."""
     progress: Progress
     random: random.Random
     seen: dict[str, SideFacts] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class PairRunner:
     """Shared libraries that only one side reads; known after the first processes have started."""
 
     def pair(self, number: int, way: Way, *, whole: bool) -> Pair:
-        """`whole`: with the passes that look inside of a call."""
+        """`whole`: with the additional passes (counts, components, memory, pictures, profile)."""
         began = time.monotonic()
         measured = self._apart(number, whole) if way == APART else self._together(number, way, whole)
         starts, trials, profiles = measured
@@ -134,8 +134,8 @@ class PairRunner:
 
     @contextmanager
     def together(self, number: int, way: Way) -> Iterator[dict[str, SideTrial]]:
-        """Both sides, built and warm. They do each step at the same time: in turns the side that was built first, and
-        warm before the other one began, was slower by a tenth in every pair."""
+        """Both sides, built and warm. They do each step at the same time: when they did not, the side that was built
+        and warm first was slower by a tenth in every pair."""
         order = shuffled(self.random)
         with ExitStack() as alive:
             opened = {
@@ -157,13 +157,13 @@ class PairRunner:
             yield opened
 
     def measured(self, opened: Mapping[str, SideTrial], way: Way) -> tuple[str, dict[str, list[Sample]]]:
-        """Each side's samples, and the side that began each block, which chance decides."""
+        """Each side's samples, and the side that started each block (random)."""
         if way == HALVES and self.halves:
             return side_by_side(opened, self.calls, self.halves, self.random)
         return take_turns(opened, self.calls, self.random)
 
     def _apart(self, number: int, whole: bool) -> tuple[str, dict[str, Trial], dict[str, Profile]]:
-        """One process at a time. Which is first changes by chance, so that over the pairs a drift favours neither."""
+        """One process at a time. The order is random, so that a drift favours neither side."""
         trials, profiles = {}, {}
         for name in shuffled(self.random):
             with self.start(name, self.sides[name], None) as opened:
@@ -197,14 +197,14 @@ class PairRunner:
         return [Seat(cores, self.halves.variables) for cores in (self.halves.first, self.halves.second)]
 
     def _forget_libraries(self, opened: Mapping[str, SideTrial]) -> None:
-        """Before either side has loaded them."""
+        """Drops libraries that only one side reads from the page cache, before either side has loaded them."""
         folders = [opened[name].folders for name in (OLD, NEW)]
         if self._unshared is None:
             self._unshared = pagecache.unshared(*folders)
         pagecache.drop(self._unshared)
 
     def _end(self, name: str, opened: SideTrial, samples: list[Sample], whole: bool) -> Trial:
-        """Of the first pair everything is kept, of the others what differs from pair to pair."""
+        """The trial to store: complete for the first pair; for the others only the facts that vary between pairs."""
         if whole:
             with self.progress.doing(f"{self._id}: {name}: taking apart"):
                 opened.examine(self.pictures(name))()
@@ -224,7 +224,8 @@ class PairRunner:
         return replace(kept, state=MEASURED, samples=tuple(Sample(one.wall_s, void=one.void) for one in samples))
 
     def _profile(self, name: str, opened: SideTrial) -> Profile:
-        """Last of all, and no pair is lost by it: profilers end processes, and a side's fastdiff may be too old."""
+        """The last pass. If it fails, the pair is kept: a profiler may crash the process, and a side's fastdiff may be
+        too old."""
         with self.progress.doing(f"{self._id}: {name}: one call under a profiler"):
             try:
                 return opened.profile()()
@@ -236,12 +237,12 @@ class PairRunner:
 
 
 def blank(trial: Trial) -> Trial:
-    """The same stage, of which nothing is known."""
+    """An empty trial of the same stage."""
     return Trial(trial.model, trial.stage, trial.follows)
 
 
 def at_once(begun: Iterable[Wait[T]]) -> list[T]:
-    """Begins all, and then waits for all."""
+    """Starts all steps, then waits for all."""
     return [wait() for wait in list(begun)]
 
 
@@ -252,8 +253,8 @@ def side_by_side(
     chance: random.Random,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[str, dict[str, list[Sample]]]:
-    """Two calls at a time, of each block two on these halves and two with the halves swapped. The letter of a block
-    names the side that began it on the first half."""
+    """Both sides call at the same time; in each block two calls on these halves and two with the halves swapped. The
+    letter of a block names the side that started it on the first half."""
     starts = ""
     samples: dict[str, list[Sample]] = {OLD: [], NEW: []}
     for _ in range(calls // BLOCK[HALVES]):
@@ -273,7 +274,7 @@ def side_by_side(
 def take_turns(
     sides: Mapping[str, SideTrial], calls: int, chance: random.Random
 ) -> tuple[str, dict[str, list[Sample]]]:
-    """Each side's samples, and who began each block of four, which chance decides."""
+    """Each side's samples, and the side that started each block of four (random)."""
     starts = ""
     samples: dict[str, list[Sample]] = {OLD: [], NEW: []}
     for _ in range(calls // BLOCK[TURNS]):

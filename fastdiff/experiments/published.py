@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 DTYPES = ("bfloat16", "float16", "float32")
 
 QUANTIZED_FLAG = ("force_fuse_int_mm_with_mul", True)
-"""What the published script sets besides its other flags, whenever it quantizes."""
+"""An additional flag that the published script sets whenever it quantizes."""
 
 
 FEWEST_ROUNDS = 3
-"""What a stopped measurement must have to leave a row: of two times it is not known which one was disturbed."""
+"""The fewest rounds of a stopped measurement that gives a row: with two times, a disturbed one cannot be recognized."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -56,20 +56,20 @@ class Setting:
 
     model: Model
     checkpoint: str
-    """As it was typed: a name on the hub or a folder. The model's name where it is embedded, and the catalogue's
-    place for weights that are known by several names."""
+    """A name on the hub or a folder, as typed; the model's name if it is embedded; the catalogue's source for weights
+    that have several names."""
     recipe: Recipe
-    """As it is resolved for this kind of device."""
+    """The recipe, resolved for this kind of device."""
     request: Request
     device: str
     rounds: int
     tag: str = ""
     stage: str = ""
-    """The stage whose recipe it is, if it was named by one."""
+    """The stage, if the setting was given by `--stage`."""
 
     @property
     def name(self) -> str:
-        """Of its files: short, and not the place where the setting is kept; the row holds all of it."""
+        """The short name of its files. The complete setting is in the row, not in the name."""
         # The embedded model is the same one wherever fastdiff is installed.
         known = self.model.factory or any(self.model.source == entry.source for entry in CATALOGUE)
         model = replace(self.model, source=self.checkpoint) if known else self.model
@@ -91,11 +91,11 @@ class Outcome:
     trace: Callable[[Path], None] | None = None
     """Writes the trace; the file may be missing afterwards, because the disk is full."""
     stopped: str = ""
-    """After how many rounds Ctrl-C came; empty for a whole measurement."""
+    """After how many rounds Ctrl-C stopped the measurement; empty if it is complete."""
 
     @property
     def name(self) -> str:
-        """Of its files; what was stopped never takes the place of what was measured to the end."""
+        """The name of its files; a stopped measurement never replaces a complete one."""
         return f"{self.setting.name}-stopped" if self.stopped else self.setting.name
 
 
@@ -103,7 +103,7 @@ class Outcome:
 
 
 def model(name: str = "", checkpoint: str = "", weights: str = "auto", own: Sequence[Model] = ()) -> tuple[Model, str]:
-    """The model, and what its checkpoint is called. Without a name a checkpoint says itself what it is.
+    """The model, and the name of its checkpoint. Without `name`, the checkpoint determines the model.
 
     `own` are the project's models, beside those of the catalogue.
     """
@@ -146,7 +146,7 @@ def recipe(
     inductor_flags: bool = False,
     quantize: str = "none",
 ) -> Recipe:
-    """The published script's switches as a recipe. What it passed over in silence is refused in one sentence."""
+    """The published script's switches as a recipe. Combinations that the script silently ignored are rejected."""
     if dtype not in DTYPES:
         raise UserError("recipe", unknown("dtype", dtype, DTYPES))
     compiled = compile_denoiser or compile_decoder
@@ -198,7 +198,7 @@ def setting(
     tag: str = "",
     stage: str = "",
 ) -> Setting:
-    """What was left out is the model's own. Needs no torch, so what is impossible is refused at once."""
+    """The setting, with the model's defaults. Does not import torch, so impossible settings are rejected at once."""
     entry, checkpoint = model
     if size is not None and size % SIDE:
         raise UserError("recipe", f"--size is {size}; give a multiple of {SIDE}.")
@@ -217,7 +217,7 @@ def _called(model: Model, name: str) -> Model:
 
 
 def _slug(text: str) -> str:
-    """What is safe in the name of a file, and short."""
+    """A short text that is safe in a file name."""
     return re.sub(r"[^A-Za-z0-9._+]+", "-", text).strip("-.")[:40]
 
 
@@ -227,8 +227,8 @@ def _slug(text: str) -> str:
 def measure(asked: Setting, *, trace: bool = False, say: Callable[[str], None], progress: Progress = SILENT) -> Outcome:
     """Builds, calls, proves, draws, warms up, times, counts memory, and with `trace` records a profiler's trace.
 
-    What fails raises, and then there is no outcome. Ctrl-C ends it early: what comes after enough rounds is left out,
-    and the outcome says so.
+    A failure raises. Ctrl-C after enough rounds ends the measurement early: the remaining work is left out, and the
+    outcome records that.
     """
     from fastdiff.instruments.memory import memory_of_gpu
     from fastdiff.instruments.trace import trace_call
@@ -262,7 +262,7 @@ def measure(asked: Setting, *, trace: bool = False, say: Callable[[str], None], 
 
 
 def _require_sound(live: LiveStage) -> None:
-    """Before any clock starts: a fast picture of nothing, or a stage that silently did nothing, has no time."""
+    """Raises before anything is timed if the picture is invalid or the setting was not applied."""
     from fastdiff.quality.tripwires import tripped
 
     _require_applied(live)
@@ -283,7 +283,7 @@ def _time(live: LiveStage, samples: int, say: Callable[[str], None]) -> None:
 
 
 def _stopped(live: LiveStage, asked: int) -> str:
-    """How far it came; raises where that is not far enough, or where the samples are of something else."""
+    """How many rounds were measured; raises if these are too few, or if the setting was not applied."""
     rounds = f"after {len(live.samples)} of {asked} rounds"
     if len(live.samples) < FEWEST_ROUNDS:
         raise Stopped(
@@ -296,7 +296,7 @@ def _stopped(live: LiveStage, asked: int) -> str:
 
 @contextmanager
 def _reasons() -> Iterator[None]:
-    """Turns what a person can do something about into a sentence; anything else keeps its traceback."""
+    """Turns errors that the user can fix into one sentence; other errors keep their traceback."""
     from fastdiff.record.errors import UserError
     from fastdiff.trial.live import graph_failed, out_of_memory
 

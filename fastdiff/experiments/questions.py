@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AbOptions:
-    """What a person named, besides the two environments."""
+    """The user's options of a comparison, apart from the two environments."""
 
     model: str = "shapes"
     weights: str = "auto"
     stages: tuple[str, ...] = ()
     """Empty means all of the ladder."""
     old_stage: str = ""
-    """Another stage for the old side: the two then differ by their recipes, too."""
+    """A different stage for the old side; the recipes of the two sides then differ, too."""
     device: str = "auto"
     steps: int | None = None
     size: int | None = None
@@ -51,14 +51,14 @@ class AbOptions:
     calls: int = CALLS
     most_pairs: int = MOST_PAIRS
     faults: tuple[Fault, ...] = ()
-    """Put into the new side."""
+    """Faults to inject into the new side."""
     band: float | None = None
-    """Up to which share two sides are the same, instead of the policy's."""
+    """A band that replaces the policy's."""
     emulate: bool = False
     """Whether a CPU also uses data types that it only emulates."""
 
     def options(self, stage: str) -> str:
-        """Of the command that asks about this stage again."""
+        """The options of the command that compares this stage again."""
         usual, words = AbOptions(), []
         for flag, value, other in (
             ("--model", self.model, usual.model),
@@ -135,7 +135,7 @@ def code_of(project: Path) -> str:
 
 
 def limits(asked: AbOptions, project: Path) -> str:
-    """What the CPU's lack of instructions does to this comparison, in one sentence; empty where it does nothing."""
+    """The effect of missing CPU instructions on this comparison, in one sentence; empty if there is none."""
     lacking = lacking_of(asked)
     refused = () if asked.stages else _climbed(asked, model_of(asked, project), project).refused(lacking)
     return without_instructions(lacking, refused, "--emulate")
@@ -144,7 +144,7 @@ def limits(asked: AbOptions, project: Path) -> str:
 def side_of(
     environment: Environment, model: Model, stage: Stage, asked: AbOptions, project: Path, ladder: Ladder | None = None
 ) -> Side:
-    """`ladder` where the asked faults are to be put in: one of them builds another stage of it."""
+    """`ladder` is given if faults are to be injected: one fault builds another stage of the ladder."""
     put_in = [
         fault for fault in asked.faults if ladder and fault.concerns(stage) and fault.name not in faults.OF_A_SESSION
     ]
@@ -164,7 +164,7 @@ def _named(asked: AbOptions) -> tuple[str, ...]:
 
 
 def lacking_of(asked: AbOptions) -> tuple[str, ...]:
-    """Arithmetic that the CPU would only emulate, and is not to use."""
+    """Arithmetic that this CPU would only emulate and that must not be used."""
     return () if asked.emulate else emulated(kind_of(asked))
 
 
@@ -183,7 +183,7 @@ def kind_of(asked: AbOptions) -> str:
 
 
 def cache_of(environment: Environment, project: Path) -> Path:
-    """Compiled code of one environment is none of another's; this one's is the suite's own."""
+    """The folder for compiled code: separate for each environment; this environment shares the suite's."""
     if environment.is_this_one:
         return cache_folder(project)
     return (project / f"{COMPILE_CACHE}-{environment.key}").resolve()

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 FIRST_DATE = 19_000_101
-"""A dev number from here on is a date (2.15.0.dev20261101); what is smaller only counts (0.43.0.dev0)."""
+"""A dev number of this size or more is a date (2.15.0.dev20261101); a smaller one is a counter (0.43.0.dev0)."""
 
 
 def of_one_package(old: Sequence[str], new: Sequence[str]) -> tuple[str, str, str] | None:
-    """Package, old end and new end where each side is one release of the same package; None where they differ by more.
+    """Package, old release and new release, if both sides are one release of the same package; otherwise None.
 
-    A nightly may be named by its date.
+    A nightly may be given by its date.
     """
     ends = [PINNED.fullmatch(words[0]) if len(words) == 1 else None for words in (old, new)]
     if ends[0] is None or ends[1] is None or canonicalize_name(ends[0][1]) != canonicalize_name(ends[1][1]):
@@ -34,8 +34,8 @@ def of_one_package(old: Sequence[str], new: Sequence[str]) -> tuple[str, str, st
 def candidates(releases: Sequence[str], good: str, bad: str, package: str, yanked: Collection[str] = ()) -> list[str]:
     """Specs after `good` up to and including `bad`, oldest first. An end is a version, or the date of a nightly.
 
-    Pre-releases, dev releases and nightlies are candidates where an end is one; between two dates only nightlies are.
-    Of `yanked` only an end itself is.
+    Pre-releases, dev releases and nightlies are candidates only if an end is one; between two dates, only nightlies
+    are. A release in `yanked` is a candidate only if it is an end.
     """
     named = _named(releases)
     first, last = _end(named, "OLD", good, package), _end(named, "NEW", bad, package)
@@ -60,13 +60,13 @@ def candidates(releases: Sequence[str], good: str, bad: str, package: str, yanke
 
 
 def spec_of(releases: Sequence[str], good: str, package: str) -> str:
-    """The good end as pip takes it: a date stands for a release that pip knows by its version alone."""
+    """The good end as a requirement for pip: a date is replaced by the version of that nightly."""
     named = _named(releases)
     return f"{package}=={named[_end(named, 'OLD', good, package)]}"
 
 
 def _named(releases: Sequence[str]) -> dict[Version, str]:
-    """Every release by its version. An index also keeps what was uploaded before versions had a grammar."""
+    """Every release by its version. Old uploads whose version is not valid are left out."""
     named = {}
     for release in releases:
         with suppress(InvalidVersion):
@@ -75,7 +75,7 @@ def _named(releases: Sequence[str]) -> dict[Version, str]:
 
 
 def _end(named: Mapping[Version, str], option: str, text: str, package: str) -> Version:
-    """The release that an end names, or a sentence with those just before and after it."""
+    """The release that an end names; otherwise an error that gives the releases just before and after it."""
     wanted: Any
     places: dict[Version, Any]
     if DATE.fullmatch(text):
@@ -114,7 +114,7 @@ def _version(option: str, text: str, package: str) -> Version:
 
 
 def _public(version: Version) -> Version:
-    """Without the label of a build (+cpu)."""
+    """The version without its build label (+cpu)."""
     return Version(version.public)
 
 

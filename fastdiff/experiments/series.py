@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 LATER = ("default+group-offload", "default+vae-tiling")
 """Techniques that the published table does not have."""
 ENDED = 130
-"""Of a process that Ctrl-C has ended."""
+"""The exit code of a process that Ctrl-C has ended."""
 
 
 @dataclass(frozen=True)
 class Series:
     name: str
     shows: str
-    """The chart's title begins with it."""
+    """The beginning of the chart's title."""
     model: str
     stages: tuple[str, ...] = LADDER.names
     batch: int = 1
     device: str = "auto"
     memory: bool = False
-    """Whether it is about the memory rather than about the time."""
+    """Whether the experiment is about memory and not about time."""
 
     @property
     def ladder(self) -> Ladder:
@@ -64,16 +64,16 @@ SERIES = {
 
 @dataclass(frozen=True)
 class Found:
-    """What became of the stages."""
+    """The results of the stages."""
 
     measured: tuple[str, ...]
     refused: dict[str, str]
-    """What this device cannot do, each with the sentence; no failure."""
+    """Stages that this device cannot run, each with the reason; these are no failures."""
     failed: tuple[str, ...]
 
 
 def refusals(series: Series, device: str) -> dict[str, str]:
-    """Stages that make no sense on this device, each with the sentence that says why."""
+    """Stages that make no sense on this device, each with the reason."""
     kind = kind_of(device)
     lacking = emulated(kind)
     ladder, found = series.ladder.native(lacking), {}
@@ -87,7 +87,7 @@ def refusals(series: Series, device: str) -> dict[str, str]:
 
 
 def measure(series: Series, device: str, out: Path, options: Sequence[str], say: Callable[[str], None]) -> Found:
-    """Every stage by `fastdiff run --stage`, whose own remarks are passed on. A stage that fails ends itself alone."""
+    """Measures every stage with `fastdiff run --stage` and passes its output on, even after a stage has failed."""
     refused = refusals(series, device)
     measured: list[str] = []
     failed: list[str] = []

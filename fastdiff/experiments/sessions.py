@@ -1,4 +1,4 @@
-"""One command's paired experiments: makes the environments, asks the questions, and keeps the answers."""
+"""The paired experiments of one command: creates the environments, runs the experiments, and stores the results."""
 
 from __future__ import annotations
 
@@ -55,13 +55,14 @@ if TYPE_CHECKING:
 
 
 NOWHERE = Environment("", Path(), {}, "")
-"""For asking whether something can be asked, before anything is made."""
+"""A placeholder, to check the options before any environment is created."""
 
 
 class Done:
-    """What one command has answered already, so that the same command after Ctrl-C does not throw the dice again.
+    """The results that a command has already, so that the same command after Ctrl-C does not measure them again, which
+    would bias the result.
 
-    It lies beside the experiments until the command has come to its end, and for a day at most.
+    The file is stored with the experiments until the command has finished, for a day at most.
     """
 
     LASTS_S = 24 * 3600
@@ -97,7 +98,7 @@ class Done:
 
 
 def _asked(question: Question) -> str:
-    """What tells one question of a command from its others."""
+    """The key of one question among those of a command."""
     return f"{question.id} {question.new.work.faults} {question.in_halves}"
 
 
@@ -114,7 +115,8 @@ class PairSession:
         let_go()
 
     def environment(self, words: Sequence[str], device: str = "auto") -> Environment:
-        """As the words describe it; made where there is none. `device`: of the accepted run that they may name."""
+        """The environment that the words describe; created if necessary. `device`: that of the accepted run, if the
+        words name it."""
         spec = parse(words, self.root)
         if not spec.accepted:
             return ready(spec, home(), self.say)
@@ -122,8 +124,8 @@ class PairSession:
         return replace(found, name=spec.name, words=spec.words)
 
     def accepted(self, path: Path, changed: Mapping[str, str] | None = None, own: Path | None = None) -> Environment:
-        """The software of the accepted run in this file, made again. `changed`: variables that it has besides. `own`:
-        an environment that the user kept of it."""
+        """Recreates the software of the accepted run in this file. `changed`: additional variables. `own`: an
+        environment that the user kept from that run."""
         side = side_of(path, self.root, self.say, changed, own)
         for remark in side.remarks:
             self.say(f"accepted: {remark}")
@@ -132,7 +134,7 @@ class PairSession:
     def compare(
         self, asked: AbOptions, old: Sequence[str], new: Sequence[str], *, minutes: float = 0.0, fresh: bool = False
     ) -> list[Answer]:
-        """Stage after stage; what cannot be compared is refused before anything is made."""
+        """Compares stage after stage; impossible comparisons are rejected before anything is created."""
         for words in (old, new):
             parse(words, self.root)
         self._check(asked)
@@ -148,8 +150,8 @@ class PairSession:
         return answers
 
     def calibrate(self, asked: AbOptions, *, most_pairs: int, fresh: bool = False) -> list[Calibration]:
-        """How much of a known amount of work pairs see, and then the same environment on both sides, in all of the
-        pairs."""
+        """Measures how much of a known amount of work pairs detect, then the scatter with the same environment on both
+        sides."""
         self._check(asked)
         here = self.environment(["."])
         asking = questions(asked, here, here, self.root)
@@ -181,8 +183,8 @@ class PairSession:
         return found
 
     def _recovered(self, done: Done, question: Question, *, fresh: bool) -> dict[str, float]:
-        """By way, which share of a known amount of work pairs see: in halves where the cores have some, and in turns
-        where they have none or the halves hide some of it."""
+        """The share of a known amount of work that pairs measure, by way of measuring: on halves of the cores if there
+        are halves, and in turns if there are none or the halves hide some of the work."""
         work = replace(question.new.work, faults=str(KNOWN_WORK))
         known = replace(question, new=replace(question.new, work=work), most_pairs=FEWEST_PAIRS)
         shares: dict[str, float] = {}
@@ -198,13 +200,13 @@ class PairSession:
         return shares
 
     def _check(self, asked: AbOptions) -> None:
-        """Whether it can be asked, before anything is made; and what this CPU makes of it."""
+        """Checks the options before anything is created, and reports the effect of missing CPU instructions."""
         questions(asked, NOWHERE, NOWHERE, self.root)
         if limit := limits(asked, self.root):
             self.say(limit)
 
     def _answered(self, done: Done, question: Question, *, until: float = float("inf"), fresh: bool = False) -> Answer:
-        """As this very command has answered before it was stopped, or measured now."""
+        """The result from before this command was stopped, or a new measurement."""
         policy = policy_of(question, self.root)
         answer = done.answer(question, policy)
         if answer:
@@ -225,7 +227,7 @@ class PairSession:
         pip: Sequence[str] = (),
         also: Sequence[str] = (),
     ) -> Found:
-        """What makes the new side slower. `also`: words of both sides; `pip`: options for their installer."""
+        """Finds what makes the new side slower. `also`: words for both sides; `pip`: options for their installer."""
         if ends := of_one_package(old, new):
             self._check(asked)
             return self._bisect_releases(asked, *ends, words=[*pip, *also], pip=pip)
@@ -247,7 +249,7 @@ class PairSession:
     def _bisect_releases(
         self, asked: AbOptions, package: str, good: str, bad: str, *, words: Sequence[str], pip: Sequence[str]
     ) -> Found:
-        """Both sides are this environment with another release of one package: every candidate is one, too."""
+        """Both sides are this environment with one release of the same package, and so is every candidate."""
         offered = releases(package, Path(sys.executable), pip)
         specs, end = candidates(offered, good, bad, package), spec_of(offered, good, package)
         (_, _, first), (_, _, last) = end.partition("=="), specs[-1].partition("==")
@@ -300,7 +302,7 @@ class PairSession:
         return measure
 
     def limit(self, answers: Sequence[Answer]) -> Calibration | None:
-        """What this machine was found to see, for the report."""
+        """The calibration of this machine, for the report."""
         first = answers[0].experiment
         return calibrations.of_device(self.root, first.device.slug, first.stage)
 
@@ -320,8 +322,8 @@ class PairSession:
 
 
 def failing(answers: Sequence[Answer], *, strict: bool) -> bool:
-    """VOID fails without strict mode, too: a comparison that did not come about must not look like a good one. Strict
-    mode wants every idea proven."""
+    """VOID fails even without strict mode, because a comparison that was not possible must not look like a pass. Strict
+    mode also requires that every optimization is proven."""
     verdicts = [one.verdict for answer in answers for one in answer.judgements]
     unproven = any(answer.experiment.unproven for answer in answers)
     return any(fails(one, strict) or one.word == VOID for one in verdicts) or (strict and unproven)

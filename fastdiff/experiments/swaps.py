@@ -36,13 +36,13 @@ CODE = "the project's code"
 
 @dataclass(frozen=True)
 class Accepted:
-    """The accepted run's software, where that is one of the sides and has code of its own."""
+    """The accepted run's software, if it is one of the sides and includes the project's code."""
 
     software: Software
     project: Project
-    """Its code."""
+    """The accepted code."""
     commit: str
-    """One that has this code."""
+    """A commit that contains this code."""
     is_old: bool
 
 
@@ -55,7 +55,7 @@ def accepted_code(
 
 
 class Swaps:
-    """Environments of the old side, in which something is as on the new one."""
+    """Environments of the old side with some parts taken from the new side."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Swaps:
         return sorted(self.old.variables.keys() | self.new.variables.keys())
 
     def _values(self, name: str) -> tuple[str | None, str | None]:
-        """On the old side and on the new one; None where it has none."""
+        """The values on the old and the new side; None if a side has none."""
         today = os.environ.get(name)
         return self.old.variables.get(name, today), self.new.variables.get(name, today)
 
@@ -147,7 +147,7 @@ class Swaps:
 
     def _code(self, *, is_new: bool) -> tuple[Path | None, tuple[Path, ...], Path | None]:
         """The fastdiff, the import folders and the project of a side's code, for a worker in the old side's
-        environment: there today's code is not installed if the old side is the accepted run's."""
+        environment. Today's code is not installed there if the old side is the accepted run's."""
         if self.accepted is None:
             return None, (), None
         if self.accepted.is_old is not is_new:
@@ -231,13 +231,13 @@ class Swaps:
         return candidates(offered, member.old, member.new, member.name)
 
     def _options(self, release: str) -> list[str]:
-        """Builds such as 2.13.0+cpu are on torch's own index alone."""
+        """Builds such as 2.13.0+cpu are only on torch's own index."""
         build = release.partition("+")[2]
         own = [f"--extra-index-url={TORCH_INDEX}{build}"] if BUILD.fullmatch(build) and not self._pip else []
         return [*self._pip, *own]
 
     def _belonging(self, package: str) -> list[str]:
-        """Packages of the old side that are made for one release of this one: torchvision."""
+        """Packages of the old side that require one specific release of this package, such as torchvision."""
         old = self.parts[0].packages
         groups = releases_of(old, {}, list(old))
         (group,) = [one for one in groups if package in one]
