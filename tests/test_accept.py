@@ -167,7 +167,7 @@ def test_a_run_without_pictures_is_accepted_with_a_remark(root: Path, said: list
     path = kept(root, a_run())
     shutil.rmtree(path.with_suffix(""))
     accept(path, "one", root=root, say=said.append)
-    assert [line for line in said if line.startswith("pictures: the run has none")]
+    assert [line for line in said if line.startswith("pictures: none are kept")]
     assert not (folder_of(root, DEVICE.slug) / "0001_shapes").exists()
 
 
@@ -318,7 +318,7 @@ def test_noise_of_another_machine_is_not_carried_over(root: Path, said: list[str
     assert baseline_of(root).noise is not None, "the same machine, started anew"
     accept(kept(root, on("b", "tuesday")), "three", root=root, say=said.append)
     assert baseline_of(root).noise is None
-    assert [line for line in said if "is of another machine" in line]
+    assert [line for line in said if "is from another machine" in line]
 
 
 def on(machine: str, boot: str) -> Run:

@@ -236,7 +236,7 @@ def test_a_compiled_setting_proves_it(tiny: Model, tmp_path: Path) -> None:
 
 def test_emulation_is_announced_before_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = published.setting(published.model("shapes"), published.recipe(dtype="bfloat16"), device="cpu", rounds=1)
-    sentence = "this CPU has no instructions for bfloat16 and takes many times as long for it as for float32"
+    sentence = "this CPU has no instructions for bfloat16: it is many times slower than float32 here"
     for missing, said in ((("bfloat16", "int8"), [sentence]), (("int8",), []), ((), [])):
         monkeypatch.setattr(row_module, "emulated", lambda _, missing=missing: missing)
         assert row_module.headline(asked)[2:] == said

@@ -218,7 +218,7 @@ def test_a_calibration_is_kept_and_repeated_in_every_report(session: PairSession
     assert calibrations.read(tmp_path) == [found]
     answers = session.compare(SDPA, side(tmp_path), side(tmp_path))
     assert (
-        f"finds: {100 * found.smallest:+.1f} % of shapes-sdpa (256 px, 8 steps) in 12 pairs of 8"
+        f"can detect: {100 * found.smallest:+.1f} % for shapes-sdpa (256 px, 8 steps) with 12 pairs of 8"
         in pairs.text(answers, session.limit(answers), ["x"], Shell())[-1]
     )
 
