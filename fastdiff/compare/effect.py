@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 FAR = 3.5
 """A pair is an outlier if its distance from the middle is more than this many times the root mean square distance of
-the nearest three quarters. In a normal distribution that distance is 0.6 standard deviations, so the limit is two."""
+the nearest three quarters. In a normal distribution that distance is 0.6 standard deviations, so the limit is two of
+them."""
 ROUNDING = 1e-12
 """Logarithms that differ by no more than this are equal."""
 
