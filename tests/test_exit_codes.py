@@ -1,4 +1,4 @@
-"""Exit codes of the `fastdiff` commands: 0 nothing found, 1 a finding, 2 it could not be done, 130 interrupted."""
+"""Exit codes of the `fastdiff` commands: 0 no finding, 1 a finding, 2 the command could not do its work, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -58,4 +58,4 @@ def test_a_defect_is_no_finding(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 def test_the_help_names_the_codes() -> None:
     said = " ".join(CliRunner().invoke(cli.app, ["--help"]).output.split())
-    assert "0 nothing found, 1 a finding, 2 it could not be done, 130 interrupted." in said
+    assert "0 no finding, 1 a finding, 2 the command could not do its work, 130 interrupted." in said
