@@ -359,7 +359,7 @@ def test_an_environment_that_was_named_takes_the_side_s_place_and_its_packages_a
     assert "other-packages" in str(found)
     machine.new_s = 1.05
     result = accepted.session("--benchmark-compare", "--fastdiff-accepted-python=kept")
-    result.stdout.fnmatch_lines(["*SLOW*packages of the environment that was named*torch: 2.12.1 -> 2.12.0*"])
+    result.stdout.fnmatch_lines(["*SLOW*the given environment has other packages*torch: 2.12.1 -> 2.12.0*"])
 
 
 # -- an accepted run of before ----------------------------------------------------------------------------------------

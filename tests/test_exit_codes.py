@@ -1,4 +1,4 @@
-"""Exit codes of the `fastdiff` commands: 0 no finding, 1 a finding, 2 the command could not do its work, 130 interrupted."""
+"""Exit codes of the `fastdiff` commands: 0 nothing found, 1 a finding, 2 it could not be done, 130 interrupted."""
 
 from __future__ import annotations
 
