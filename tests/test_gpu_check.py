@@ -69,6 +69,7 @@ def test_every_step_is_described_in_the_docs_with_its_limit() -> None:
         assert f"| {one.part} | `{one.name}` | {one.limit_s:.0f} s |" in text
 
 
+@pytest.mark.nightly
 def test_every_session_names_stages_that_exist(tmp_path: Path) -> None:
     for one in STEPS:
         command = one.command(GPU, tmp_path / "file.json")

@@ -79,6 +79,7 @@ def test_collecting_the_suite_finds_every_stage(suites: Path) -> None:
     assert "test_latency\n" in run([*COLLECT, "-p", "no:fastdiff", "bare"], suites).stdout
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("bare", "ours"),
     [
@@ -107,6 +108,7 @@ def test_a_suite_of_strangers_loads_the_names_of_the_options_alone(suites: Path)
     assert set(loaded) == {"fastdiff", *(f"fastdiff.{name}" for name in ours)}
 
 
+@pytest.mark.nightly
 def test_a_suite_of_strangers_waits_for_nothing(suites: Path) -> None:
     """The best of more runs than above, because less is allowed."""
     theirs = [*COLLECT, "strangers"]

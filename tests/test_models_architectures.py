@@ -54,6 +54,7 @@ def test_flux_has_a_wider_latent_and_no_quantizing_convolutions() -> None:
         assert (made.decoder.conv_in.in_channels, made.quant_conv, made.post_quant_conv) == (16, None, None)
 
 
+@pytest.mark.nightly
 def test_flops_of_sdxl_are_the_published_ones() -> None:
     """At 1024 px with guidance, in 30 steps."""
     unet, vae = (skeleton(ARCHITECTURES["sdxl"].parts[name]).to("meta") for name in ("unet", "vae"))

@@ -43,6 +43,7 @@ def test_a_twin_draws_the_same_picture_for_the_same_seed(model: str) -> None:
     assert likeness(draw(other, model, asked), images).ssim < LOSSLESS.worst_tile
 
 
+@pytest.mark.nightly
 @pytest.mark.alone
 @pytest.mark.parametrize("model", TWINS)
 def test_a_twin_is_quick(model: str) -> None:

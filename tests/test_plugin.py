@@ -273,6 +273,7 @@ def test_disabled_compilation_is_a_failure(project: Path) -> None:
     assert "TORCHDYNAMO_DISABLE" in result.stdout
 
 
+@pytest.mark.nightly
 def test_interrupt_leaves_what_was_measured(project: Path, tmp_path: Path) -> None:
     """Ctrl-C reaches the whole group of processes; here after the third round, however slow the machine is."""
     interrupted = with_conftest(

@@ -322,6 +322,7 @@ def test_a_graph_break_in_a_full_graph_stops_the_stage(tiny: Model, traced_only:
         live.first_call()
 
 
+@pytest.mark.compile
 def test_a_recompile_in_the_steady_state(tiny: Model, traced_only: None) -> None:
     live = alive(tiny, DECODER_ALONE)
     live.first_call()
@@ -336,6 +337,7 @@ def test_a_recompile_in_the_steady_state(tiny: Model, traced_only: None) -> None
         assert_steady(live.fingerprint)
 
 
+@pytest.mark.compile
 @pytest.mark.parametrize(("dynamic", "graphs"), [(False, 2), (True, 1)])
 def test_a_second_size_compiles_again_unless_the_graph_is_dynamic(
     tiny: Model, traced_only: None, dynamic: bool, graphs: int

@@ -337,6 +337,7 @@ def test_another_base_makes_another_environment(
     assert ready(spec(wheels, "tinything==1.0", "pluggy==99"), home, said.append).python == made[0].python
 
 
+@pytest.mark.nightly
 def test_what_was_not_finished_is_made_again(
     wheels: Path, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -437,6 +438,7 @@ def test_ctrl_c_leaves_nothing(wheels: Path, tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
+@pytest.mark.nightly
 def test_of_two_at_once_one_makes_it(wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[Sequence[str]] = []
     run = uv._run

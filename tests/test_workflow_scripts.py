@@ -285,6 +285,7 @@ def test_where_there_is_nothing_to_ask_nothing_is_locked_or_measured() -> None:
     assert next(iter(job["strategy"]["matrix"])) == "torch", "every model's gate comes before the first question"
 
 
+@pytest.mark.nightly
 @pytest.mark.alone
 def test_the_newest_stable_torch_of_a_real_index(night: Night) -> None:
     """pip itself, and an index that is a folder; a release candidate is not stable."""

@@ -41,6 +41,8 @@ class Fake:
     """The operators that a call of a stage runs."""
     errors: Mapping[str, BaseException] = field(default_factory=dict)
     """Errors to raise instead of building a stage."""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """The packages that a side reports."""
     log: list[str] = field(default_factory=list)
     """The actions, in order."""
 
@@ -165,7 +167,7 @@ class FakeSide:
 
     def build(self) -> Wait[None]:
         self._stage = self._alive.enter_context(self.runner(self.work))
-        self.facts = {"environment": {}, "packages": {}}
+        self.facts = {"environment": {}, "packages": self.runner.packages}
         return lambda: None
 
     def settle(self) -> Wait[None]:
