@@ -83,6 +83,8 @@ for line in sys.stdin:
         answer = {"error": "UserError: not here"}
     elif do == "hello":
         answer = {"protocol": said.get("protocol", 3), "folders": said.get("folders", [])}
+    elif do == "load":
+        answer = {"recipe": said.get("reads", asked["recipe"])}
     elif do == "build":
         if asked["faults"].startswith("slow:"):
             put_in = float(asked["faults"][5:-1]) / 100
@@ -330,6 +332,10 @@ def test_what_was_kept_reads_back(world: World) -> None:
         ({"examine": "refuse"}, r"new \(\.\): examine failed: UserError: not here"),
         ({"seconds": -1.0}, r"new \(\.\): invalid sample: sample\.wall_s is -1\.0; expected float > 0"),
         ({"seconds": "fast"}, r'new \(\.\): invalid sample: sample\.wall_s is "fast"; expected float'),
+        (
+            {"reads": {}},
+            r"new \(\.\): its fastdiff cannot build shapes-sdpa: it reads the recipe \{.*\} as \{\}\. Accept",
+        ),
         ({"protocol": 0}, r"new \(\.\) speaks protocol 0 of fastdiff's worker and this process 3; install the same"),
         ({"stage": 7}, r"new \(\.\): invalid trial: trial\.stage is 7"),
     ],

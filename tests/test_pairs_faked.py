@@ -215,9 +215,12 @@ def test_a_slower_side_is_found_side_by_side(world: World) -> None:
 def test_five_pairs_in_turns_with_all_cores_stand_beside_those_in_halves(world: World) -> None:
     """Their verdict has a band of its own, and fails by itself."""
     world.slow_with_all_cores = 1.4
+    world.profiles = dict.fromkeys((OLD, NEW), record.Profile(why_not="of a call in halves"))
     answer = world.ask()
     found = {one.metric: one.verdict for one in answer.judgements}
     assert (found["latency"].word, found["latency_all_cores"].word) == (SAME, SLOW)
+    causes = [one.code for one in found["latency_all_cores"].details]
+    assert "no-profile" not in causes, "what a call in halves ran explains nothing here"
     assert failing([answer], strict=False)
     assert [pair.way for pair in answer.experiment.all_cores] == ["turns"] * 5
     assert answer.experiment.complete
@@ -232,6 +235,19 @@ def test_a_few_per_cent_with_all_cores_are_within_their_band(world: World) -> No
     world.slow_with_all_cores = 1.03
     found = {one.metric: one.verdict for one in world.ask().judgements}
     assert (found["latency"].word, found["latency_all_cores"].word) == (SAME, SAME)
+
+
+@pytest.mark.parametrize(("torch", "word"), [("1", SLOW), ("2", SAME)])
+def test_across_stacks_their_band_is_no_narrower_than_that_of_halves(world: World, torch: str, word: str) -> None:
+    world.slow_with_all_cores = 1.4
+    measured = world.ask().experiment
+    stacks = {
+        "old": replace(measured.old, packages={"torch": "1"}),
+        "new": replace(measured.new, packages={"torch": torch}),
+    }
+    wide = replace(default("cpu"), paired_across_stacks=0.5)
+    found = {one.metric: one.verdict.word for one in judge(replace(measured, **stacks), wide, errors_of(1))}
+    assert found["latency_all_cores"] == word
 
 
 def test_a_scatter_of_halves_and_turns_have_nothing_beside_them(world: World) -> None:

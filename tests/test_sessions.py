@@ -1,5 +1,5 @@
-"""`fastdiff ab`, `calibrate`, `bisect` and `--fastdiff-against`. Both sides of a pair are fakes in this process; where a
-whole pytest session is started they are processes, as in test_pairs."""
+"""`fastdiff ab`, `calibrate`, `bisect` and `--fastdiff-against`. Both sides of a pair are fakes in this process; in a
+whole pytest session they are processes, as in test_pairs."""
 
 from __future__ import annotations
 

@@ -144,8 +144,9 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
         found["picture"] = picture(experiment.pictures)
     explained = next((name for name in EXPLAINED if (one := found.get(name)) and one.word in (SLOW, FAST, CHANGED)), "")
     if (verdict := found.get(explained)) and experiment.pairs and not experiment.unapplied:
-        ratio = math.exp(median(map(ratio_of, experiment.pairs)))
-        details = (*verdict.details, *inside(experiment.pairs[0], ratio))
+        pairs = experiment.all_cores if explained == "latency_all_cores" else experiment.pairs
+        ratio = math.exp(median(map(ratio_of, pairs)))
+        details = (*verdict.details, *inside(pairs[0], ratio))
         found[explained] = replace(verdict, details=details)
     return [
         Judgement(experiment.stage, metric, replace(verdict, next=verdict.next or _next(experiment, verdict)))
@@ -182,7 +183,7 @@ def all_cores(experiment: Experiment, policy: Policy, comparisons: int) -> Verdi
         stopped = not experiment.complete and is_decided(experiment, policy, comparisons)
         return Verdict(UNSURE, because("all-cores-unfinished", pairs=measured, of=ALL_CORES)) if stopped else None
     alone = replace(experiment, pairs=experiment.all_cores, way=TURNS, looks=(ALL_CORES,), complete=True)
-    wide = policy.with_band(max(policy.paired, policy.paired_all_cores))
+    wide = policy.with_band(max(band_of(experiment, policy), policy.paired_all_cores))
     return replace(latency(alone, wide, comparisons), next=None)  # their number is fixed
 
 

@@ -170,6 +170,7 @@ class PairRunner:
                 with self.progress.doing(
                     f"{self._id}: pair {number}, {name}: building and first call{self._compiles(name)}"
                 ):
+                    opened.load()()
                     opened.build()()
                 self.seen[name] = self.sides[name].facts(opened.facts)
                 with self.progress.doing(f"{self._id}: pair {number}, {name} alone"):

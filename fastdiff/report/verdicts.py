@@ -61,8 +61,9 @@ def sentence(judgement: Judgement, shell: Shell) -> str:
     """Of a failure: what, why, where it comes from, and what to type."""
     verdict = judgement.verdict
     command = [f"next: {steps.command(verdict.next, shell)}"] if verdict.next else []
-    details = [f"  {sentences.sentence(one)}" for one in verdict.details]
-    return "\n".join(map(clean, [sentences.headline(judgement), *details, *command]))
+    what = sentences.headline(judgement)
+    details = [f"  {cause}" for cause in map(sentences.sentence, verdict.details) if cause not in what]
+    return "\n".join(map(clean, [what, *details, *command]))
 
 
 def _nothing(failed: Sequence[str]) -> str:

@@ -58,7 +58,7 @@ class FreshSide:
         return self._process.greet()
 
     def load(self) -> Wait[None]:
-        return self._begun("load")
+        return self._begun("load", self._loaded, recipe=self._work.built.recipe.as_kept())
 
     def build(self) -> Wait[None]:
         return self._begun("build", self._built, **asdict(self._work))
@@ -88,6 +88,15 @@ class FreshSide:
         self._process.greet()
         self._process.begin(action, **details)
         return lambda: read(self._process.answer(action))
+
+    def _loaded(self, answer: dict[str, Any]) -> None:
+        asked, understood = self._work.built.recipe.as_kept(), answer.get("recipe")
+        if understood != asked:
+            raise UserError(
+                "process",
+                f"{self._process.name}: its fastdiff cannot build {self._work.id}: it reads the recipe {asked} as "
+                f"{understood}. Accept a run of today's fastdiff, and compare with that.",
+            )
 
     def _built(self, answer: dict[str, Any]) -> None:
         if answer.get("unapplied"):

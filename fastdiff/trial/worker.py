@@ -50,11 +50,14 @@ class Worker:
         folders = [path for path in sys.path if path not in python and os.path.isdir(path)]  # noqa: PTH112  (texts)
         return {"protocol": PROTOCOL, "folders": folders}
 
-    def load(self) -> dict[str, Any]:
-        """Imports slow modules, so that two workers do that at the same time."""
+    def load(self, recipe: dict[str, Any]) -> dict[str, Any]:
+        """Imports what takes seconds to import, so that two workers can do that at the same time, and returns how this
+        fastdiff reads the recipe: an older one does not know every optimization."""
         import fastdiff.trial.live  # noqa: F401
+        from fastdiff.record.reading import convert
+        from fastdiff.stages.recipe import Recipe
 
-        return {}
+        return {"recipe": convert(recipe, Recipe, "recipe").as_kept()}
 
     def move(self, cores: list[int]) -> dict[str, Any]:
         host.move(cores)
