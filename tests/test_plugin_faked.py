@@ -82,6 +82,13 @@ def test_no_reference_is_drawn_for_what_is_skipped(faked: Faked, monkeypatch: py
     assert built(faked) == []
 
 
+def test_no_reference_is_drawn_for_what_the_architecture_has_no_place_for(faked: Faked) -> None:
+    result = faked.session("--fastdiff-model=sdxl", "--fastdiff-stage=first-block-cache")
+    result.assert_outcomes(skipped=4, deselected=1)
+    result.stdout.fnmatch_lines(["*the architecture of 'sdxl' has no place for cache; leave it out.*"])
+    assert built(faked) == []
+
+
 def test_emulation_that_is_asked_for_is_measured(faked: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
     old_cpu(monkeypatch, faked.root)
     result = faked.session("--fastdiff-device=cpu", "--fastdiff-stage=bf16", "--fastdiff-emulate", "-k", "applied")

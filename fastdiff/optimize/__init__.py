@@ -220,15 +220,7 @@ def _denoisers(built: Built, idea: str) -> list[Any]:
 
 def resolved(model: Model, recipe: Recipe, device: str) -> Recipe:
     """The recipe, resolved for this device. What cannot be done here is refused before anything is loaded."""
-    wanted = {
-        "cache": recipe.cache != "none",
-        "attention_backend": bool(recipe.attention_backend),
-        "regional": recipe.compile is not None and recipe.compile.regional,
-        "flash": recipe.attention == "flash",
-    }
-    for idea in model.unsupported:
-        if wanted[idea]:
-            raise UserError("recipe", f"the architecture of {model.name!r} has no place for {idea}; leave it out.")
+    recipe.require_place_in(model.name, model.unsupported)
     kind = torch.device(device).type
     return recipe.on(kind, torch.cuda.get_device_capability(device) if kind == "cuda" else None)
 

@@ -156,6 +156,7 @@ class Selection:
 
     def work(self, subject: Subject) -> Work:
         """What the subject's trial builds; raises if that is impossible on this device."""
+        subject.stage.recipe.require_place_in(subject.model.name, subject.model.unsupported)
         subject.stage.recipe.on(self.kind, emulated=self.emulated)
         return Work(
             subject.model,

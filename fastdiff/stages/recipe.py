@@ -224,6 +224,18 @@ class Recipe:
             return replace(recipe, compile=replace(recipe.compile, mode="default"))
         return recipe
 
+    def require_place_in(self, model: str, unsupported: Collection[str]) -> None:
+        """`unsupported` are the ideas that the model's architecture has no place for."""
+        wanted = {
+            "cache": self.cache != "none",
+            "attention_backend": bool(self.attention_backend),
+            "regional": self.compile is not None and self.compile.regional,
+            "flash": self.attention == "flash",
+        }
+        for idea in unsupported:
+            if wanted[idea]:
+                raise UserError("recipe", f"the architecture of {model!r} has no place for {idea}; leave it out.")
+
     def as_kept(self) -> dict[str, Any]:
         """Only what is not the default, ready for JSON: a file that is older than an optimization has no name for it,
         and still compares."""
