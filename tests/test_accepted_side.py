@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 THING = Distribution("tinything", "1.0")
-FASTDIFF = Distribution("fastdiff", "0.1", editable=".")
+FASTDIFF = Distribution("pytest-fastdiff", "0.1", editable=".")
+FORMER = replace(FASTDIFF, name="fastdiff")
+"""As it was called in runs that were accepted before."""
 SPEAKING = "PROTOCOL = {}\n"
 BASELINE = "baselines/cpu/0001_x.json"
 
@@ -262,14 +264,25 @@ def test_equal_libraries_become_one_file(kept_in: Path, tmp_path: Path, monkeypa
 # -- code -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_code_comes_from_the_commit_that_was_measured(repository: Path, kept_in: Path) -> None:
-    measured = ran(THING, FASTDIFF, project=code(repository))
+@pytest.mark.parametrize("fastdiff", [FASTDIFF, FORMER], ids=lambda one: one.name)
+def test_the_code_comes_from_the_commit_that_was_measured(
+    repository: Path, kept_in: Path, fastdiff: Distribution
+) -> None:
+    measured = ran(THING, fastdiff, project=code(repository))
     (repository / "fastdiff/trial/process.py").write_text(SPEAKING.format(8))
     commit(repository, "today")
     found = again(measured, repository, kept_in)
     assert found.environment.source is not None
     assert (found.environment.source / "fastdiff/trial/process.py").read_text() == SPEAKING.format(7)
+    assert found.environment.paths == ()
     assert found.remarks == ()
+
+
+@pytest.mark.parametrize("name", ["pytest-fastdiff", "fastdiff"])
+def test_a_fastdiff_from_an_index_is_not_installed_again(tmp_path: Path, kept_in: Path, name: str) -> None:
+    """The workers of both sides run today's."""
+    found = again(ran(THING, Distribution(name, "0.1")), tmp_path, kept_in)
+    assert packages(found.environment.python, {}) == {"tinything": "1.0"}
 
 
 def test_the_project_s_own_packages_come_from_there_too(repository: Path, kept_in: Path) -> None:

@@ -371,11 +371,24 @@ def test_an_accepted_run_of_an_older_fastdiff_is_judged_by_its_seconds(accepted:
     assert accepted.session("--benchmark-compare").ret == 1
 
 
+@pytest.mark.parametrize("name", ["pytest-fastdiff", "fastdiff"])
 @pytest.mark.parametrize(("own", "found"), [(True, []), (False, ["fastdiff"])])
 def test_a_change_of_fastdiff_itself_shows_only_where_the_accepted_side_has_its_own(
-    own: bool, found: list[str]
+    own: bool, found: list[str], name: str
 ) -> None:
-    editable = replace(SOFTWARE, distributions=(Distribution("fastdiff", "0.1", editable="."),))
-    changed = replace(editable, project=replace(CODE, entries={"fastdiff": "b"}))
-    then, now = (Run(Device("box", "cpu", "box"), "then", software=one) for one in (editable, changed))
+    then, now = (with_fastdiff(one, editable=".") for one in (name, "pytest-fastdiff"))
+    now = replace(now, software=replace(now.software, project=replace(CODE, entries={"fastdiff": "b"})))
     assert software.lasting(then, now, own_fastdiff=own) == found
+
+
+def test_another_name_of_the_distribution_is_no_difference() -> None:
+    then, now = with_fastdiff("fastdiff"), with_fastdiff("pytest-fastdiff")
+    assert software.changes(then, now) == software.lasting(then, now, own_fastdiff=False) == []
+    later = with_fastdiff("pytest-fastdiff", version="0.2")
+    assert software.changes(then, later) == []
+    assert software.lasting(then, later, own_fastdiff=False) == ["fastdiff: 0.1 -> 0.2"]
+
+
+def with_fastdiff(name: str, version: str = "0.1", editable: str = "") -> Run:
+    ran = replace(SOFTWARE, distributions=(Distribution(name, version, editable=editable),))
+    return Run(Device("box", "cpu", "box"), "then", software=ran)

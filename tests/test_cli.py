@@ -52,7 +52,7 @@ def test_help_of_a_command_is_a_sentence(command: str) -> None:
 
 def test_version() -> None:
     assert shown("--version") == f"fastdiff {__version__}\n"
-    assert importlib.metadata.version("fastdiff") == __version__
+    assert importlib.metadata.version("pytest-fastdiff") == __version__
 
 
 def test_models_lists_the_catalogue_in_columns() -> None:

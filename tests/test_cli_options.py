@@ -17,6 +17,7 @@ from fastdiff.compare.figures import PUBLISHED
 from fastdiff.host import system
 from fastdiff.models import CATALOGUE
 from fastdiff.plugin.options import OPTIONS
+from fastdiff.record import distribution
 from fastdiff.record.files import write
 from fastdiff.stages.published import LADDER
 
@@ -164,3 +165,30 @@ def test_windows_is_refused_in_a_sentence_that_names_the_way(monkeypatch: pytest
     done = typed("models")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == "fastdiff does not run on Windows; run it in WSL, the Linux inside: wsl --install.\n"
+
+
+def test_another_project_of_the_name_is_refused_in_a_sentence_that_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distribution, "BESIDE", tmp_path)
+    (tmp_path / "pytest_fastdiff-0.1.0.dist-info").mkdir()
+    assert typed("models").exit_code == 0
+    (tmp_path / "fastdiff-0.3.0.dist-info").mkdir()
+    done = typed("models")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"another project called fastdiff is installed in {tmp_path}, and the files of one overwrite the other's; "
+        "do: pip uninstall -y fastdiff && pip install --force-reinstall --no-deps pytest-fastdiff\n"
+    )
+
+
+def test_the_sentence_is_also_what_the_import_of_the_other_project_comes_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a function from its own module of this name, over which ours lies."""
+    monkeypatch.setattr(distribution, "BESIDE", tmp_path)
+    with pytest.raises(ImportError, match="cannot import name 'compare'"):
+        from fastdiff.compare import compare
+    (tmp_path / "fastdiff-0.3.0.dist-info").mkdir()
+    with pytest.raises(ImportError, match="another project called fastdiff is installed"):
+        from fastdiff.compare import compare  # noqa: F401

@@ -291,6 +291,7 @@ def test_a_question_that_the_machine_cannot_answer_has_no_number_of_pairs() -> N
     [
         ({}, False),
         ({"fastdiff": "2"}, False),
+        ({"fastdiff": None, "pytest-fastdiff": "2"}, False),
         ({"mine": "0.2"}, False),
         ({"numpy": "2.5"}, True),
         ({"numpy": None}, True),

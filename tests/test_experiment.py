@@ -35,7 +35,7 @@ def row_of(stage: str, seconds: float, memory: float = 0.5) -> dict[str, str]:
         "memory (gbs)": str(memory),
         "tag": "",
         "stage": stage,
-        "fastdiff": "0.1",
+        "pytest-fastdiff": "0.1",
         "weights (gbs)": "0.5",
     }
 

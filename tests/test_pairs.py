@@ -224,7 +224,7 @@ def test_a_slower_environment_is_found_and_explained(world: World) -> None:
         ({"torch": "2.12.1", "numpy": "2"}, {}, "numpy: nothing -> 2"),
         ({"torch": "2.12.1"}, {"OMP_NUM_THREADS": "1"}, "variables.OMP_NUM_THREADS: nothing -> 1"),
         ({"torch": "2.12.2"}, {"OMP_NUM_THREADS": "1"}, ""),
-        ({"torch": "2.12.1", "fastdiff": "2"}, {}, None),
+        ({"torch": "2.12.1", "pytest-fastdiff": "2"}, {}, None),
     ],
 )
 def test_where_one_step_differs_the_verdict_says_so_and_there_is_no_search(
@@ -250,7 +250,7 @@ def test_the_same_environment_twice_is_the_same(world: World) -> None:
         ({}, None, SLOW),
         ({"torch": "2.13.0"}, None, SAME),
         ({"torch": "2.13.0"}, 0.01, SLOW),
-        ({"fastdiff": "2", "mine": "2"}, None, SLOW),
+        ({"pytest-fastdiff": "2", "mine": "2"}, None, SLOW),
     ],
     ids=["one stack", "two stacks", "two stacks, one band for both", "other versions of what is compared"],
 )

@@ -11,6 +11,7 @@ from faked import accepted as accepted
 from faked import faked as faked
 
 from fastdiff.host import processor, system
+from fastdiff.record import distribution
 from fastdiff.report.listings import runs_text
 from fastdiff.trial import fake
 
@@ -104,6 +105,19 @@ def test_windows_is_refused_where_a_test_needs_a_stage(faked: Faked, monkeypatch
     result.stderr.fnmatch_lines(["ERROR: fastdiff does not run on Windows; run it in WSL*"])
     (faked.root / "perf_tests" / "test_suite.py").write_text("def test_theirs(): pass")
     assert faked.session().ret == 0
+
+
+def test_another_project_called_fastdiff_is_named(
+    faked: Faked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distribution, "BESIDE", tmp_path)
+    (tmp_path / "fastdiff-0.3.0.dist-info").mkdir()
+    sentence = [f"ERROR: another project called fastdiff is installed in {tmp_path}, *pip uninstall -y fastdiff*"]
+    result = faked.session()
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(sentence)
+    (faked.root / "perf_tests" / "test_suite.py").write_text("def test_theirs(): pass")
+    assert faked.session().ret == 0, "a suite without a stage has no part in it"
 
 
 # -- the reference ----------------------------------------------------------------------------------------------------

@@ -91,8 +91,8 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PairSession:
 def test_a_report_has_a_table_sentences_and_the_machines_limit(session: PairSession, tmp_path: Path) -> None:
     answers = session.compare(
         SDPA,
-        side(packages={"torch": "2.12.1", "fastdiff": "1"}),
-        side(packages={"torch": "2.13.0", "fastdiff": "1"}, slow=1.1),
+        side(packages={"torch": "2.12.1", "pytest-fastdiff": "1"}),
+        side(packages={"torch": "2.13.0", "pytest-fastdiff": "1"}, slow=1.1),
     )
     assert failing(answers, strict=False)
     told = pairs.text(answers, session.limit(answers), ["runs/ab/x.json"], Shell())
@@ -465,7 +465,7 @@ def test_the_suite_is_judged_by_pairs(
     (tmp_path / "conftest.py").write_text(CONFTEST.format(source=str(source), folder=str(tiny.source)))
     # Five pairs know their own scatter badly, so the band is wide: what is tested is who judges, not how sharply.
     (tmp_path / "pyproject.toml").write_text(
-        "[tool.pytest.ini_options]\nfastdiff_model = 'tiny'\n[tool.fastdiff.policy]\npaired = 0.2\n"
+        "[tool.pytest.ini_options]\nfastdiff_model = 'tiny'\n[tool.fastdiff.policy]\npaired = '20%'\n"
     )
     # The old side gets its words from the command line, the new one is this environment as it is.
     old = shlex.join([f"SAID={json.dumps({})}"])

@@ -264,7 +264,8 @@ def test_a_fastdiff_that_is_not_installed_knows_no_needs(
 
 def test_differences_leave_out_fastdiff() -> None:
     old = {"torch": "2.12.1", "fastdiff": "0.1", "numpy": "2.4"}
-    assert package_differences(old, {"torch": "2.13.0", "triton": "3.5", "numpy": "2.4"}) == [
+    new = {"torch": "2.13.0", "triton": "3.5", "numpy": "2.4", "pytest-fastdiff": "0.2"}
+    assert package_differences(old, new) == [
         "torch: 2.12.1 -> 2.13.0",
         "triton: nothing -> 3.5",
     ]
@@ -333,7 +334,7 @@ def test_another_base_makes_another_environment(
     monkeypatch.setattr(uv, "_run", no_uv)
     with pytest.raises(AssertionError, match="nothing is to be made here"):
         ready(spec(wheels, "tinything==1.0", "pluggy==99"), home, said.append)
-    monkeypatch.setattr(environments, "packages", lambda *_: base | {"fastdiff": "99"})
+    monkeypatch.setattr(environments, "packages", lambda *_: base | {"pytest-fastdiff": "99"})
     assert ready(spec(wheels, "tinything==1.0", "pluggy==99"), home, said.append).python == made[0].python
 
 

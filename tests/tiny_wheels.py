@@ -12,13 +12,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def wheel(folder: Path, name: str, version: str, *, needs: Sequence[str] = (), says: str | None = None) -> Path:
+def wheel(
+    folder: Path,
+    name: str,
+    version: str,
+    *,
+    needs: Sequence[str] = (),
+    says: str | None = None,
+    file: str = "",
+    text: str = "",
+) -> Path:
     """A package of one line, as a builder would pack it."""
     path = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
     required = "".join(f"Requires-Dist: {need}\n" for need in needs)
     contents = {
-        f"{name}.py": f"__version__ = {says or version!r}\n",
+        file or f"{name}.py": text or f"__version__ = {says or version!r}\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{required}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from fastdiff.record.distribution import DISTRIBUTION
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -105,7 +107,7 @@ def installed(root: Path) -> str:
 def origin() -> tuple[str, str]:
     """The repository and the commit that this fastdiff was installed from, as far as GitHub has it."""
     with suppress(PackageNotFoundError, ValueError):
-        told: dict[str, Any] = json.loads(distribution("fastdiff").read_text("direct_url.json") or "{}")
+        told: dict[str, Any] = json.loads(distribution(DISTRIBUTION).read_text("direct_url.json") or "{}")
         url, commit = str(told.get("url", "")), told.get("vcs_info", {}).get("commit_id", "")
         if url.startswith("file://"):
             folder = url.removeprefix("file://")

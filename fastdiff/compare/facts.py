@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import InvalidVersion, Version
 
 from fastdiff.compare.reasons import because
+from fastdiff.record.distribution import OURS
 
 if TYPE_CHECKING:
     from fastdiff.compare.reasons import Reason
@@ -51,13 +52,14 @@ def changed_versions(old: Mapping[str, Any], new: Mapping[str, Any], of: Collect
 
 
 def package_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """`torch: 2.12.1 -> 2.13.0` for every package that differs, except fastdiff, whose code both sides share."""
-    return differences(*({name: one[name] for name in sorted(one) if name != "fastdiff"} for one in (old, new)))
+    """`torch: 2.12.1 -> 2.13.0` for every package that differs, except fastdiff, whose code both sides share, unless the accepted
+    code has a fastdiff of its own."""
+    return differences(*({name: one[name] for name in sorted(one) if name not in OURS} for one in (old, new)))
 
 
 def across_stacks(old: Mapping[str, str], new: Mapping[str, str], project: str) -> bool:
     """Whether any package differs between two sides, other than fastdiff and the project whose code is compared."""
-    return any(old.get(name) != new.get(name) for name in (old.keys() | new.keys()) - {"fastdiff", project})
+    return any(old.get(name) != new.get(name) for name in (old.keys() | new.keys()) - {*OURS, project})
 
 
 def former(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fastdiff.compare.facts import differences
 from fastdiff.compare.reasons import because
 from fastdiff.compare.verdicts import FAST, MACHINE, SAME, SLOW, UNSURE
+from fastdiff.record.distribution import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,9 +68,9 @@ def lasting(accepted: Run, run: Run, *, own_fastdiff: bool) -> list[str]:
         one, other = before[name], after[name]
         if one.version == other.version and one.files != other.files and not (one.editable and other.editable):
             found.append(f"{name} {one.version}: other files of the same version")
-    if not own_fastdiff and "fastdiff" in before and before["fastdiff"].editable:
+    if not own_fastdiff and then.fastdiff and then.fastdiff.editable:
         found += ["fastdiff"] if "code: fastdiff" in (changes(accepted, run) or []) else []
-    ours = [packages.get("fastdiff") for packages in (before, after)]
+    ours = (then.fastdiff, now.fastdiff)
     if all(ours) and not all(one and one.editable for one in ours):
         found += differences(*({"fastdiff": one.version if one else None} for one in ours))
     return found
@@ -77,7 +78,7 @@ def lasting(accepted: Run, run: Run, *, own_fastdiff: bool) -> list[str]:
 
 def _versions(software: Software) -> dict[str, str]:
     """Versions without fastdiff: both sides run today's, or it is the project's own code."""
-    return {name: version for name, version in software.versions.items() if name != "fastdiff"}
+    return {name: version for name, version in software.versions.items() if name not in OURS}
 
 
 def _minor(version: str) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from fastdiff.record.bounds import Name  # noqa: TC001  (msgspec reads it)
+from fastdiff.record.distribution import OURS
 
 ONE_LINE = r"^(?![\s\S]*\n)"
 """A baseline comes with a pull request, and what stands in these fields reaches uv and git."""
@@ -64,3 +65,8 @@ class Software:
     @property
     def versions(self) -> dict[str, str]:
         return {one.name: f"{one.version} {one.source}".strip() for one in self.distributions}
+
+    @property
+    def fastdiff(self) -> Distribution | None:
+        """None where a process ran a fastdiff that is not installed."""
+        return next((one for one in self.distributions if one.name in OURS), None)

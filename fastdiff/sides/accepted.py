@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fastdiff.compare.facts import listed, package_differences
 from fastdiff.host.software import entries_of, git, top_of
+from fastdiff.record.distribution import OURS
 from fastdiff.record.errors import UserError
 from fastdiff.sides import checkout, uv
 from fastdiff.sides.environment import Environment, base_folders
@@ -138,12 +139,12 @@ def _minor(version: str) -> str:
 
 def _versions(software: Software) -> dict[str, str]:
     """Of what an installer brings; the project's own code comes from its commit."""
-    return {one.name: one.version for one in software.distributions if not one.editable and one.name != "fastdiff"}
+    return {one.name: one.version for one in software.distributions if not one.editable and one.name not in OURS}
 
 
 def _packages(software: Software) -> list[str]:
     """As requirements that allow nothing else."""
-    return [_requirement(one) for one in software.distributions if not one.editable and one.name != "fastdiff"]
+    return [_requirement(one) for one in software.distributions if not one.editable and one.name not in OURS]
 
 
 def _requirement(one: Distribution) -> str:
@@ -307,14 +308,14 @@ def checked_out(code: Code, kept: Path, say: Callable[[str], None], python: Path
 def code_in(software: Software, project: Path, python: Path, protocol: int) -> tuple[Path | None, tuple[Path, ...]]:
     """The fastdiff of the checkout, where it speaks the protocol of this one, and the folders of the project's own
     packages."""
-    ours = next((one for one in software.distributions if one.name == "fastdiff" and one.editable), None)
-    source = _speaking(python, project / ours.editable, protocol) if ours else None
+    ours = software.fastdiff
+    source = _speaking(python, project / ours.editable, protocol) if ours and ours.editable else None
     return source, import_folders(software, project)
 
 
 def import_folders(software: Software, project: Path) -> tuple[Path, ...]:
     """Of the project's own distributions, which an editable install imports from the folder or from `src` in it."""
-    found = [project / one.editable for one in software.distributions if one.editable and one.name != "fastdiff"]
+    found = [project / one.editable for one in software.distributions if one.editable and one.name not in OURS]
     return tuple(path for folder in found for path in (folder / "src", folder) if path.is_dir())
 
 

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastdiff.record.distribution import OURS
 from fastdiff.record.errors import UserError
 from fastdiff.record.writing import as_json, locked, write_text
 from fastdiff.sides.installed import packages
@@ -189,7 +190,7 @@ def digest(*parts: Any) -> str:
 
 def others(seen: Mapping[str, str]) -> list[tuple[str, str]]:
     """All but fastdiff, of which the workers of every side run the same code."""
-    return sorted((name, version) for name, version in seen.items() if name != "fastdiff")
+    return sorted((name, version) for name, version in seen.items() if name not in OURS)
 
 
 def interpreter(folder: Path) -> Path:

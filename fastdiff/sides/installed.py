@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from fastdiff.record.distribution import DISTRIBUTION
 from fastdiff.record.errors import UserError
 from fastdiff.sides.spec import masked
 
@@ -81,7 +82,7 @@ def _listing(python: Path, variables: Mapping[str, str]) -> dict[str, Any]:
 def needs() -> list[Requirement]:
     """What fastdiff needs here, under normalised names, without the extras."""
     try:
-        written = importlib.metadata.requires("fastdiff") or []
+        written = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
         raise UserError(
             "environment",

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from fastdiff.compare.facts import listed
 from fastdiff.host.software import contents, installed
+from fastdiff.record.distribution import OURS
 from fastdiff.record.errors import UserError
 from fastdiff.sides import uv
 from fastdiff.sides.environment import BASE_LINK, link, link_folders
@@ -80,7 +81,7 @@ def taken_apart(python: Path) -> Whole:
     found = installed(where)
     packages, fixed = {}, {}
     for name, one in found.items():
-        if name == "fastdiff":  # of which every side runs today's, or which is the project's code
+        if name in OURS:  # of which every side runs today's, or which is the project's code
             continue
         if part := None if _editable(one) else _part(one):
             packages[name] = part
