@@ -1,5 +1,6 @@
 # Two commands: `make bench` measures the embedded model, `make test` tests fastdiff itself.
 # `make test-compile` tests what compiles, `make test-nightly` what is too slow for every change.
+# `make test-floors` tests with the oldest libraries that pyproject.toml allows.
 # A third for a machine with a GPU: `make bench-gpu` measures every full-size model, without downloading any.
 # `make bench-full`: the ladder of SDXL's real size on a CPU.
 # `make bench TORCH=2.15.0` measures with another torch, in an environment of its own.
@@ -15,6 +16,7 @@ MODELS ?= sdxl ssd-1b sd15 pixart-alpha flux-schnell flux-dev
 VENV := .venv$(if $(TORCH),-torch-$(TORCH))
 BIN := $(VENV)/bin
 PINS := $(VENV)/constraints.txt
+OLDEST := .venv-floors
 
 # Of gpu-check: one of its two parts, where results are copied to, and small sizes on a CPU. It installs nothing.
 PART ?= all
@@ -22,7 +24,7 @@ OUT ?=
 REHEARSE ?=
 CHECK_PYTHON := $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 
-.PHONY: bench bench-full bench-gpu gpu-check test test-compile test-nightly install clean
+.PHONY: bench bench-full bench-gpu gpu-check test test-compile test-nightly test-floors install clean
 
 bench: $(VENV)/.bench-installed
 	$(BIN)/pytest perf_tests --benchmark-compare --fastdiff-chart runs/ladder.png $(ARGS)
@@ -66,10 +68,14 @@ test-compile: $(VENV)/.test-installed
 test-nightly: $(VENV)/.test-installed
 	$(call tests,nightly,load)
 
+test-floors: BIN := $(OLDEST)/bin
+test-floors: $(OLDEST)/.installed
+	$(call tests,not compile and not nightly,loadfile)
+
 install: $(VENV)/.bench-installed
 
 clean:
-	rm -rf .venv .venv-torch-* .fastdiff
+	rm -rf .venv .venv-torch-* $(OLDEST) .fastdiff
 
 $(PINS): constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -85,3 +91,10 @@ $(VENV)/.bench-installed: $(PINS) pyproject.toml
 $(VENV)/.test-installed: $(PINS) pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check -c $(PINS) -e '.[test]'
 	@touch $(VENV)/.bench-installed $@
+
+$(OLDEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	@# What these libraries need in turn, and the tools of the tests, are the newest that go with them.
+	sed -n 's/^    "\(.*\)>=\(.*\)",$$/\1==\2/p' pyproject.toml > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/pip install -q --disable-pip-version-check -c $(OLDEST)/constraints.txt -e '.[test]'
+	@touch $@

@@ -210,6 +210,17 @@ def test_another_torch_is_pinned_and_the_other_pins_stay(clone: Path, python: st
     }
 
 
+def test_the_oldest_libraries_that_are_allowed_are_tested_alone(clone: Path, python: str) -> None:
+    said(clone, "test-floors", f"PYTHON={python}")
+    wanted = dict(re.split(">=", need) for need in PROJECT["dependencies"])
+    assert pins(clone / ".venv-floors" / "constraints.txt") == wanted
+    install, together, alone = calls(clone)
+    assert install.endswith("-c .venv-floors/constraints.txt -e .[test]")
+    assert together.startswith(".venv-floors/bin/pytest tests -m not alone and not compile and not nightly -n 2 ")
+    assert alone.startswith(".venv-floors/bin/pytest tests -m alone and not compile and not nightly")
+    assert not (clone / ".venv").exists()
+
+
 def test_each_torch_keeps_its_environment(clone: Path, python: str) -> None:
     for torch in ("2.14.0", "2.15.0"):
         said(clone, "bench", f"TORCH={torch}", f"PYTHON={python}")
@@ -240,6 +251,7 @@ def test_clean_removes_what_make_made_and_nothing_else(clone: Path, python: str)
     before = {path.name for path in clone.iterdir()}
     said(clone, "bench", f"PYTHON={python}")
     said(clone, "bench", "TORCH=2.15.0", f"PYTHON={python}")
+    said(clone, "test-floors", f"PYTHON={python}")
     (clone / "calls").unlink()
     said(clone, "clean")
     assert {path.name for path in clone.iterdir()} == before
