@@ -64,7 +64,7 @@ SETTINGS = """
 fastdiff_stage = 'fp32,other'
 fastdiff_rounds = '3'
 [tool.fastdiff.policy]
-latency = 0.5
+latency = '50%'
 """
 
 

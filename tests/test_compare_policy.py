@@ -11,9 +11,9 @@ from fastdiff.compare import policy
 from fastdiff.record.errors import UserError
 
 TABLE = {
-    "latency": 0.10,
-    "first-call": 0.4,
-    "sdxl": {"latency": 0.05, "int8": {"latency": 0.08, "minimum_samples": 5}},
+    "latency": "10%",
+    "first-call": "40 %",
+    "sdxl": {"latency": "5%", "int8": {"latency": "8%", "minimum_samples": 5}},
 }
 
 
@@ -31,8 +31,8 @@ def test_the_nearest_table_wins() -> None:
 def test_a_gpus_bands_are_narrower() -> None:
     assert policy.default("cpu") == policy.CPU
     assert policy.default("cuda").latency < policy.default("cpu").latency
-    with pytest.raises(UserError, match="no kind of device is called 'mps'"):
-        policy.default("mps")
+    with pytest.raises(UserError, match="no kind of device is called 'xpu'"):
+        policy.default("xpu")
 
 
 def test_two_stacks_never_have_the_narrower_band() -> None:
@@ -43,24 +43,27 @@ def test_two_stacks_never_have_the_narrower_band() -> None:
 
 
 WRONG: list[tuple[Any, str]] = [
-    ({"latency": "5%"}, "latency is '5%'; give a number above 0 up to 1, such as 0.10, which means 10 %"),
-    ({"latency": 5}, "latency is 5; give a number above 0 up to 1"),
-    ({"memory": 0}, "memory is 0; give a number above 0"),
-    ({"memory": -0.1}, "memory is -0.1"),
+    ({"latency": 0.05}, 'latency is 0.05; give a percentage above 0% up to 100%, such as "10%"'),
+    ({"latency": 5}, "latency is 5; give a percentage"),
+    ({"latency": "5"}, "latency is '5'; give a percentage"),
+    ({"latency": "five%"}, "latency is 'five%'; give a percentage"),
+    ({"latency": "500%"}, "latency is 500%; give a percentage above 0% up to 100%"),
+    ({"memory": "0%"}, "memory is 0%; give a percentage above 0%"),
+    ({"memory": "-10%"}, "memory is -10%"),
     ({"ladder": True}, "ladder is True"),
-    ({"first_call": float("nan")}, "first_call is nan"),
-    ({"first_call": 50}, "first_call is 50; give a number above 0 up to 4"),
-    ({"confidence": 95}, "confidence is 95; give a number above 0.5"),
-    ({"void_share": 2}, "void_share is 2"),
+    ({"first_call": "nan%"}, "first_call is nan%"),
+    ({"first_call": "500%"}, "first_call is 500%; give a percentage above 0% up to 400%"),
+    ({"confidence": "50%"}, 'confidence is 50%; give a percentage above 50% up to 99.99%, such as "95%"'),
+    ({"void_share": "200%"}, "void_share is 200%"),
     ({"minimum_samples": 2.5}, "minimum_samples is 2.5; give a whole number above zero"),
     ({"minimum_samples": 0}, "minimum_samples is 0"),
     ({"latencies": 0.1}, "no number is called 'latencies'; did you mean 'latency'"),
     ({"sdxl": {"latancy": 0.1}}, "no number is called 'latancy'; did you mean 'latency'"),
-    ({"sdxl": {"int8": {"latency": "5%"}}}, "latency is '5%'"),
+    ({"sdxl": {"int8": {"latency": 0.05}}}, "latency is 0.05"),
     ({"sdlx": {"latency": 0.1}}, "no model or number is called 'sdlx'; did you mean 'sdxl'"),
     ({"sdxl": {"int4": {"latency": 0.1}}}, "no stage or number is called 'int4'; did you mean 'int8'"),
-    ({"sdxl": {"int8": {"latency": {}}}}, "latency is {}; give a number"),
-    ({"first-call": {"int8": 0.1}}, "first_call is {'int8': 0.1}; give a number"),
+    ({"sdxl": {"int8": {"latency": {}}}}, "latency is {}; give a percentage"),
+    ({"first-call": {"int8": 0.1}}, "first_call is {'int8': 0.1}; give a percentage"),
     ({"sdxl": {"int8": {"more": {}}}}, "no number is called 'more'"),
     (0.1, "policy is 0.1; give a table"),
 ]

@@ -77,7 +77,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny: Model) -> Path:
         "[tool.pytest.ini_options]\nfastdiff_model = 'twin'\nfastdiff_rounds = '3'\n"
         "fastdiff_confirm = 'none'\n"
         f"fastdiff_stage = '{','.join(STAGES)}'\n"
-        "[tool.fastdiff.policy]\nlatency = 1.0\nladder = 1.0\nfirst_call = 3.0\n"
+        "[tool.fastdiff.policy]\nlatency = '100%'\nladder = '100%'\nfirst_call = '300%'\n"
     )
     return folder
 

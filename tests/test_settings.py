@@ -131,9 +131,9 @@ WRONG = [
     ("size", "256x256", "multiple of 64"),
     ("calls", "6", "a multiple of 4"),
     ("ladder", "technique", "one of published, techniques"),
-    ("device", "gpu", "auto, cpu, cuda or cuda:N"),
-    ("device", "cuda:", "auto, cpu, cuda or cuda:N"),
-    ("device", "cuda:first", "auto, cpu, cuda or cuda:N"),
+    ("device", "gpu", "auto, cpu, cuda, cuda:N or mps"),
+    ("device", "cuda:", "auto, cpu, cuda, cuda:N or mps"),
+    ("device", "cuda:first", "auto, cpu, cuda, cuda:N or mps"),
     ("inject", "slow", "slow:30%"),
 ]
 
@@ -366,7 +366,7 @@ def test_what_is_written_for_one_ladder_does_not_break_the_other(project: pytest
     """The examples of the docs, in a session of the techniques."""
     project.makepyprojecttoml(
         '[tool.fastdiff.stages.channels-last]\nfollows = "sdpa"\nchannels-last = true\n'
-        "[tool.fastdiff.policy.shapes.int8]\nlatency = 0.05"
+        "[tool.fastdiff.policy.shapes.int8]\nlatency = '5%'"
     )
     assert collect(project) == ids(*LADDER, "channels-last")
     assert collect(project, "--fastdiff-ladder=techniques") == ids(*TECHNIQUES.names)

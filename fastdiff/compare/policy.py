@@ -7,20 +7,20 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from fastdiff.record.errors import UserError, unknown
+from fastdiff.record.percent import share
 
 FEWEST_PAIRS = 5
 """With four pairs or fewer, an outlier cannot be recognized, and the interval is too wide to be useful."""
-BANDS = {
-    "latency": 1,
-    "paired": 1,
-    "paired_across_stacks": 1,
-    "paired_all_cores": 1,
-    "ladder": 1,
-    "first_call": 4,
-    "paired_first_call": 4,
-    "memory": 1,
+SHARES = {
+    **dict.fromkeys(("latency", "paired", "paired_across_stacks", "paired_all_cores", "ladder", "memory"), (0, 1)),
+    **dict.fromkeys(("first_call", "paired_first_call"), (0, 4)),
+    **dict.fromkeys(("confidence", "paired_confidence", "same_confidence"), (0.5, 0.9999)),
+    "void_share": (0, 1),
 }
-"""The widest band that is accepted: 5 is probably a mistake for 5 %. Neighbours can more than double a first call."""
+"""By name, the limit that a share must exceed, and the largest share that is accepted. Tables have percentages.
+Neighbours can more than double a first call."""
+EXAMPLE = {0: "10%", 0.5: "95%"}
+"""By the limit that a share must exceed."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,8 @@ class Policy:
     """The fewest undisturbed samples: a median of fewer is a single sample or the middle of two."""
 
     def __post_init__(self) -> None:
-        for name, widest in BANDS.items():
-            _require(name, getattr(self, name), above=0, up_to=widest, example="0.10, which means 10 %")
-        for name in ("confidence", "paired_confidence", "same_confidence"):
-            _require(name, getattr(self, name), above=0.5, up_to=0.9999, example="0.95")
-        _require("void_share", self.void_share, above=0, up_to=1, example="0.5")
+        for name in SHARES:
+            _require(name, getattr(self, name))
         minimum = self.minimum_samples
         if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
             raise UserError("recipe", f"policy: minimum_samples is {minimum!r}; give a whole number above zero.")
@@ -112,11 +109,25 @@ def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _numbers(table: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a table itself; tables in it belong to models and stages."""
-    numbers = {name.replace("-", "_"): value for name, value in table.items() if not _is_table(table, name)}
-    for name in numbers:
+    numbers = {}
+    for written, value in table.items():
+        if _is_table(table, written):
+            continue
+        name = written.replace("-", "_")
         if name not in _names():
             raise UserError("recipe", f"policy: {unknown('number', name, _names())}")
+        numbers[name] = _share(name, value) if name in SHARES else value
     return numbers
+
+
+def _share(name: str, value: object) -> float:
+    """Of a percentage, as options have it; of 5, or 0.05, it would be a guess which one is meant."""
+    try:
+        if isinstance(value, str):
+            return share(value)
+    except ValueError:
+        pass
+    raise _wrong(name, repr(value))
 
 
 def _is_table(table: Mapping[str, Any], name: str) -> bool:
@@ -128,11 +139,19 @@ def _names() -> list[str]:
     return [field.name for field in fields(Policy)]
 
 
-def _require(name: str, value: object, *, above: float, up_to: float, example: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= up_to:
-        raise UserError(
-            "recipe", f"policy: {name} is {value!r}; give a number above {above:g} up to {up_to:g}, such as {example}."
-        )
+def _require(name: str, value: float) -> None:
+    above, most = SHARES[name]
+    if not above < value <= most:
+        raise _wrong(name, f"{100 * value:g}%")
+
+
+def _wrong(name: str, value: str) -> UserError:
+    above, most = SHARES[name]
+    return UserError(
+        "recipe",
+        f"policy: {name} is {value}; give a percentage above {100 * above:g}% up to {100 * most:g}%, such as "
+        f'"{EXAMPLE[above]}".',
+    )
 
 
 CPU = Policy(
@@ -149,4 +168,5 @@ CUDA = Policy(
     paired_first_call=0.30,  # as above
     memory=0.02,  # the caching allocator rounds block sizes
 )
-DEFAULTS = {"cpu": CPU, "cuda": CUDA}
+MPS = replace(CPU, memory=0.05)  # not measured: a laptop's heat, and a driver that hands memory out in large pieces
+DEFAULTS = {"cpu": CPU, "cuda": CUDA, "mps": MPS}
