@@ -7,12 +7,15 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from beside import place_beside
 from faked import accepted as accepted
 from faked import faked as faked
 
 import fastdiff.plugin.session  # noqa: F401  (stays loaded between the runs inside this process)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from faked import Faked
 
 PLAIN = ("-p", "no:fastdiff")
@@ -278,13 +281,15 @@ def test_a_pyproject_that_pytest_does_not_read_is_not_read(pytester: pytest.Pyte
 
 # -- beside other plugins ---------------------------------------------------------------------------------------------
 
-PLUGINS = {
-    "xdist": ("-n", "2"),
-    "pytest_timeout": ("--timeout", "60"),
-    "pytest_randomly": ("-p", "randomly", "-p", "no:cacheprovider"),
-    "pytest_rerunfailures": ("--reruns", "1"),
-    "pytest_cov": ("--cov", "."),
+PLUGINS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "xdist": ((), ("-n", "2")),
+    "pytest_timeout": ((), ("--timeout", "60")),
+    "pytest_randomly": (("pytest-randomly",), ("-p", "randomly", "--randomly-seed=7")),
+    "pytest_rerunfailures": (("pytest-rerunfailures",), ("--reruns", "1")),
+    "pytest_cov": (("pytest-cov", "coverage"), ("--cov", ".")),
 }
+"""By the module, what has to be installed for it, and options that make it do something. pytest-randomly is none of the
+tools of these tests, because it would shuffle them."""
 BESIDE = """
 import pytest
 
@@ -306,8 +311,12 @@ def test_three(benchmark):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("plugin", PLUGINS)
-def test_beside_another_plugin(pytester: pytest.Pytester, plugin: str) -> None:
-    pytest.importorskip(plugin)
+def test_beside_another_plugin(
+    pytester: pytest.Pytester, plugin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages, options = PLUGINS[plugin]
+    if packages:
+        place_beside(tmp_path / "beside", packages, monkeypatch)
     pytester.makepyfile(BESIDE)
-    result = untouched(pytester, PLUGINS[plugin], apart=True)
+    result = untouched(pytester, options, apart=True)
     result.stdout.fnmatch_lines(["*1 failed, 6 passed*"])
