@@ -89,7 +89,7 @@ def test_a_device_is_named_in_plain_digits(device: str) -> None:
         [sys.executable, "-m", "fastdiff.cli", "ab", "--device", device], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "give auto, cpu, cuda or cuda:N" in done.stderr
+    assert "give auto, cpu, cuda, cuda:N or mps" in done.stderr
 
 
 @pytest.mark.parametrize("package", ["", " ", "-e .", "torch\n", "--index-url=x"])

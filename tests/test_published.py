@@ -259,7 +259,7 @@ def test_emulation_is_announced_before_it_is_measured(monkeypatch: pytest.Monkey
         ("--compile-mode max-autotune", "--compile-mode is about compiled code"),
         ("--compile-decoder --compile-mode fast", "no compile mode is called 'fast'"),
         ("--size 100", "give a multiple of 64"),
-        ("--device gpu", "give auto, cpu, cuda or cuda:N"),
+        ("--device gpu", "give auto, cpu, cuda, cuda:N or mps"),
         ("--model sdlx", "did you mean 'sdxl'"),
         ("--weights nowhere", "no folder in diffusers' layout"),
         ("--ckpt ./nowhere", "no folder in diffusers' layout"),

@@ -169,7 +169,7 @@ def test_a_run_that_was_accepted_on_another_gpu_makes_nothing_strict(night: Nigh
 def test_the_folder_of_a_gpu_is_the_one_that_fastdiff_names(
     night: Night, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "_gpu_names", lambda: [name])
+    monkeypatch.setattr(environment, "_nvidia_names", lambda: [name])
     night.accepts(environment.device_slug("cuda"))
     night.measure(GPU_NAME=name)
     assert night.made[-1].endswith("--fastdiff-strict")

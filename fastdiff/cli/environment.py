@@ -15,17 +15,21 @@ def environment(json: bool = JSON, root: Path = ROOT) -> None:
 
     Example: fastdiff environment --json
     """
-    from fastdiff.host.environment import device_kind, device_name, device_slug, versions
+    from fastdiff.host.environment import device_kind, device_name, device_slug, limits, versions
     from fastdiff.host.processor import emulated
     from fastdiff.record.baselines import folder_of
 
     device = device_kind()
-    name, folder, lacking = device_name(device), str(folder_of(root, device_slug(device))), emulated(device)
+    name, folder = device_name(device), str(folder_of(root, device_slug(device)))
+    lacking, unseen = emulated(device), limits(device)
     if json:
-        as_json({"device": device, "name": name, "baselines": folder, "emulated": lacking, "versions": versions()})
+        facts = {"device": device, "name": name, "baselines": folder, "emulated": lacking, "limits": unseen}
+        as_json({**facts, "versions": versions()})
         return
     typer.echo(f"device     {name} ({device})")
     typer.echo(f"baselines  {folder}")
+    if unseen:
+        typer.echo(f"limits     {unseen}")
     if lacking:
         typer.echo(f"emulated   {', '.join(lacking)} (no instructions for it; see `fastdiff ladder`)")
     for library, version in versions().items():

@@ -14,7 +14,7 @@ MODEL = typer.Option(
     "", "--model", metavar="NAME", help="Model to use instead of the published one, such as the embedded one: shapes."
 )
 DEVICE = typer.Option(
-    "", metavar="DEVICE", help="Device to measure on: auto, cpu, cuda or cuda:N (default: the experiment's own)."
+    "", metavar="DEVICE", help="Device to measure on: auto, cpu, cuda, cuda:N or mps (default: the experiment's own)."
 )
 BATCH = typer.Option(None, min=1, metavar="N", help="Pictures per call (default: the published number).")
 ROUNDS = typer.Option(5, min=1, metavar="N", help="Timed calls of each stage.")

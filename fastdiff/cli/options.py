@@ -27,7 +27,7 @@ STEPS = typer.Option(None, min=1, metavar="N", help="Denoising steps (default: t
 SIZE = typer.Option(
     None, min=1, metavar="PIXELS", help="Width and height of the picture, a multiple of 64 (default: the model's own)."
 )
-DEVICE = typer.Option("auto", metavar="DEVICE", help="Device to measure on: auto, cpu, cuda or cuda:N.")
+DEVICE = typer.Option("auto", metavar="DEVICE", help="Device to measure on: auto, cpu, cuda, cuda:N or mps.")
 CALLS = typer.Option(24, min=4, metavar="N", help="Timed calls of each side in a pair, a multiple of 4.")
 A_BATCH = typer.Option(None, "--batch", min=1, metavar="N", help="Pictures per call (default: 1).")
 PAIRS = typer.Option(

@@ -35,6 +35,7 @@ DECLARED = {
         first_call_sd=0.15,  # not measured here: compilation happens on the CPU
     ),
 }
+DECLARED["mps"] = DECLARED["cpu"]  # not measured here: a GPU that shares its memory and its heat with the processor
 
 
 def declared(kind: str) -> Noise:

@@ -41,6 +41,7 @@ ALL_CORES = FEWEST_PAIRS
 ENVIRONMENT = (
     "torch_git",
     "cuda",
+    "hip",
     "driver",
     "processor",
     "instructions",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdiff.experiments import questions
-from fastdiff.host.environment import DEVICE, device_kind, device_name, versions
+from fastdiff.host.environment import DEVICE, DEVICES, device_kind, device_name, versions
 from fastdiff.host.processor import emulated
 from fastdiff.models import CATALOGUE, EMBEDDED, SIDE, Model, Request, checkpoints, factories
 from fastdiff.record.errors import UserError, unknown
@@ -179,9 +179,9 @@ def staged(name: str, device: str, project: Path) -> Recipe:
 
 
 def kind_of(device: str) -> str:
-    """`cpu` or `cuda`."""
+    """`cpu`, `cuda` or `mps`."""
     if not DEVICE.fullmatch(device):
-        raise UserError("recipe", f"--device is {device!r}; give auto, cpu, cuda or cuda:N.")
+        raise UserError("recipe", f"--device is {device!r}; give {DEVICES}.")
     return device_kind() if device == "auto" else device.partition(":")[0]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fastdiff.compare.policy import default
 from fastdiff.experiments.ab import CALLS, MOST_PAIRS, Question
 from fastdiff.experiments.pairs import Side
-from fastdiff.host.environment import DEVICE, device_kind
+from fastdiff.host.environment import DEVICE, DEVICES, device_kind
 from fastdiff.host.processor import emulated
 from fastdiff.host.software import code
 from fastdiff.models import CATALOGUE, IN_FILE, SIDE, factories
@@ -176,7 +176,7 @@ def _climbed(asked: AbOptions, model: Model, project: Path) -> Ladder:
 
 def kind_of(asked: AbOptions) -> str:
     if not DEVICE.fullmatch(asked.device):
-        raise UserError("recipe", f"--device is {asked.device!r}; give auto, cpu, cuda or cuda:N.")
+        raise UserError("recipe", f"--device is {asked.device!r}; give {DEVICES}.")
     kind = device_kind() if asked.device == "auto" else asked.device.partition(":")[0]
     default(kind)  # refuses what is no device
     return kind

@@ -16,31 +16,40 @@ import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fastdiff.host import allocator, processor
+from fastdiff.host import allocator, processor, rocm
 
 T = TypeVar("T")
 
 LIBRARIES = ("torch", "triton", "diffusers", "transformers", "torchao", "accelerate", "numpy", "pytest-benchmark")
 
 VARIABLES = re.compile(
-    "(PY)?TORCH|CUDA|NVIDIA_TF32_OVERRIDE$|(OMP|MKL|OPENBLAS|KMP|GOMP|ONEDNN|DNNL|ATEN|MALLOC)_|GLIBC_TUNABLES$|"
+    "(PY)?TORCH|CUDA|HIP_|HSA_|ROCR_|MIOPEN_|NVIDIA_TF32_OVERRIDE$|(OMP|MKL|OPENBLAS|KMP|GOMP|ONEDNN|DNNL|ATEN|MALLOC)_|GLIBC_TUNABLES$|"
     "LD_PRELOAD$|PYTHON(MALLOC|_JIT|_GIL)$"
 )
 """Beginnings of the names of environment variables that change how fast something runs, or what it computes."""
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,4})?")
+DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,4})?|mps")
 """Names of devices that a user can give."""
+DEVICES = "auto, cpu, cuda, cuda:N or mps"
+LIMITS = {
+    "mps": "MPS is untested: memory is what the driver has handed out, which never falls during a call; clocks, heat "
+    "and other processes are not seen.",
+    "AMD": "GPUs of AMD are untested: clocks, heat and other processes are not seen, so no sample is void.",
+}
 GIT_PATIENCE_S = 10
 """A repository on a slow disk must not hold up a session for the sake of a note."""
 
 
 def device_kind() -> str:
-    """ "cuda" where the driver shows a GPU, else "cpu". Asks the driver, so that collection needs no torch."""
+    """ "cuda" where the driver shows a GPU that this build of torch is for, else "cpu". Asks the driver, so that
+    collection needs no torch."""
+    build = ""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        if "+cpu" in importlib.metadata.version("torch"):
-            return "cpu"
-    return "cuda" if _gpu_names() else "cpu"
+        build = importlib.metadata.version("torch").partition("+")[2]
+    if build == "cpu":
+        return "cpu"
+    return "cuda" if (_amd_names() if build.startswith("rocm") else _nvidia_names()) else "cpu"
 
 
 def device_name(device: str) -> str:
@@ -51,11 +60,18 @@ def device_name(device: str) -> str:
     """
     kind, _, index = device.partition(":")
     if kind == "cuda":
-        names = _gpu_names()
+        names = _nvidia_names() or _amd_names()
         return names[int(index or 0)] if len(names) > int(index or 0) else "unknown GPU"
+    if kind == "mps":
+        return f"{processor.brand()}, MPS"
     instructions = processor.instructions()
     cores = f"{len(processor.usable_cores())} cores"
     return ", ".join([processor.brand(), cores, *([instructions] if instructions else [])])
+
+
+def limits(device: str) -> str:
+    """What fastdiff does not see on this device, in a sentence; empty where it sees all that it can judge."""
+    return LIMITS["AMD"] if device_name(device).startswith("AMD gfx") else LIMITS.get(device, "")
 
 
 def device_slug(device: str) -> str:
@@ -81,6 +97,7 @@ def environment(device: str, folder: Path | None = None) -> dict[str, Any]:
         "versions": versions(),
         "torch_git": torch.version.git_version if torch else None,
         "cuda": torch.version.cuda if torch else None,
+        "hip": torch.version.hip if torch else None,
         "driver": _driver() if device.startswith("cuda") else None,
         "os": platform.platform(),
         "machine": _machine(),
@@ -96,16 +113,22 @@ def environment(device: str, folder: Path | None = None) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def visible(gpus: list[T]) -> list[T]:
-    """The driver shows every GPU; CUDA shows those that CUDA_VISIBLE_DEVICES lists, in that order."""
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+def visible(gpus: list[T], variable: str = "CUDA_VISIBLE_DEVICES") -> list[T]:
+    """The driver shows every GPU; CUDA shows those that the variable lists, in that order."""
+    listed = os.environ.get(variable)
     if listed is None:
         return gpus
     places = [int(place) if place.strip().isdigit() else -1 for place in listed.split(",")]
     return [gpus[place] for place in places if 0 <= place < len(gpus)]
 
 
-def _gpu_names() -> list[str]:
+def _amd_names() -> list[str]:
+    """ROCm has a variable of its own, and takes CUDA's where that is not set."""
+    own = "HIP_VISIBLE_DEVICES"
+    return visible(rocm.gpu_names(), own if own in os.environ else "CUDA_VISIBLE_DEVICES")
+
+
+def _nvidia_names() -> list[str]:
     import pynvml
 
     try:

@@ -8,9 +8,14 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
+from fastdiff.host import system
+
 CPUINFO = Path("/proc/cpuinfo")
+PATIENCE_S = 10
 
 AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq"})
 """What torch and its libraries ask for together before they take their AVX512 kernels."""
@@ -39,6 +44,11 @@ def brand() -> str:
         found = re.search(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)
         if found:
             return found[1].strip()
+    if system.PLATFORM == "darwin":  # where all that Python knows is "arm"
+        with suppress(OSError, subprocess.SubprocessError):
+            asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            if told := subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout:
+                return told.strip()
     return platform.processor() or platform.machine() or "unknown CPU"
 
 

@@ -67,8 +67,9 @@ def _eager(built: Built, call: Callable[[], object], steps: int) -> dict[str, in
                 counted[func.overloadpacket.__name__] += 1
             return func(*args, **(kwargs or {}))
 
-    # torch has no formula for the two operators that carry the ladder's last stages on a CPU.
-    formulas = {aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops, aten._int_mm: _product_flops}
+    # torch has no formula for the two operators that carry the ladder's last stages on a CPU, nor for MPS's attention.
+    kernels = (aten._scaled_dot_product_flash_attention_for_cpu, aten._scaled_dot_product_attention_math_for_mps)
+    formulas = {**dict.fromkeys(kernels, _attention_flops), aten._int_mm: _product_flops}
     # The flop counter takes composite operators apart, so it stands behind the one that counts what is dispatched.
     with (
         torch.compiler.set_stance("force_eager"),

@@ -33,6 +33,8 @@ def synchronised_clock() -> float:
     if torch is not None and torch.cuda.is_initialized():
         for index in range(torch.cuda.device_count()):
             torch.cuda.synchronize(index)
+    if torch is not None and torch.backends.mps.is_available():
+        torch.mps.synchronize()
     return time.perf_counter()
 
 

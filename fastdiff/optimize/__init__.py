@@ -222,6 +222,8 @@ def resolved(model: Model, recipe: Recipe, device: str) -> Recipe:
     """The recipe, resolved for this device. What cannot be done here is refused before anything is loaded."""
     recipe.require_place_in(model.name, model.unsupported)
     kind = torch.device(device).type
+    if kind == "cuda" and torch.version.hip:
+        return recipe.on("rocm")
     return recipe.on(kind, torch.cuda.get_device_capability(device) if kind == "cuda" else None)
 
 
@@ -246,6 +248,12 @@ def _choose_attention(built: Built) -> None:
 
 def _require(device: str) -> None:
     wanted = torch.device(device)
+    if wanted.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError(
+            "device",
+            f"torch {torch.__version__} sees no MPS device, which is the GPU of a Mac with an Apple processor; measure "
+            "with --fastdiff-device cpu.",
+        )
     if wanted.type != "cuda":
         return
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -261,4 +269,6 @@ def _return_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
     allocator.give_back()

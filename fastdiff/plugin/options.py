@@ -51,7 +51,7 @@ OPTIONS = (
         "NAMES",
         "Stages to measure, separated by commas; `fastdiff ladder` lists them (default: all of the ladder).",
     ),
-    Option("device", "DEVICE", "Device to measure on: auto, cpu, cuda or cuda:N (default: auto)."),
+    Option("device", "DEVICE", "Device to measure on: auto, cpu, cuda, cuda:N or mps (default: auto)."),
     Option(
         "emulate",
         "",

@@ -12,7 +12,7 @@ import pytest
 
 from fastdiff.compare.policy import check as check_policy
 from fastdiff.compare.policy import default
-from fastdiff.host.environment import device_name
+from fastdiff.host.environment import device_name, limits
 from fastdiff.host.processor import emulated
 from fastdiff.models import CATALOGUE, IN_FILE, WEIGHTS, factories
 from fastdiff.plugin.settings import (
@@ -175,7 +175,8 @@ class Selection:
     @property
     def headlines(self) -> list[str]:
         models = ", ".join(model.shown for model in self.models)
-        lines = [f"{models} on {device_name(self.device)} ({self.device})", self.without_instructions]
+        named = f"{models} on {device_name(self.device)} ({self.device})"
+        lines = [named, limits(self.device), self.without_instructions]
         return [f"fastdiff: {line}" for line in lines if line]
 
     @property

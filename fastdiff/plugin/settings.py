@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fastdiff.compare.policy import FEWEST_PAIRS
-from fastdiff.host.environment import DEVICE
+from fastdiff.host.environment import DEVICE, DEVICES
 from fastdiff.models import IN_FILE, SIDE
 from fastdiff.models.toml import models as read_models
 from fastdiff.plugin.options import OPTIONS, project_folder
@@ -118,7 +118,7 @@ EXPECTS: dict[Callable[[str], Any], str] = {
     _side: f"a multiple of {SIDE}",
     _confirm: f"one of {', '.join(CONFIRM)}",
     _ladder: f"one of {', '.join(LADDERS)}",
-    _device: "auto, cpu, cuda or cuda:N",
+    _device: DEVICES,
 }
 
 READ: dict[str, Callable[[str], Any]] = {

@@ -35,7 +35,7 @@ class Device:
     slug: Name
     """Name of the folder in `baselines/`."""
     kind: str
-    """cpu or cuda."""
+    """cpu, cuda or mps."""
     name: str
 
 
@@ -86,7 +86,8 @@ class Memory:
     peaks: dict[str, Count] = field(default_factory=dict)
     """Peak of each component in bytes."""
     measure: str = "live tensors"
-    """How it was measured: `live tensors` (a CPU's allocator events) or `cuda allocator`."""
+    """How it was measured: `live tensors` (a CPU's allocator events), `cuda allocator`, or `mps driver`
+    (what the driver had handed out, weights included, which is never less than the peak)."""
     weights_bytes: Count | None = None
     """Of all parameters and buffers of the pipeline, where the peak does not count them (`live tensors`)."""
     reserved_bytes: Count | None = None

@@ -204,7 +204,7 @@ class Recipe:
         )
 
     def on(self, device: str, capability: tuple[int, int] | None = None, emulated: Collection[str] = ()) -> Recipe:
-        """This recipe resolved for `device` ("cpu" or "cuda"); what the device cannot do is refused.
+        """This recipe resolved for `device` ("cpu", "cuda", "rocm" or "mps"); what it cannot do is refused.
 
         `capability` is that of the GPU; without it nothing is refused for its age. `emulated` is the arithmetic that a
         CPU has no instructions for and is not to emulate.
@@ -220,7 +220,7 @@ class Recipe:
                     f"this CPU has no instructions for {kind} and takes many times as long for it as for float32; "
                     "leave the stage out, or add --fastdiff-emulate.",
                 )
-        if device == "cpu" and recipe.compile is not None:
+        if device in ("cpu", "mps") and recipe.compile is not None:  # which have no CUDA graphs
             return replace(recipe, compile=replace(recipe.compile, mode="default"))
         return recipe
 
@@ -249,7 +249,23 @@ class Recipe:
         return {on_a_cpu(self.dtype)} | quantized
 
     def _impossible_on(self, device: str, capability: tuple[int, int] | None) -> Iterator[tuple[bool, str]]:
-        cpu, age = device == "cpu", capability or (99, 0)
+        cpu, mps, age = device == "cpu", device == "mps", capability or (99, 0)
+        yield (
+            mps and self.offload in ("model", "sequential"),
+            f"{self.offload} offload moves weights to the CPU's memory, which is MPS's, too; leave it out.",
+        )
+        yield (
+            mps and self.attention in ("flash", "memory-efficient", "cudnn"),
+            f"{self.attention} attention is a kernel for CUDA devices; use sdpa or math on MPS.",
+        )
+        yield (
+            mps and self.quantize != "none",
+            f"torchao has no kernels of {self.quantize} for MPS; measure it on the CPU, or leave it out.",
+        )
+        yield (
+            device == "rocm" and self.attention == "cudnn",
+            "cudnn attention is a kernel of NVIDIA; use sdpa or flash on a GPU of AMD.",
+        )
         yield (
             cpu and self.offload in ("model", "sequential"),
             f"{self.offload} offload moves weights to the CPU, and the pipeline is there already; leave it out.",

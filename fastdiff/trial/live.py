@@ -59,6 +59,7 @@ OUT_OF_MEMORY = (
     "can't allocate memory",
     "cuda out of memory",
     "cuda error: out of memory",
+    "mps backend out of memory",
     "cublas_status_alloc_failed",
 )
 """Messages of errors that have no class of their own: from the host's allocator, from torch while inductor tunes, from
