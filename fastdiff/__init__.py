@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fastdiff.models import Model, Request
-    from fastdiff.models.factories import pipeline
+    from fastdiff.models.factories import module, pipeline
     from fastdiff.record.budget import Budget
     from fastdiff.record.errors import UserError
     from fastdiff.stages.filters import Filter
@@ -29,6 +29,7 @@ __all__ = [
     "UserError",
     "__version__",
     "ladder",
+    "module",
     "pipeline",
     "stage",
 ]
@@ -44,6 +45,7 @@ _HOMES = {
     "Stage": "fastdiff.stages.ladder",
     "UserError": "fastdiff.record.errors",
     "ladder": "fastdiff.stages.ladder",
+    "module": "fastdiff.models.factories",
     "pipeline": "fastdiff.models.factories",
     "stage": "fastdiff.stages.ladder",
 }

@@ -15,7 +15,6 @@ from fastdiff import optimize
 from fastdiff.models import CATALOGUE
 from fastdiff.models.libraries import torch
 from fastdiff.optimize import attention, build, quantization, resolved, switches
-from fastdiff.quality.parity import shortfall
 from fastdiff.quality.tripwires import tripped
 from fastdiff.record.errors import UserError
 from fastdiff.stages.beyond import BEYOND, REGIONAL, with_named
@@ -80,7 +79,7 @@ def test_an_idea_draws_the_same_picture_and_shows(tiny: Model, plain: Reference,
         assert tripped(stage.images) is None
         assert len(stage.images) == (IDEAS[idea].batch or 1)
         if idea not in REDRAWN:
-            assert shortfall(stage.likeness_to(plain), stage.budget) is None
+            assert stage.likeness_to(plain).shortfall(stage.budget) is None
     assert switches.leaks(before, switches.read()) == []
 
 

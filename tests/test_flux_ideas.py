@@ -11,7 +11,6 @@ from here import DTYPE
 
 from fastdiff.models import CATALOGUE, Model
 from fastdiff.optimize import switches
-from fastdiff.quality.parity import shortfall
 from fastdiff.quality.tripwires import tripped
 from fastdiff.stages.budgets import CACHED
 from fastdiff.stages.ladder import Stage
@@ -85,7 +84,7 @@ def test_a_cache_saves_work_and_keeps_the_picture(flux: Model, plain: tuple[Refe
         stage.first_call()
         assert stage.unapplied == []
         assert tripped(stage.images) is None
-        assert shortfall(stage.likeness_to(reference), stage.budget) is None
+        assert stage.likeness_to(reference).shortfall(stage.budget) is None
         calls = attention_calls(stage)
         assert 0 < calls < without or kind == "first-block", f"{calls} of {without}"
         assert calls == attention_calls(stage), "the cache of one call must not reach into the next"
@@ -122,7 +121,7 @@ def test_a_backend_is_used_and_the_process_gets_its_own_back(
     with alive(flux, replace(SDPA, attention_backend=backend)) as stage:
         assert stage.unapplied == []
         assert any(name.endswith(f"({backend})") for name in stage.structure.processors)
-        assert shortfall(stage.likeness_to(plain[0]), stage.budget) is None
+        assert stage.likeness_to(plain[0]).shortfall(stage.budget) is None
         stage.built.denoiser.reset_attention_backend()
         from fastdiff.instruments import fingerprint
 

@@ -197,6 +197,37 @@ def test_a_session_measures_the_stages_that_the_file_names(faked: Faked) -> None
     result.stdout.fnmatch_lines(['wan on * (cpu): 832 x 480 px, batch 1, "a cat"'])
 
 
+SIZES = """
+import fastdiff
+
+small, large = dict(prompt="a cat", height=64, width=64), dict(prompt="a cat", height=64, width=128)
+
+@fastdiff.pipeline("wan", calls={"small": small, "large": large, "other": large | dict(prompt="a dog")})
+def wan(): ...
+"""
+AGAIN = (
+    "wan-large-compile: its call has other sizes than that of wan-small-compile, so it was compiled again, as it would "
+    "be in a process that serves both; a stage with compile.dynamic has one graph for all sizes"
+)
+
+
+def test_a_second_size_that_compiles_again_is_told(faked: Faked) -> None:
+    model = own(faked, SIZES)
+    text = str(faked.session(model, "--fastdiff-emulate", "--fastdiff-stage=sdpa,compile").stdout)
+    assert AGAIN in text
+    assert AGAIN.replace("large", "other") in text
+    assert text.count("compiled again") == 2, "neither the first size nor what is not compiled"
+
+
+def test_a_dynamic_graph_serves_every_size(faked: Faked) -> None:
+    model = own(faked, SIZES)
+    table = "[tool.fastdiff.stages.any]\nfollows = 'compile'\ncompile = { dynamic = true }\n"
+    (faked.root / "pyproject.toml").write_text((faked.root / "pyproject.toml").read_text() + table)
+    result = faked.session(model, "--fastdiff-emulate", "--fastdiff-stage=any")
+    assert result.ret == 0
+    assert "compiled again" not in str(result.stdout)
+
+
 def test_a_stage_that_is_named_is_measured_besides(faked: Faked) -> None:
     model = own(faked)
     faked.session(model, "--fastdiff-stage=fp32,sdpa", "--fastdiff-emulate").assert_outcomes(passed=8, deselected=2)
@@ -269,7 +300,7 @@ def guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_command_of_the_guide_names_what_is_there(guide: Path) -> None:
     commands = [line for block in blocks("console") for line in block.splitlines()]
-    assert len(commands) == 6
+    assert len(commands) == 8
     from fastdiff.cli import app
 
     for line in commands:
@@ -288,16 +319,22 @@ def test_every_command_of_the_guide_names_what_is_there(guide: Path) -> None:
         "sizes-square",
         "sizes-wide",
         "mine",
+        "block",
+        "scores",
     ]
 
 
 def test_the_pipelines_of_the_guide_draw(guide: Path, tiny: Model) -> None:
     from fastdiff.trial.live import LiveStage
+    from fastdiff.trial.reference import Reference
 
     file = guide / "perf_tests" / "pipelines.py"
     text = file.read_text()
     assert text.count(NAME) == 2
-    file.write_text(text.replace(NAME, tiny.source).replace("1024, 1024", "64, 64"))
+    small = {NAME: tiny.source, "1024, 1024": "64, 64", "1, 4096, 3072": "1, 8, 32", "3072": "32"}
+    for large, here in small.items():
+        text = text.replace(large, here)
+    file.write_text(text)
     for name, size in (("sdxl-unipc", 64), ("sdxl-img2img", None), ("mine", None)):
         (model,) = factories.models(f"perf_tests/pipelines.py::{name}", guide)
         steps = None if name == "mine" else 2
@@ -307,5 +344,12 @@ def test_the_pipelines_of_the_guide_draw(guide: Path, tiny: Model) -> None:
         assert live.unapplied == []
         if name == "mine":
             sentence = f"mine-sdpa: not proven: {live.unproven[0]}"
-            assert [sentence] == [line for block in blocks("text") for line in block.splitlines()]
+            assert sentence == blocks("text")[1].strip()
+        live.close()
+    for name in ("block", "scores"):
+        (model,) = factories.models(f"perf_tests/pipelines.py::{name}", guide)
+        live = LiveStage(model, HERE["sdpa"], "cpu", model.request)
+        live.likeness_to(Reference("fp32", live.images))
+        assert live.quality is not None
+        assert live.quality.passed
         live.close()

@@ -23,13 +23,16 @@ from fastdiff.models import calling, factories
 from fastdiff.models.libraries import torch
 from fastdiff.optimize import layout
 from fastdiff.quality.answers import pictures
+from fastdiff.quality.parity import assert_parity
 from fastdiff.record import files
+from fastdiff.record.budget import Close
 from fastdiff.record.errors import UserError
 from fastdiff.stages.ladder import Stage
 from fastdiff.stages.recipe import Compile, Recipe
 from fastdiff.trial import faults
 from fastdiff.trial.fresh import Fresh
 from fastdiff.trial.live import LiveStage
+from fastdiff.trial.reference import Reference
 from fastdiff.trial.work import Work
 
 if TYPE_CHECKING:
@@ -112,10 +115,40 @@ def test_the_steps_that_a_call_takes_of_its_own_accord_are_known(live: LiveStage
     assert live.trial().request["steps"] == 50
 
 
+def stays_close(live: LiveStage) -> None:
+    first = live.images
+    assert isinstance(first, dict)
+    assert_parity(live.likeness_to(Reference("other", first)), live.budget)
+    assert live.quality is not None
+    assert (live.quality.relative_l2, live.quality.passed) == (0, True)
+    found = live.likeness_to(Reference("other", {name: 1.2 * one for name, one in first.items()}))
+    assert "a relative L2 of " in (found.shortfall(live.budget) or "")
+    assert live.quality.relative_l2 == pytest.approx(1 / 6)
+
+
+@stages("latents")
+def test_latents_are_judged_as_a_whole(live: LiveStage) -> None:
+    live.first_call()
+    assert {name: one.shape for name, one in live.images.items()} == {"images": (1, 4, 32, 48)}
+    assert live.model.close == Close(elements=False), "as its output_type says"
+    assert live.added == ["a CPU generator"]
+    stays_close(live)
+
+
+@stages("numbers")
+def test_other_tensors_are_those_that_the_file_names(live: LiveStage) -> None:
+    assert live.model.close == Close(elements=False, relative_l2=0.05)
+    assert {name: one.shape for name, one in live.images.items()} == {"output": (1, 5, 7)}
+    stays_close(live)
+
+
 @stages("wan", stage=HERE["fp32"])
 def test_a_video_with_two_denoisers(live: LiveStage) -> None:
     live.first_call()
-    assert live.images.shape == (9, 64, 96, 3), "the frames are pictures"
+    assert live.images.shape == (1, 9, 64, 96, 3), "one video of nine frames"
+    live.likeness_to(Reference("other", live.images))
+    assert live.quality is not None
+    assert live.quality.flicker == 0
     assert len(live.built.anatomy.denoisers) == 2
     assert live.unapplied == []
     live.take_apart()
@@ -170,7 +203,7 @@ def test_what_was_counted_stays_with_a_closed_stage(live: LiveStage) -> None:
 @stages("function", "clip")
 def test_what_has_no_parts_is_one_component(live: LiveStage) -> None:
     live.first_call()
-    assert live.images.shape == ((2, 64, 64, 3) if live.model.name == "function" else (3, 64, 64, 3))
+    assert live.images.shape == ((2, 64, 64, 3) if live.model.name == "function" else (1, 3, 64, 64, 3))
     assert np.array_equal(live.draw(), live.images)
     live.take_apart()
     assert live.components is not None
@@ -252,7 +285,7 @@ def test_both_sides_do_what_todays_file_asks() -> None:
         (np.zeros((8, 16, 3), dtype=np.uint8), None, (1, 8, 16, 3)),
         ({"images": np.zeros((1, 8, 16, 1))}, None, (1, 8, 16, 3)),
         (([np.zeros((8, 16, 3)), np.ones((8, 16, 3))], "nothing unsafe"), None, (2, 8, 16, 3)),
-        ({"video": torch.rand(1, 5, 3, 8, 16)}, "video", (5, 8, 16, 3)),
+        ({"video": torch.rand(1, 5, 3, 8, 16)}, "video", (1, 5, 8, 16, 3)),
         ({"img": torch.rand(1, 3, 8, 16)}, lambda found: found["img"], (1, 8, 16, 3)),
     ],
 )

@@ -11,6 +11,7 @@ from fastdiff.quality.metrics import TILE, Likeness, likeness
 from fastdiff.quality.parity import assert_parity, assert_sound
 from fastdiff.quality.tripwires import tripped
 from fastdiff.record.budget import Budget
+from fastdiff.stages.budgets import LOSSLESS
 
 BUDGET = Budget(ssim=0.95, worst_tile=0.8, measured="on paper")
 
@@ -167,6 +168,63 @@ def test_pictures_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     assert "(1, 64, 64, 3)" in str(error.value)
 
 
+# -- videos -----------------------------------------------------------------------------------------------------------
+
+
+def video(frames: int = 6) -> np.ndarray:
+    """A texture that moves."""
+    whole = textured(96, 96 + 4 * frames)[0]
+    return np.stack([whole[:, 4 * place : 4 * place + 96] for place in range(frames)])[None]
+
+
+def test_the_worst_frame_decides() -> None:
+    spoiled = video()
+    spoiled[0, 3] = textured(96, seed=9)[0]
+    found = likeness(spoiled, video())
+    alone = likeness(spoiled[0, 3:4], video()[0, 3:4])
+    assert (found.ssim, found.worst_tile) == (alone.ssim, alone.worst_tile)
+    assert tripped(video()) is None
+    spoiled[0, 3] = 0
+    assert tripped(spoiled) == "picture 4 of 6 is black."
+
+
+def test_a_video_flickers_though_each_frame_is_fine() -> None:
+    brighter = np.array([0.04, -0.04] * 3, np.float32)[:, None, None, None]
+    found = likeness(video() + brighter, video())
+    assert found.ssim > 0.99
+    assert found.worst_tile > 0.99
+    assert found.flicker == pytest.approx(0.08, rel=1e-4)
+    assert found.shortfall(LOSSLESS) == (
+        f"{found}: frames change in another way than the reference's, and the budget allows a flicker of 0.05 at most."
+    )
+    for frame, other in zip((video() + brighter)[0], video()[0], strict=True):
+        assert likeness(frame[None], other[None]).shortfall(LOSSLESS) is None
+    steady = likeness(video() + 0.04, video())
+    assert steady.flicker == pytest.approx(0, abs=1e-6)
+    assert steady.shortfall(LOSSLESS) is None, "a brighter video is as steady as the other"
+
+
+def test_a_place_that_flickers_is_not_lost_in_the_picture() -> None:
+    spoiled = np.tile(textured(512), (4, 1, 1, 1))[None]
+    steady = spoiled.copy()
+    spoiled[0, ::2, 64:128, 64:128] += 0.1
+    assert likeness(spoiled, steady).flicker == pytest.approx(0.1, rel=1e-4)
+
+
+def test_pictures_do_not_flicker() -> None:
+    assert likeness(textured(64, pictures=2), textured(64, pictures=2)).flicker is None
+
+
+@pytest.mark.parametrize("video_of", [0, 1])
+def test_two_videos_do_not_flicker_between_them(video_of: int) -> None:
+    both = np.concatenate([video(), video()])
+    spoiled = both.copy()
+    spoiled[video_of] = spoiled[video_of] * 0.9
+    assert likeness(spoiled, both).flicker < 0.05
+    spoiled[video_of, 2] += 0.1
+    assert likeness(spoiled, both).flicker == pytest.approx(0.1, rel=0.2)
+
+
 # -- against scikit-image, called by hand -----------------------------------------------------------------------------
 
 
@@ -214,8 +272,10 @@ def test_at_the_budget_is_within_it() -> None:
         (Likeness(0.99, 0.79, 30), ("worst tile 0.7900", "at least 0.8", "on paper")),
         (Likeness(math.nan, 0.9, 30), ("SSIM nan", "at least 0.95")),
         (Likeness(0.99, math.nan, 30), ("worst tile nan", "at least 0.8")),
+        (Likeness(0.99, 0.9, 30, flicker=0.06), ("flicker 0.0600", "allows a flicker of 0.05 at most")),
+        (Likeness(0.99, 0.9, 30, flicker=math.nan), ("flicker nan", "at most")),
     ],
-    ids=["ssim", "tile", "ssim-nan", "tile-nan"],
+    ids=["ssim", "tile", "ssim-nan", "tile-nan", "flicker", "flicker-nan"],
 )
 def test_below_the_budget_fails_and_says_by_how_much(found: Likeness, words: tuple[str, ...]) -> None:
     with pytest.raises(AssertionError) as error:

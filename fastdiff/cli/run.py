@@ -128,16 +128,17 @@ def run(
             outcome = published.measure(asked, trace=trace, say=aside, progress=progress)
         with results.kept(out, outcome.name) as place:
             kept = _keep(place, outcome)
-        for line in results.summary(kept, out / outcome.name, trace=trace):
+        for line in results.summary(kept, out / outcome.name, outcome.drawn, trace=trace):
             aloud(line)
         if outcome.stopped:
             raise typer.Exit(INTERRUPTED)
 
 
 def _keep(place: Path, outcome: Outcome) -> Row:
-    """Writes the picture (of a batch also `NAME-1.png` and so on) and the row; a full disk loses no numbers."""
+    """Writes the picture (of a batch also `NAME-1.png` and so on), or the tensors, and the row; a full disk loses no
+    numbers."""
     from fastdiff.cli import row
-    from fastdiff.record import pictures
+    from fastdiff.record import outputs
     from fastdiff.record.errors import UserError
     from fastdiff.report import published as results
 
@@ -148,8 +149,8 @@ def _keep(place: Path, outcome: Outcome) -> Row:
             outcome.trace(place / file)
             if not (place / file).is_file():
                 raise OSError("torch left no file; is the disk full?")
-        file = f"{name}.png"
-        pictures.save(place, name, outcome.images)
+        file = f"{name}.{outcome.drawn}"
+        outputs.keep(place, name, outcome.images)
         file = f"{name}.csv"
         results.write(place / file, [found])
     except OSError as error:

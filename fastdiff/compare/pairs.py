@@ -248,8 +248,12 @@ def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verd
 
 
 def picture(found: Pictures) -> Verdict:
+    tensors = found.ssim is None
     if found.shortfall:
-        return Verdict(CHANGED, because("pictures-differ", why=found.shortfall))
+        return Verdict(CHANGED, because("tensors-differ" if tensors else "pictures-differ", why=found.shortfall))
+    if tensors:
+        distance = {"relative_l2": found.relative_l2, "largest_error": found.largest_error}
+        return Verdict(SAME, because("tensors-alike", **distance))
     return Verdict(SAME, because("pictures-alike", ssim=found.ssim, worst_tile=found.worst_tile))
 
 

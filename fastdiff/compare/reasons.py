@@ -65,6 +65,8 @@ Code = Literal[
     "fact-differs",
     "pictures-alike",
     "pictures-differ",
+    "tensors-alike",
+    "tensors-differ",
     # where the time went, and what else changed
     "component-grew",
     "components",

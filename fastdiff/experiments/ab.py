@@ -277,29 +277,35 @@ def _with_facts(experiment: Experiment, runner: PairRunner, path: Path) -> Exper
 
 
 def _compare(runner: PairRunner, question: Question) -> Pictures | None:
-    """Compares the pictures of old and new, in numbers and as a picture file."""
+    """Compares the pictures of old and new, in numbers and as a picture file; or their tensors, in numbers."""
     import numpy as np
 
-    from fastdiff.quality.metrics import likeness
-    from fastdiff.quality.parity import shortfall
-    from fastdiff.quality.tripwires import tripped
+    from fastdiff.quality.metrics import Likeness
+    from fastdiff.quality.parity import compared, unsound
+    from fastdiff.record.outputs import read_whole
     from fastdiff.record.pictures import side_by_side
 
     paths = [runner.pictures(name) for name in (OLD, NEW)]
-    try:
-        old, new = (np.load(path) for path in paths)
-    except (OSError, ValueError) as error:
-        raise UserError("process", f"the pictures of the first pair cannot be read: {error}") from None
+    old, new = (read_whole(path) for path in paths)
     for path in paths:
         path.unlink()
-    side_by_side(runner.folder / "pictures.png", old, new)
+    worst = None
+    if isinstance(old, np.ndarray) and isinstance(new, np.ndarray):
+        side_by_side(runner.folder / "pictures.png", old, new)
+        worst = 0.0
     for name, images in ((OLD, old), (NEW, new)):
-        if wrong := tripped(images):
-            return Pictures(0.0, 0.0, f"{name}: {wrong}")
-    if old.shape != new.shape:
-        return Pictures(0.0, 0.0, f"one side draws {old.shape} and the other one {new.shape}")
-    found = likeness(new, old)
-    return Pictures(found.ssim, found.worst_tile, shortfall(found, question.new.work.stage.budget) or "")
+        if wrong := unsound(images):
+            return Pictures(worst, worst, f"{name}: {wrong}")
+    if isinstance(old, np.ndarray) != isinstance(new, np.ndarray):
+        return Pictures(worst, worst, "one side draws pictures and the other one answers tensors")
+    if isinstance(old, np.ndarray) and isinstance(new, np.ndarray) and old.shape != new.shape:
+        return Pictures(worst, worst, f"one side draws {old.shape} and the other one {new.shape}")
+    work = question.new.work
+    found = compared(new, old, work.model.close, work.stage.recipe, work.stage.budget)
+    shortfall = found.shortfall(work.stage.budget) or ""
+    if isinstance(found, Likeness):
+        return Pictures(found.ssim, found.worst_tile, shortfall)
+    return Pictures(None, None, shortfall, **found.numbers)
 
 
 def _is_over(experiment: Experiment, policy: Policy, comparisons: int, question: Question) -> bool:

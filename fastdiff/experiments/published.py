@@ -30,8 +30,7 @@ from fastdiff.trial.work import Work
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
-
+    from fastdiff.record.outputs import Output
     from fastdiff.record.run import Trial
     from fastdiff.trial.live import LiveStage
     from fastdiff.trial.runner import Progress
@@ -82,8 +81,7 @@ class Setting:
 class Outcome:
     setting: Setting
     trial: Trial
-    images: np.ndarray
-    """Floats from 0 to 1, of shape (batch, height, width, 3)."""
+    images: Output
     started: str
     """ISO 8601, UTC."""
     gpu_bytes: int | None
@@ -92,6 +90,11 @@ class Outcome:
     """Writes the trace; the file may be missing afterwards, because the disk is full."""
     stopped: str = ""
     """After how many rounds Ctrl-C stopped the measurement; empty if it is complete."""
+
+    @property
+    def drawn(self) -> str:
+        """The ending of the file of what it drew."""
+        return "npz" if isinstance(self.images, dict) else "png"
 
     @property
     def name(self) -> str:
@@ -263,11 +266,12 @@ def measure(asked: Setting, *, trace: bool = False, say: Callable[[str], None], 
 
 def _require_sound(live: LiveStage) -> None:
     """Raises before anything is timed if the picture is invalid or the setting was not applied."""
-    from fastdiff.quality.tripwires import tripped
+    from fastdiff.quality.parity import unsound
 
     _require_applied(live)
-    if wrong := tripped(live.images):
-        raise UserError("run", f"nothing was timed, because {wrong} Try --dtype float32, or --upcast-vae.")
+    if wrong := unsound(live.images):
+        way_out = "" if live.model.close else " Try --dtype float32, or --upcast-vae."
+        raise UserError("run", f"nothing was timed, because {wrong}{way_out}")
 
 
 def _require_applied(live: LiveStage) -> None:

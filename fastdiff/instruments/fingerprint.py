@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.instruments import proof
 from fastdiff.models.libraries import torch
+from fastdiff.models.modules import Alone
 from fastdiff.optimize import attention, quantization, switches
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 ONLY_WHERE_ON = ("kernels", "freed", "decoding", "offloaded_modules", "cached_modules", "quantized_text_layers")
 """Facts that are left out where they are empty: then runs that were accepted before they existed still compare."""
-FOR_THE_PROOF = ("decoder_processors", "encoders", "scheduler", "own", "dispatched", "denoisers", "decoders")
+FOR_THE_PROOF = ("decoder_processors", "encoders", "scheduler", "own", "alone", "dispatched", "denoisers", "decoders")
 """Left out of the facts: other facts or the recipe hold them already."""
 
 
@@ -52,6 +53,8 @@ class Structure:
     scheduler: str = ""
     own: bool = False
     """Whether it is a pipeline of the user's own, of which fastdiff knows only what it finds."""
+    alone: bool = False
+    """Whether it is one module rather than a pipeline."""
     dispatched: tuple[str, ...] = ()
     """Those of `processors` that go through diffusers' dispatcher."""
     unquantized: dict[str, int] = field(default_factory=dict)
@@ -111,7 +114,7 @@ def structure(built: Built) -> Structure:
     where, parts = built.anatomy, built.anatomy.components
     decoder = [] if where.decoder is None else list(where.decoder.modules())
     optimized = [module for part in built.parts for module in part.modules()]
-    attentions = [module for module in optimized if _is_attention(module)]
+    attentions = [module for module in optimized if attention.is_attention(module)]
     kernels = [m.weight for m in optimized if isinstance(m, torch.nn.Conv2d) and _layout_matters(m.weight)]
     return Structure(
         dtypes={name: dict(sorted(_dtypes(part).items())) for name, part in parts.items()},
@@ -123,7 +126,7 @@ def structure(built: Built) -> Structure:
         channels_last_convolutions=sum(k.is_contiguous(memory_format=torch.channels_last) for k in kernels),
         kernels=_kernels(),
         freed=attention.freed(where),
-        decoder_processors=dict(Counter(_processor(one) for one in decoder if _is_attention(one))),
+        decoder_processors=dict(Counter(_processor(one) for one in decoder if attention.is_attention(one))),
         decoding=_decoding(where.decoder, where.denoisers) if decoder else (),
         offloaded_modules=sum(_offloaded(module) for part in parts.values() for module in part.modules()),
         cached_modules=sum(any(CACHES.search(hook) for hook in _hooks(module)) for module in optimized),
@@ -133,6 +136,7 @@ def structure(built: Built) -> Structure:
         decoders=int(where.decoded is not None),
         scheduler=type(getattr(built.pipeline, "scheduler", None)).__name__,
         own=bool(built.model.factory),
+        alone=isinstance(built.pipeline, Alone),
         dispatched=tuple(sorted({_processor(one) for one in attentions if _is_dispatched(one)})),
         unquantized=_plain_layers(built, fitting=True),
         left_out=_plain_layers(built, fitting=False),
@@ -172,10 +176,6 @@ def _dtypes(part: Any) -> Counter[str]:
 def _layout_matters(kernel: Any) -> bool:
     """A 1x1 kernel is contiguous in every layout and so says nothing."""
     return kernel.shape[1] > 1 and kernel.shape[2] * kernel.shape[3] > 1
-
-
-def _is_attention(module: Any) -> bool:
-    return hasattr(module, "processor") and hasattr(module, "to_q")
 
 
 def _is_dispatched(module: Any) -> bool:

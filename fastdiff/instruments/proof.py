@@ -76,7 +76,7 @@ def _precision(recipe: Recipe, found: Structure) -> Iterator[str]:
 
 
 def _attention(recipe: Recipe, found: Structure) -> Iterator[str]:
-    if not found.attention_modules:
+    if not found.attention_modules and not (found.alone and recipe.attention == "sdpa"):
         yield Unshown("attention: no attention module was found, so nothing shows which kind is in use.")
     dispatched = frozenset(name.partition("(")[0] for name in found.dispatched)
     for where, there in _attention_of(recipe, found).items():

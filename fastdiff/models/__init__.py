@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
+from fastdiff.record.budget import Close  # noqa: TC001  (msgspec reads it)
 from fastdiff.record.errors import UserError, unknown
 
 ASTRONAUT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
@@ -72,13 +73,13 @@ TWINS_REQUEST = {"steps": 2, "size": 128}
 
 
 IN_FILE = "::"
-"""Between the path of a file and the name of the pipeline that a function in it makes."""
+"""Between the path of a file and the name of the pipeline, or the module, that a function in it makes."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """An entry of the catalogue, or a pipeline of the user's own (`factories`). `source` is a folder in diffusers'
-    layout, a name on the hub, or `FILE.py::NAME`."""
+    """An entry of the catalogue, or a pipeline or a module of the user's own (`factories`). `source` is a folder in
+    diffusers' layout, a name on the hub, or `FILE.py::NAME`."""
 
     name: str
     pipeline: str
@@ -101,6 +102,8 @@ class Model:
     """One of WEIGHTS, or a folder in diffusers' layout."""
     stages: tuple[str, ...] = ()
     """What is measured of it where no stage is named; empty: the whole ladder."""
+    close: Close | None = None
+    """How far what it answers may be from the reference's, where that are tensors; None: it draws pictures."""
 
     def __post_init__(self) -> None:
         for idea in self.unsupported:

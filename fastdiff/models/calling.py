@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.models.factories import BATCHES, GUIDANCE, HEIGHT, STEPS, WIDTH, request_of
+from fastdiff.models.factories import BATCHES, GUIDANCE, HEIGHT, OUTPUT_TYPE, STEPS, WIDTH, is_plain, request_of
 from fastdiff.models.libraries import torch
 from fastdiff.record.errors import UserError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fastdiff.models import Request
 
-GENERATOR, OUTPUT_TYPE = "generator", "output_type"
+GENERATOR = "generator"
 
 
 @dataclass
@@ -35,10 +35,12 @@ class Calling:
         """Latents come from a CPU generator, so every device and dtype starts from the same ones. `output` is the type
         in which it is to answer; empty leaves that to the pipeline."""
         named = dict(self.given) | self._further(request) | self._words(request)
-        seeds = [torch.Generator("cpu").manual_seed(request.seed + place) for place in range(request.batch)]
-        added = {GENERATOR: seeds if len(seeds) > 1 else seeds[0]} | ({OUTPUT_TYPE: output} if output else {})
-        missing = {name: value for name, value in added.items() if name in self.takes and name not in named}
-        return named | missing | self.made
+        if self.seeds and GENERATOR not in named:
+            seeds = [torch.Generator("cpu").manual_seed(request.seed + place) for place in range(request.batch)]
+            named[GENERATOR] = seeds if len(seeds) > 1 else seeds[0]
+        if output and OUTPUT_TYPE in self.takes and OUTPUT_TYPE not in named:
+            named[OUTPUT_TYPE] = output
+        return named | self.made
 
     def completed(self, request: Request) -> Request:
         """With what only the built pipeline knows: the steps that it takes of its own accord, and what a function of
@@ -81,7 +83,7 @@ class Calling:
         return {
             name: value
             for name, value in request.call.items()
-            if name not in self.given or json.dumps(value) != _text(self.given[name])
+            if name not in self.given or (is_plain(self.given[name]) and json.dumps(value) != _text(self.given[name]))
         }
 
     def _words(self, request: Request) -> dict[str, Any]:

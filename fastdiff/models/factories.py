@@ -1,4 +1,5 @@
-"""Pipelines of the user's own: a decorated function makes one, and a path names it, so that any process can.
+"""Pipelines and modules of the user's own: a decorated function makes one, and a path names it, so that any process
+can.
 
 Knows no torch: a session reads from here what a pipeline is called, what it is asked and which stages it wants.
 `loading` has the pipeline made.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.models import IN_FILE, Model, Request
 from fastdiff.models.noise import hush
 from fastdiff.record.bounds import NAME
+from fastdiff.record.budget import Close
 from fastdiff.record.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -30,16 +32,24 @@ GIVEN = ("device", "dtype")
 """What a factory, and a function that makes its inputs, may take."""
 STEPS, GUIDANCE, HEIGHT, WIDTH = "num_inference_steps", "guidance_scale", "height", "width"
 BATCHES = ("num_images_per_prompt", "num_videos_per_prompt")
+SHAPING = ("size", "batch", HEIGHT, WIDTH, "num_frames", "max_sequence_length")
+"""Of a request as it is kept: what decides the shapes of a call's tensors."""
 Call = Mapping[str, Any] | Callable[..., Mapping[str, Any]]
+Inputs = Mapping[str, Any] | tuple[Any, ...] | Callable[..., Mapping[str, Any] | tuple[Any, ...]]
+OF_A_MODULE = ("fp32", "bf16", "compile", "int8")
+"""Stages where none is named. Attention and its projections are diffusers' own matter; most modules have neither."""
+OUTPUT_TYPE, LATENT = "output_type", "latent"
+"""How pipelines of diffusers are asked for latents in the place of pictures."""
 
 
 @dataclass(frozen=True)
 class Factory:
-    """What `@fastdiff.pipeline` makes of a function; called, it is the function."""
+    """What `@fastdiff.pipeline` or `@fastdiff.module` makes of a function; called, it is the function."""
 
     name: str
     make: Callable[..., Any]
-    call: Call
+    call: Call | Inputs
+    """The arguments of a call, or the inputs of a module."""
     calls: Mapping[str, Call] = field(default_factory=dict)
     """Several by name, instead of one."""
     output: str | Callable[[Any], Any] | None = None
@@ -48,6 +58,9 @@ class Factory:
     stages: tuple[str, ...] = ()
     of: str = ""
     """The name without that of the call."""
+    close: Close | None = None
+    """Where it answers tensors."""
+    is_module: bool = False
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self.make(*arguments, **options)
@@ -68,30 +81,76 @@ def pipeline(
     compile: Sequence[str] = (),
     parts: Mapping[str, str] | None = None,
     stages: Sequence[str] = (),
+    close: Mapping[str, float] | None = None,
 ) -> Callable[[Callable[..., Any]], Factory]:
     """Decorates a function that makes a pipeline; it is given `device` and `dtype` where it takes them.
 
     `call`: the arguments of a call, or a function that makes them; `calls`: several of them by name, each measured as
     a pipeline of its own. `output`: where its answer holds the pictures, if they are not found. `compile` and `parts`
     say what is compiled and what the text encoder, a step and the decoder are, as `vae.decode`, where the pipeline is
-    built in another way than those of diffusers. `stages`: what is measured where no stage is named.
+    built in another way than those of diffusers. `stages`: what is measured where no stage is named. `close`: how far
+    what it answers may be from the reference's, such as `dict(relative_l2=0.05)`, where that are no pictures.
     """
-    wrong = _wrong(name, output, compile, parts or {}, stages) or _wrong_calls(name, call, calls)
+    wrong = _wrong(name, output, compile, parts or {}, stages, close) or _wrong_calls(name, call, calls)
     if wrong:
         raise UserError("recipe", f"@fastdiff.pipeline({name!r}): {wrong}")
 
     def decorate(make: Callable[..., Any]) -> Factory:
-        strange = [one.name for one in inspect.signature(make).parameters.values() if _must_be_given(one)]
-        if strange:
-            raise UserError(
-                "recipe",
-                f"@fastdiff.pipeline({name!r}): {make.__name__} takes {', '.join(strange)}; it is given "
-                f"{' and '.join(GIVEN)} alone, so give what else it takes a default.",
-            )
+        _require_given("pipeline", name, make)
         found = Factory(name, make, call or {}, dict(calls or {}), output)
-        return replace(found, compile=tuple(compile), parts=dict(parts or {}), stages=tuple(stages))
+        limits = None if close is None else close_of(close, elements=False)
+        return replace(found, compile=tuple(compile), parts=dict(parts or {}), stages=tuple(stages), close=limits)
 
     return decorate
+
+
+def module(
+    name: str,
+    *,
+    inputs: Inputs,
+    close: Mapping[str, float] | None = None,
+    output: str | Callable[[Any], Any] | None = None,
+    stages: Sequence[str] = OF_A_MODULE,
+) -> Callable[[Callable[..., Any]], Factory]:
+    """Decorates a function that makes a module, or another callable; it is given `device` and `dtype` where it takes
+    them.
+
+    `inputs`: keyword arguments of a call as a dict, or positional ones as a tuple, or a function that makes them and
+    takes `device` and `dtype` where it wants to. `close`: how far its tensors may be from the reference's, as
+    `dict(rtol=..., atol=...)`, or as `dict(relative_l2=...)`; by default that depends on the dtype. `output`: where its
+    answer holds the tensors that are compared, if these are not all. `stages`: what is measured where none is named.
+    """
+    wrong = _wrong(name, output, (), {}, stages, close)
+    if not wrong and not callable(inputs):
+        wrong = wrong_inputs(inputs)
+    if wrong:
+        raise UserError("recipe", f"@fastdiff.module({name!r}): {wrong}")
+
+    def decorate(make: Callable[..., Any]) -> Factory:
+        _require_given("module", name, make)
+        limits = close_of(close or {}, elements=not close)
+        return Factory(name, make, inputs, output=output, stages=tuple(stages), close=limits, is_module=True)
+
+    return decorate
+
+
+def close_of(given: Mapping[str, Any], *, elements: bool) -> Close:
+    """`elements`: whether each number is judged where nothing was given for it."""
+    names = ("rtol", "atol", "relative_l2")
+    for name in given:
+        if name not in names:
+            raise UserError("recipe", f"close: {unknown('number', str(name), names)}")
+    return Close(elements or "rtol" in given or "atol" in given, **given)
+
+
+def _require_given(kind: str, name: str, make: Callable[..., Any]) -> None:
+    strange = [one.name for one in inspect.signature(make).parameters.values() if _must_be_given(one)]
+    if strange:
+        raise UserError(
+            "recipe",
+            f"@fastdiff.{kind}({name!r}): {make.__name__} takes {', '.join(strange)}; it is given "
+            f"{' and '.join(GIVEN)} alone, so give what else it takes a default.",
+        )
 
 
 def _must_be_given(parameter: inspect.Parameter) -> bool:
@@ -99,7 +158,7 @@ def _must_be_given(parameter: inspect.Parameter) -> bool:
     return parameter.name not in GIVEN and parameter.default is parameter.empty and not varies
 
 
-def _wrong(name: Any, output: Any, compiled: Any, parts: Any, stages: Any) -> str:
+def _wrong(name: Any, output: Any, compiled: Any, parts: Any, stages: Any, close: Any) -> str:
     """What is wrong with the decorator's arguments, in one sentence."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return "files are called by the name; use letters, digits and . _ + -"
@@ -113,6 +172,14 @@ def _wrong(name: Any, output: Any, compiled: Any, parts: Any, stages: Any) -> st
             return f"parts: {unknown('part', str(part), PARTS)}"
         if not isinstance(place, str):
             return f"parts: {part} is {place!r}; give its place in the pipeline, such as 'vae.decode'."
+    if close is None:
+        return ""
+    if not isinstance(close, Mapping):
+        return f"close is {close!r}; give a dict, such as dict(rtol=0.01)."
+    try:
+        close_of(close, elements=False)
+    except UserError as error:
+        return str(error)
     return ""
 
 
@@ -134,6 +201,15 @@ def wrong_call(call: Any) -> str:
         return f"call is {call!r}; give a dict, or a function that returns one."
     if any(type(value).__name__ == "Generator" for value in call.values()):
         return "a generator goes on from call to call; leave it out, and fastdiff passes a fresh one each time."
+    return ""
+
+
+def wrong_inputs(inputs: Any) -> str:
+    """The same of a module's."""
+    if not isinstance(inputs, Mapping | tuple):
+        return f"inputs is {inputs!r}; give a dict, a tuple, or a function that returns one."
+    if isinstance(inputs, Mapping) and not all(isinstance(one, str) and one.isidentifier() for one in inputs):
+        return f"inputs has the names {', '.join(map(repr, inputs))}; give names of arguments, or a tuple."
     return ""
 
 
@@ -179,13 +255,16 @@ def moved(model: Model, project: Path, checkout: Path | None) -> Model:
 
 
 def _model(factory: Factory, path: Path) -> Model:
-    request = request_of(factory.call) if isinstance(factory.call, Mapping) else Request(None, None, None, None)
-    return Model(factory.name, "", f"{path}{IN_FILE}{factory.name}", request, stages=factory.stages)
+    call = factory.call if isinstance(factory.call, Mapping) else {}
+    request, close = request_of(call), factory.close
+    if close is None and request.call.get(OUTPUT_TYPE) == LATENT:
+        close = Close(elements=False)
+    return Model(factory.name, "", f"{path}{IN_FILE}{factory.name}", request, stages=factory.stages, close=close)
 
 
 def request_of(call: Mapping[str, Any]) -> Request:
     """What a call asks, as far as it is plain data; the rest, such as a picture to begin with, is known to the file."""
-    rest = {name: value for name, value in call.items() if _plain(value)}
+    rest = {name: value for name, value in call.items() if is_plain(value)}
     prompt = rest.pop("prompt") if isinstance(rest.get("prompt"), str) else None
     steps, guidance = rest.pop(STEPS, None), rest.pop(GUIDANCE, None)
     size = rest.pop(HEIGHT) if HEIGHT in rest and rest[HEIGHT] == rest.get(WIDTH) else None
@@ -195,10 +274,10 @@ def request_of(call: Mapping[str, Any]) -> Request:
     return Request(prompt, steps, size, guidance, batch, call=rest)
 
 
-def _plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     """Whether it can be sent to another process, and kept in a run file."""
     if isinstance(value, list | tuple):
-        return all(map(_plain, value))
+        return all(map(is_plain, value))
     return value is None or isinstance(value, str | int | float)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.models import factories
+from fastdiff.models import factories, modules
 from fastdiff.models.anatomy import Anatomy
 from fastdiff.models.libraries import diffusers, torch
 from fastdiff.record.errors import UserError
@@ -51,7 +51,13 @@ def _made(model: Model, dtype: str, place: str) -> Any:
         # A pipeline of diffusers moves all of its components; another one may not know how.
         for whole in [pipeline] if hasattr(pipeline, "to") else Anatomy(pipeline).components.values():
             whole.to(one)
-    return pipeline
+    if not factory.is_module:
+        return pipeline
+    if not callable(pipeline):
+        raise UserError(
+            "recipe", f"{model.name}: its function returned a {type(pipeline).__name__}, which cannot be called."
+        )
+    return modules.Alone(pipeline)
 
 
 def _taken(function: Any, offered: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +70,7 @@ def anatomy(model: Model, pipeline: Any) -> Anatomy:
     if not model.factory:
         return Anatomy(pipeline)
     factory = factories.factory(model)
-    return Anatomy(pipeline, factory.parts, factory.compile)
+    return Anatomy(pipeline, factory.parts, (modules.MODULE,) if factory.is_module else factory.compile)
 
 
 def output_of(model: Model) -> str | Callable[[Any], Any] | None:
@@ -74,11 +80,22 @@ def output_of(model: Model) -> str | Callable[[Any], Any] | None:
 
 def given(model: Model, dtype: str, device: str) -> Mapping[str, Any]:
     """The arguments of a call that a user's own file gives."""
-    call = factories.factory(model).call if model.factory else {}
+    if not model.factory:
+        return {}
+    factory = factories.factory(model)
+    call: Any = factory.call
+
+    def made(wanted: Any) -> Any:
+        torch.manual_seed(model.request.seed)
+        return call(**_taken(call, {"device": device, "dtype": wanted}))
+
+    if factory.is_module:
+        found = modules.inputs(call, made, dtype, device)
+        seen_to = callable(call) and "dtype" in inspect.signature(call).parameters
+        return found if seen_to else modules.cast(found, dtype)
     if isinstance(call, Mapping):
         return call
-    torch.manual_seed(model.request.seed)
-    found = call(**_taken(call, {"device": device, "dtype": getattr(torch, dtype)}))
+    found = made(getattr(torch, dtype))
     if wrong := factories.wrong_call(found):
         raise UserError("recipe", f"{model.name}: {wrong}")
     return found

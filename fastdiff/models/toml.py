@@ -6,6 +6,7 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models import Model, Request
+from fastdiff.models.factories import close_of
 from fastdiff.record.errors import UserError
 from fastdiff.stages.recipe import check_names
 from fastdiff.stages.toml import as_table, require_name
@@ -24,6 +25,8 @@ def _model_from_table(name: str, table: object, project: Path) -> Model:
     try:
         require_name("a model", name)
         given = as_table("a model", table)
+        if "close" in given:
+            given["close"] = close_of(as_table("close", given["close"]), elements=False)
         request = _filled(Request, "word of a request", as_table("request", given.pop("request", {})))
         given |= {
             key: tuple(given[key]) for key in ("without", "unsupported", "stages") if isinstance(given.get(key), list)

@@ -6,12 +6,14 @@ import gc
 import time
 import weakref
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.host import allocator
 from fastdiff.models import calling
 from fastdiff.models.libraries import torch
 from fastdiff.models.loading import anatomy, call_options, given, load, stand_ins
+from fastdiff.models.modules import Alone, shapes
 from fastdiff.optimize import (
     attention,
     caching,
@@ -72,6 +74,18 @@ class Built:
         """Of text."""
         found: list[Any] = self.anatomy.encoders
         return found
+
+    def fitting(self, recipe: Recipe) -> Recipe:
+        """Without what has no place in a module of the user's own: attention that is not diffusers' stays as it was
+        written, and without convolutions there is no layout."""
+        if not isinstance(self.pipeline, Alone):
+            return recipe
+        inside = [one for part in self.parts for one in part.modules()]
+        if not any(attention.is_attention(one) for one in inside):
+            kernel = "sdpa" if recipe.attention.startswith("vanilla") else recipe.attention
+            recipe = replace(recipe, attention=kernel, fuse_qkv=False)
+        layout = recipe.channels_last and any(isinstance(one, torch.nn.Conv2d) for one in inside)
+        return replace(recipe, channels_last=layout)
 
     def call(self, request: Request, output: str = "") -> Any:
         """One call. Where it takes no generator, torch's own seed decides what it draws."""
@@ -136,6 +150,7 @@ def build(model: Model, recipe: Recipe, device: str, request: Request | None = N
             built.borrow_device()
         built.borrow(precision.switches(recipe.tf32, device))
         _load(built, request)
+        built.recipe = recipe = built.fitting(recipe)
         _reshape(built)
         built.keep_freed_memory()
         if recipe.compile is not None:
@@ -164,6 +179,8 @@ def _load(built: Built, request: Request) -> None:
     noise.draw_in_float32(pipeline)
     built.calling = calling.of(pipeline, given(model, recipe.dtype, device), call_options(model))
     built.request = request = built.calling.completed(request)
+    if isinstance(pipeline, Alone):
+        built.request = replace(request, call=request.call | shapes(built.calling.given))
     if words := stand_ins(model, request, recipe.dtype, device):
         built.synthetic_text = True
         built.calling.made |= words

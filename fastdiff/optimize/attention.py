@@ -39,6 +39,11 @@ def write_out(parts: list[Any]) -> None:
             part.set_attn_processor({name: AttnProcessor() if _is_plain(one) else one for name, one in known})
 
 
+def is_attention(module: Any) -> bool:
+    """Of diffusers, which can be written out, fused, or given another backend."""
+    return hasattr(module, "processor") and hasattr(module, "to_q")
+
+
 def _is_plain(processor: Any) -> bool:
     """Whether it does nothing but attention; an IP-Adapter's looks at a picture, too."""
     return type(processor).__name__ in PLAIN

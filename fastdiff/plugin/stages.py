@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fastdiff.models import factories
+from fastdiff.models.factories import SHAPING
 from fastdiff.plugin.options import project_folder
 from fastdiff.record.errors import UserError
 from fastdiff.record.project import cache_folder, compile_cache
@@ -52,6 +54,8 @@ class StageManager:
     """By model, why it has no reference; drawing it is tried once."""
     seen: list[Seen] = field(default_factory=list)
     """The durations of the stages so far, to estimate the time left."""
+    compiled: dict[tuple[str, str], tuple[str, list[Any]]] = field(default_factory=dict)
+    """By pipeline and stage, the first of its calls that was compiled: the stage's id, and what decides its shapes."""
 
     @contextmanager
     def live(self, subject: Subject) -> Iterator[LiveStage]:
@@ -111,11 +115,29 @@ class StageManager:
                 f"{subject.id}: built in {stage.load_s:.1f} s, first call {stage.first_call_s:.1f} s{compiled}"
                 f"{without}{self._time_left(subject, stage)}"
             )
+            if again := self._compiled_again(subject, stage):
+                self.progress.say(again)
             if stage.added:
                 self.progress.say(f"{subject.id}: fastdiff adds {', '.join(stage.added)}")
             for sentence in stage.unproven:
                 self.progress.say(f"{subject.id}: not proven: {sentence}")
             yield stage
+
+    def _compiled_again(self, subject: Subject, stage: LiveStage) -> str:
+        """That another call of the same pipeline has other shapes, so that no graph serves both; mostly empty."""
+        how = stage.recipe.compile
+        pipeline = factories.factory(subject.model).of if subject.model.factory else ""
+        if how is None or how.dynamic or not pipeline:
+            return ""
+        request = stage.trial().request
+        shapes = [request.get(name) for name in SHAPING]
+        first, known = self.compiled.setdefault((pipeline, subject.stage.name), (subject.id, shapes))
+        if known == shapes:
+            return ""
+        return (
+            f"{subject.id}: its call has other sizes than that of {first}, so it was compiled again, as it would be in "
+            "a process that serves both; a stage with compile.dynamic has one graph for all sizes"
+        )
 
     @property
     def _runner(self) -> Any:

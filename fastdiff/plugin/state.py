@@ -88,10 +88,10 @@ class SessionState:
         state = MEASURED if trial.state == INCOMPLETE else trial.state
         self.trials[stage.id] = replace(trial, state=state, leaks=tuple(leaks))
         if stage.drawn is not None:
-            from fastdiff.record import pictures
+            from fastdiff.record import outputs
 
             try:
-                pictures.save(self.file.with_suffix(""), stage.id, stage.drawn)
+                outputs.keep(self.file.with_suffix(""), stage.id, stage.drawn)
             except OSError as error:
                 self._trouble(f"the pictures of {stage.id} cannot be kept ({error.strerror}).")
 

@@ -1,4 +1,5 @@
-"""The pictures in what a pipeline answers: floats from 0 to 1, of the shape (pictures, height, width, 3)."""
+"""The pictures in what a pipeline answers: floats from 0 to 1, of the shape (pictures, height, width, 3), or of videos
+(videos, frames, height, width, 3)."""
 
 from __future__ import annotations
 
@@ -20,11 +21,16 @@ LOWEST, HIGHEST = -0.5, 2.0
 
 
 def pictures(answer: Any, output: str | Callable[[Any], Any] | None = None) -> np.ndarray:
-    """`output`: an attribute or a key of the answer, or a function of it; None looks for them. The frames of a video
-    are so many pictures."""
-    found = _array(_found(answer, output), output)
-    while found.ndim > 4:
-        found = found.reshape(-1, *found.shape[2:])
+    """`output`: an attribute or a key of the answer, or a function of it; None looks for them."""
+    found = _array(found_in(answer, output), output)
+    if found.ndim > 4:
+        videos = found.reshape(-1, *found.shape[-4:])
+        frames = _pictures(videos.reshape(-1, *videos.shape[2:]))
+        return frames.reshape(*videos.shape[:2], *frames.shape[1:])
+    return _pictures(found)
+
+
+def _pictures(found: np.ndarray) -> np.ndarray:
     if found.ndim == 2 or (found.ndim == 3 and {found.shape[0], found.shape[-1]} & {1, 3, 4}):
         found = found[None]
     if found.ndim == 4 and found.shape[-1] not in (1, 3) and found.shape[1] in (1, 3):
@@ -36,10 +42,13 @@ def pictures(answer: Any, output: str | Callable[[Any], Any] | None = None) -> n
     return _floats(found if found.shape[-1] == 3 else found.repeat(3, axis=-1))
 
 
-NAME_THEM = "name what holds the pictures: @fastdiff.pipeline(..., output=lambda answer: answer[...])."
+NAME_THEM = (
+    "name what holds the pictures: @fastdiff.pipeline(..., output=lambda answer: answer[...]); "
+    "or, if they are tensors such as latents, close={}."
+)
 
 
-def _found(answer: Any, output: str | Callable[[Any], Any] | None) -> Any:
+def found_in(answer: Any, output: str | Callable[[Any], Any] | None) -> Any:
     if callable(output):
         return output(answer)
     names = [output] if output else NAMES

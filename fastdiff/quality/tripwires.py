@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastdiff.record.pictures import each_frame
+
 DARKEST = 2 / 255
 """A picture with no pixel brighter than this is black: what a pipeline shows after NaN or an overflow."""
 
@@ -12,7 +14,8 @@ FLATTEST = 1 / 255
 
 
 def tripped(images: np.ndarray) -> str | None:
-    """Says in one sentence what is wrong with the first bad picture; None if nothing is."""
+    """Says in one sentence what is wrong with the first bad picture, or frame; None if nothing is."""
+    images = each_frame(images)
     if not len(images):
         return "there is no picture at all."
     for place, image in enumerate(images):

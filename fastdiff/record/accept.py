@@ -125,11 +125,11 @@ def _listed(sentences: list[str]) -> str:
 
 
 def _pictures(run: Run, path: Path, old: Path | None, ids: Sequence[str]) -> list[Path]:
-    """The pictures of the reference stages; of a stage that is not replaced, those beside the old baseline."""
+    """What the reference stages drew; of a stage that is not replaced, what lies beside the old baseline."""
     found = []
     for id_ in {f"{stage.model}-{stage.quality.reference}" for stage in run.stages if stage.quality}:
         folder = (old if old and id_ not in ids else path).with_suffix("")
-        pattern = re.compile(rf"{re.escape(id_)}(-[0-9]+)?\.png")
+        pattern = re.compile(rf"{re.escape(id_)}((-[0-9]+)?\.png|\.npz)")
         # A link could bring in any file of this machine, and baselines are committed.
         require_inside(folder, folder.parent)
         ours = [picture for picture in entries_of(folder) if pattern.fullmatch(picture.name)]

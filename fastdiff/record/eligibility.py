@@ -53,7 +53,8 @@ def _against(stage: Trial, before: Run | None) -> list[str]:
     if stage.quality is None:
         found.append("was not compared with the reference's pictures")
     elif not stage.quality.passed:
-        found.append(f"draws other pictures than the reference ({stage.quality.reason or 'quality not passed'})")
+        what = "draws other pictures" if stage.quality.relative_l2 is None else "answers other numbers"
+        found.append(f"{what} than the reference ({stage.quality.reason or 'quality not passed'})")
     found += [f"was not applied: {sentence}" for sentence in stage.unapplied]
     found += [f"left a global switch changed: {leak}" for leak in stage.leaks]
     return [f"{stage.id} {sentence}" for sentence in found]

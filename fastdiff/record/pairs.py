@@ -100,12 +100,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pictures:
-    """How like the two sides' pictures are."""
+    """How like the two sides' pictures are, or their tensors."""
 
-    ssim: Finite
-    worst_tile: Finite
+    ssim: Finite | None
+    worst_tile: Finite | None
+    """Both None of tensors."""
     shortfall: str = ""
     """What the stage's budget asks for and is not there; empty where all is well."""
+    relative_l2: Finite | None = None
+    """Of tensors."""
+    largest_error: Finite | None = None
 
 
 @dataclass(frozen=True)

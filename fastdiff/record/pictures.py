@@ -1,4 +1,4 @@
-"""The pictures of a run, beside its file: `<run>/<stage>.png`, and `<stage>-1.png` and so on for a batch."""
+"""The pictures of a run, beside its file: `<run>/<stage>.png`, and `<stage>-1.png` and so on for a batch or a video."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def each_frame(images: np.ndarray) -> np.ndarray:
+    """Of videos all the frames, as so many pictures; pictures stay as they are."""
+    return images.reshape(-1, *images.shape[-3:])
+
+
 def save(folder: Path, stage: str, images: np.ndarray) -> None:
     """`images` are floats from 0 to 1; what is not a number is drawn black."""
     folder.mkdir(parents=True, exist_ok=True)
-    for place, image in enumerate(images):
+    for place, image in enumerate(each_frame(images)):
         _draw(image, folder / (f"{stage}-{place}.png" if place else f"{stage}.png"))
 
 
@@ -27,7 +32,7 @@ DIFFERENCE = 8
 def side_by_side(path: Path, old: np.ndarray, new: np.ndarray) -> None:
     """A row for each picture: old, new, and, where their shapes are the same, the difference on grey."""
     rows = []
-    for before, now in zip(old, new, strict=False):
+    for before, now in zip(each_frame(old), each_frame(new), strict=False):
         alike = before.shape == now.shape
         row = [before, now, 0.5 + DIFFERENCE * (now - before)] if alike else [before, now]
         height = min(picture.shape[0] for picture in row)

@@ -102,15 +102,23 @@ class Memory:
 
 @dataclass(frozen=True)
 class Quality:
-    """The stage's pictures against the reference stage's of the same run."""
+    """The stage's pictures against the reference stage's of the same run, or its tensors."""
 
     reference: Name
-    ssim: Finite
-    worst_tile: Finite
+    ssim: Finite | None
+    """Of pictures, as the next one; None of tensors."""
+    worst_tile: Finite | None
     psnr_db: Finite | None
-    """None where the pictures are equal: JSON has no infinity."""
+    """None also where the pictures are equal: JSON has no infinity."""
     passed: bool
     reason: str = ""
+    flicker: Finite | None = None
+    """Of videos."""
+    relative_l2: Finite | None = None
+    """Of tensors, as the next two: of the one that is farthest from the reference's."""
+    largest_error: Finite | None = None
+    largest_at: str = ""
+    """Its place, such as `output[0, 17, 5]`."""
 
 
 @dataclass(frozen=True)

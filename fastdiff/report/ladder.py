@@ -21,6 +21,9 @@ class Rung:
     cache: str = "none"
     ssim: float | None = None
     worst_tile: float | None = None
+    relative_l2: float | None = None
+    """Of tensors, which have no SSIM; as the next one."""
+    largest_error: float | None = None
     dtype: str = ""
     pictures: int = 1
     """Per call; speedups are computed per picture."""
@@ -54,6 +57,7 @@ class Rung:
 
 
 HEADINGS = ("stage", "latency", "spread", "to previous", "to first", "first call", "SSIM", "worst tile", "remark")
+OF_TENSORS = {"SSIM": "relative L2", "worst tile": "largest error"}
 
 
 def rows(rungs: list[Rung]) -> list[tuple[str, ...]]:
@@ -68,20 +72,24 @@ def rows(rungs: list[Rung]) -> list[tuple[str, ...]]:
             ratio(medians.get(rung.follows or ""), rung.picture_s),
             ratio(first, rung.picture_s) if rung.follows is not None else "-",
             _first_call(rung),
-            f"{rung.ssim:.4f}" if rung.ssim is not None else "-",
-            f"{rung.worst_tile:.4f}" if rung.worst_tile is not None else "-",
+            *_likeness(rung),
             rung.note or _slower(medians.get(rung.follows or ""), rung),
         )
         for rung in rungs
     ]
 
 
+def headings(rungs: list[Rung]) -> tuple[str, ...]:
+    tensors = any(rung.relative_l2 is not None for rung in rungs)
+    return tuple(OF_TENSORS.get(name, name) for name in HEADINGS) if tensors else HEADINGS
+
+
 def text(rungs: list[Rung]) -> list[str]:
-    return tables.text(HEADINGS, rows(rungs))
+    return tables.text(headings(rungs), rows(rungs))
 
 
 def markdown(rungs: list[Rung]) -> list[str]:
-    return tables.markdown(HEADINGS, rows(rungs))
+    return tables.markdown(headings(rungs), rows(rungs))
 
 
 def bars(rungs: list[Rung], *, name_model: bool = False) -> list[Bar]:
@@ -96,6 +104,13 @@ def bars(rungs: list[Rung], *, name_model: bool = False) -> list[Bar]:
         factor = first / rung.picture_s if first and rung.picture_s and rung.follows is not None else None
         found.append(Bar(label, middle, _duration(middle), low, high, factor))
     return found
+
+
+def _likeness(rung: Rung) -> tuple[str, str]:
+    if rung.relative_l2 is not None and rung.largest_error is not None:
+        return f"{rung.relative_l2:.2g}", f"{rung.largest_error:.2g}"
+    ssim, worst_tile = (f"{one:.4f}" if one is not None else "-" for one in (rung.ssim, rung.worst_tile))
+    return ssim, worst_tile
 
 
 def _slower(previous: float | None, rung: Rung) -> str:

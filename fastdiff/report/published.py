@@ -344,12 +344,12 @@ def _seconds(seconds: float) -> str:
 # -- for a person -----------------------------------------------------------------------------------------------------
 
 
-def summary(row: Row, stem: Path, *, trace: bool) -> list[str]:
-    """The result with its units, and where it was kept."""
+def summary(row: Row, stem: Path, drawn: str, *, trace: bool) -> list[str]:
+    """The result with its units, and where it was kept; `drawn` is the ending of the file of what was drawn."""
     return [
         *figures(row),
         f"row         {stem}.csv",
-        f"picture     {stem}.png",
+        f"{'picture' if drawn == 'png' else 'tensors'}     {stem}.{drawn}",
         *([f"trace       {stem}.trace.json"] if trace and not row["stopped"] else []),
     ]
 

@@ -229,6 +229,11 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         "the two sides draw the same picture within the stage's budget (SSIM {ssim:.4f}, worst tile {worst_tile:.4f})"
     ),
     "pictures-differ": _said("the two sides draw different pictures: {why}"),
+    "tensors-alike": _said(
+        "the two sides answer the same within the stage's limits (relative L2 {relative_l2:.3g}, largest error "
+        "{largest_error:.3g})"
+    ),
+    "tensors-differ": _said("the two sides answer different numbers: {why}"),
     "component-grew": lambda of: (
         f"{of['name']} {_step(of['before'], of['after'])}: {100 * of['share']:.0f} % of the growth"
     ),

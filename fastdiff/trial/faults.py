@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from fastdiff.record.outputs import Output
     from fastdiff.stages.ladder import Ladder, Stage
     from fastdiff.trial.live import LiveStage
 
@@ -36,9 +37,9 @@ PLAIN = {
     "recompile": "the denoiser is compiled again in a later call",
     "sync": "every denoising step waits for the GPU",
     "unapplied": "the stage is built from the recipe of the stage that it follows",
-    "noise-image": "the pictures are noisy",
+    "noise-image": "the pictures are noisy, or the tensors",
     "black-tile": "the pictures have a black hole of 64 pixels, or half the side of a small one",
-    "nan": "the pictures have values that are not numbers",
+    "nan": "the pictures, or the tensors, have values that are not numbers",
     "leak-flag": "a global switch is left changed",
     "crash": "the first call raises an error",
     "oom": "the first call does not fit into memory",
@@ -137,6 +138,8 @@ def _impossible(fault: Fault, live: LiveStage) -> str | None:
         return f"{live.model.name} has no denoiser that is known."
     if fault.name in ("slow-step", "sync") and where.step is None:
         return f"{live.model.name} has no step that is known."
+    if fault.name == "black-tile" and live.model.close is not None:
+        return f"{live.model.name} answers tensors and no pictures."
     if fault.name == "sync" and not live.device.startswith("cuda"):
         return f"there is no GPU to wait for on {live.device}."
     if fault.name == "steal" and live.device.startswith("cuda"):
@@ -340,7 +343,7 @@ def _oom(live: LiveStage, _: float) -> None:
 # -- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def _damaged(damage: Callable[[np.ndarray], None]) -> Callable[[LiveStage, float], None]:
+def _damaged(damage: Callable[[Any], None]) -> Callable[[LiveStage, float], None]:
     def act(live: LiveStage, _: float) -> None:
         draw = live.draw
 
@@ -354,20 +357,23 @@ def _damaged(damage: Callable[[np.ndarray], None]) -> Callable[[LiveStage, float
     return act
 
 
-def _noise(images: np.ndarray) -> None:
+def _noise(images: Output) -> None:
     import numpy
 
-    images += numpy.random.default_rng(0).normal(0, NOISE_SD, images.shape).astype(images.dtype)
-    images.clip(0, 1, out=images)
+    for one in images.values() if isinstance(images, dict) else [images]:
+        one += numpy.random.default_rng(0).normal(0, NOISE_SD, one.shape).astype(one.dtype)
+    if not isinstance(images, dict):
+        images.clip(0, 1, out=images)
 
 
 def _hole(images: np.ndarray) -> None:
-    side = min(HOLE, images.shape[1] // 2)
-    images[:, :side, :side] = 0
+    side = min(HOLE, images.shape[-3] // 2)
+    images[..., :side, :side, :] = 0
 
 
-def _nan(images: np.ndarray) -> None:
-    images[:, 0, 0] = float("nan")
+def _nan(images: Output) -> None:
+    for one in images.values() if isinstance(images, dict) else [images]:
+        one.flat[:3] = float("nan")
 
 
 def _replace(owner: Any, name: str, stand_in: Any) -> None:

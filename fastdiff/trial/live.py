@@ -7,22 +7,19 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastdiff.instruments import components, counts, fingerprint, memory, proof, trace
 from fastdiff.instruments.boundaries import boundaries
 from fastdiff.instruments.fingerprint import Fingerprint
 from fastdiff.instruments.latency import DeviceTimer, settle, synchronised_clock, wait_until
 from fastdiff.instruments.telemetry import Watch
 from fastdiff.models.libraries import torch
-from fastdiff.models.loading import output_of
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
 from fastdiff.optimize import build, resolved
-from fastdiff.quality.answers import pictures
-from fastdiff.quality.metrics import likeness
-from fastdiff.quality.parity import shortfall
+from fastdiff.quality.parity import compared
 from fastdiff.record.errors import UserError
-from fastdiff.record.run import OWN, Quality, Sample, Trial
+from fastdiff.record.outputs import write_whole
+from fastdiff.record.run import OWN, Sample, Trial
+from fastdiff.trial import drawing
 from fastdiff.trial.enough import require_enough_steps
 from fastdiff.trial.faults import parse, put_in
 from fastdiff.trial.runner import SILENT
@@ -36,9 +33,11 @@ if TYPE_CHECKING:
     from fastdiff.models import Model, Request
     from fastdiff.optimize import Built
     from fastdiff.quality.metrics import Likeness
+    from fastdiff.quality.tensors import Closeness
     from fastdiff.record.budget import Budget
+    from fastdiff.record.outputs import Output
     from fastdiff.record.pairs import Profile
-    from fastdiff.record.run import Components, Memory, WarmUp
+    from fastdiff.record.run import Components, Memory, Quality, WarmUp
     from fastdiff.stages.ladder import Stage
     from fastdiff.stages.recipe import Recipe
     from fastdiff.trial.reference import Reference
@@ -121,7 +120,7 @@ class LiveStage:
         self.warm_up: WarmUp | None = None
         self.components: Components | None = None
         self.memory_found: Memory | None = None
-        self.drawn: np.ndarray | None = None
+        self.drawn: Output | None = None
         self._first_call_peak: int | None = None
         self.drawing_s = math.inf
         """Seconds of the first steady-state call."""
@@ -158,7 +157,7 @@ class LiveStage:
     def claim(self, stage: Stage) -> None:
         """Takes the name of `stage`, although another stage was built: simulates an optimization without effect."""
         self.stage = stage
-        self.built.recipe = resolved(self.model, stage.recipe, self.device)
+        self.built.recipe = self.built.fitting(resolved(self.model, stage.recipe, self.device))
 
     @property
     def budget(self) -> Budget:
@@ -172,9 +171,9 @@ class LiveStage:
         """One pipeline call."""
         return self.built.call(self.request)
 
-    def draw(self) -> np.ndarray:
-        """One pipeline call that returns the pictures as floats from 0 to 1."""
-        return pictures(self.built.call(self.request, output="np"), output_of(self.model))
+    def draw(self) -> Output:
+        """One pipeline call that returns the pictures as floats from 0 to 1, or the tensors."""
+        return drawing.draw(self.built, self.request)
 
     def generate(self) -> Any:
         """The timed work: one whole call, from the prompt to finished pictures."""
@@ -239,12 +238,12 @@ class LiveStage:
         return self.recipe.compile is not None and self.recipe.compile.mode.startswith("max-autotune")
 
     def examine(self, pictures: Path | None = None) -> None:
-        """Runs all of these passes. `pictures`: a NumPy file for the pictures."""
+        """Runs all of these passes. `pictures`: a file for what was drawn."""
         self.count()
         self.take_apart()
         _ = self.memory
         if pictures:
-            np.save(pictures, self.images)
+            write_whole(pictures, self.images)
 
     def take_apart(self) -> None:
         if self.components is None:
@@ -304,8 +303,8 @@ class LiveStage:
         return self.first_call_s
 
     @property
-    def images(self) -> np.ndarray:
-        """Pictures as floats from 0 to 1, drawn after the first call, which may take another path."""
+    def images(self) -> Output:
+        """Pictures or tensors, drawn after the first call, which may take another path."""
         if self.drawn is None:
             began = synchronised_clock()
             self.drawn = self.draw()
@@ -363,18 +362,11 @@ class LiveStage:
             injected=self.injected,
         )
 
-    def likeness_to(self, reference: Reference) -> Likeness:
+    def likeness_to(self, reference: Reference) -> Likeness | Closeness:
         """The similarity to the reference. The reference stage is compared with a second drawing of its own."""
         images = self.draw() if reference.stage == self.stage.name else self.images
-        alike = min(len(images), len(reference.images))  # with another batch size the first pictures are the same
-        found = likeness(images[:alike], reference.images[:alike])
-        if not math.isfinite(found.ssim):
-            return found  # the parity check reports it; a file cannot store it
-        wrong = shortfall(found, self.budget)
-        psnr = found.psnr_db if found.psnr_db != float("inf") else None
-        self.quality = Quality(
-            reference.stage, found.ssim, found.worst_tile, psnr, passed=not wrong, reason=wrong or ""
-        )
+        found = compared(images, reference.images, self.model.close, self.recipe, self.budget)
+        self.quality = drawing.kept(found, reference.stage, self.budget)
         return found
 
     def close(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The reference pictures of a run, with which those of the other stages are compared."""
+"""The reference pictures (or tensors) of a run, with which those of the other stages are compared."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
+    from fastdiff.record.outputs import Output
 
 
 @dataclass(frozen=True)
 class Reference:
     stage: str
     """The stage that drew them."""
-    images: np.ndarray
+    images: Output

@@ -44,6 +44,13 @@ def plain(device, dtype):
     return diffusers.StableDiffusionXLPipeline.from_pretrained(TINY, dtype=dtype).to(device)
 
 
+@fastdiff.pipeline(
+    "latents", call=dict(prompt="a red circle", num_inference_steps=2, height=64, width=96, output_type="latent")
+)
+def latents(dtype):
+    return diffusers.StableDiffusionXLPipeline.from_pretrained(TINY, dtype=dtype)
+
+
 def transformer():
     return diffusers.WanTransformer3DModel(
         patch_size=(1, 2, 2),
@@ -73,6 +80,7 @@ def transformer():
         width=96,
         num_inference_steps=4,
         guidance_scale=3.0,
+        guidance_scale_2=2.0,
         max_sequence_length=16,
     ),
 )
@@ -164,6 +172,14 @@ def function():
         return torch.rand(2, 3, 64, 64, generator=generator) + 0 * seed
 
     return draw
+
+
+@fastdiff.pipeline("numbers", output=lambda r: r["scores"], close=dict(relative_l2=0.05))
+def numbers():
+    def score(generator=None):
+        return {"scores": torch.rand(1, 5, 7, generator=generator), "steps": 3}
+
+    return score
 
 
 class Clip:

@@ -1,0 +1,66 @@
+"""What a stage drew, as files: pictures for an eye, and the numbers of tensors."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+import numpy as np
+
+from fastdiff.record import pictures
+from fastdiff.record.errors import UserError
+from fastdiff.record.writing import write_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Output = np.ndarray | dict[str, np.ndarray]
+"""Pictures (floats from 0 to 1, of the shape (pictures, height, width, 3), or of videos with an axis more), or tensors
+by name."""
+
+LARGEST_KEPT = 2**18
+"""Numbers of all tensors of a stage that lie beside a run: 1 MB in float32. Baselines are committed."""
+SHAPE, EVERY = "shape of ", "every of "
+"""Names in the file for what is told of a tensor beside its numbers."""
+
+
+def keep(folder: Path, stage: str, output: Output) -> None:
+    """Beside a run's file: `<run>/<stage>.png`, or `<run>/<stage>.npz`. Tensors that are too large for a repository are
+    thinned: each n-th number, by how many is told in the file."""
+    if isinstance(output, dict):
+        folder.mkdir(parents=True, exist_ok=True)
+        content = BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **_thinned(output))
+        write_bytes(folder / f"{stage}.npz", content.getvalue())
+    else:
+        pictures.save(folder, stage, output)
+
+
+def _thinned(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    every = max(1, -(-sum(one.size for one in tensors.values()) // LARGEST_KEPT))
+    return {name: one.reshape(-1)[::every] for name, one in tensors.items()} | {
+        f"{what}{name}": np.array(value)
+        for name, one in tensors.items()
+        for what, value in ((SHAPE, one.shape), (EVERY, every))
+    }
+
+
+def write_whole(path: Path, output: Output) -> None:
+    """From one process to another."""
+    with path.open("wb") as file:  # or NumPy would give the file another name
+        if isinstance(output, dict):
+            np.savez(file, allow_pickle=False, **output)
+        else:
+            np.save(file, output)
+
+
+def read_whole(path: Path) -> Output:
+    try:
+        found = np.load(path)
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            return dict(found)
+    except (OSError, ValueError, BadZipFile) as error:
+        raise UserError("process", f"{path} cannot be read: {error}") from None
