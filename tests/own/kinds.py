@@ -10,7 +10,7 @@ import fastdiff
 
 TINY = os.environ.get("TINY_PIPELINE", "")
 """A folder in diffusers' layout."""
-FEW = dict(prompt="a red circle", num_inference_steps=4, height=64, width=96)
+FEW = dict(prompt="a red circle", num_inference_steps=2, height=64, width=96)
 
 
 def sdxl(dtype, kind=diffusers.StableDiffusionXLPipeline, **parts):
@@ -100,7 +100,7 @@ class Chain:
         self.refiner.to(where)
         return self
 
-    def __call__(self, prompt, num_inference_steps=4, generator=None, output_type="pil"):
+    def __call__(self, prompt, num_inference_steps=2, generator=None, output_type="pil"):
         common = dict(prompt=prompt, num_inference_steps=num_inference_steps, generator=generator)
         latents = self.base(**common, height=64, width=96, denoising_end=0.5, output_type="latent").images
         return self.refiner(**common, image=latents, denoising_start=0.5, output_type=output_type)
