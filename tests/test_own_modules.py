@@ -22,7 +22,7 @@ from fastdiff.cli import app
 from fastdiff.compare.pairs import picture
 from fastdiff.compare.verdicts import CHANGED, SAME
 from fastdiff.experiments import ab
-from fastdiff.models import factories, modules
+from fastdiff.models import factories, modules, toml
 from fastdiff.models.libraries import torch
 from fastdiff.quality.parity import assert_parity, assert_sound, unsound
 from fastdiff.record import files
@@ -107,6 +107,15 @@ def test_a_decorator_refuses_what_it_cannot_use(given: dict[str, Any], sentence:
     make = given.pop("make", lambda: None)
     with pytest.raises(UserError, match=re.escape(sentence)):
         fastdiff.module("block", **{"inputs": {}, **given})(make)
+
+
+def test_a_model_of_the_configuration_may_answer_latents() -> None:
+    request = {"prompt": "a cat", "steps": 2, "size": 64, "guidance": 2.0, "call": {"output_type": "latent"}}
+    table = {"pipeline": "FluxPipeline", "source": "org/name", "request": request}
+    (found,) = toml.models({"mine": table | {"close": {"relative-l2": 0.05}}}, FOLDER)
+    assert found.close == Close(elements=False, relative_l2=0.05)
+    with pytest.raises(UserError, match="model 'mine': close: no number is called 'ssim'"):
+        toml.models({"mine": table | {"close": {"ssim": 0.05}}}, FOLDER)
 
 
 # -- one component ----------------------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ def test_a_second_size_that_compiles_again_is_told(faked: Faked) -> None:
 
 def test_a_dynamic_graph_serves_every_size(faked: Faked) -> None:
     model = own(faked, SIZES)
-    table = "[tool.fastdiff.stages.any]\nfollows = 'compile'\ncompile = { dynamic = true }\n"
+    table = "\n[tool.fastdiff.stages.any]\nfollows = 'compile'\ncompile = { dynamic = true }\n"
     (faked.root / "pyproject.toml").write_text((faked.root / "pyproject.toml").read_text() + table)
     result = faked.session(model, "--fastdiff-emulate", "--fastdiff-stage=any")
     assert result.ret == 0

@@ -21,9 +21,6 @@ class Rung:
     cache: str = "none"
     ssim: float | None = None
     worst_tile: float | None = None
-    relative_l2: float | None = None
-    """Of tensors, which have no SSIM; as the next one."""
-    largest_error: float | None = None
     dtype: str = ""
     pictures: int = 1
     """Per call; speedups are computed per picture."""
@@ -33,6 +30,9 @@ class Rung:
     remark: str = ""
     disturbed: bool = False
     """The machine disturbed too many samples: the time is shown, but gets no speedup."""
+    relative_l2: float | None = None
+    """Of tensors, which have no SSIM; as the next one."""
+    largest_error: float | None = None
 
     @property
     def median_s(self) -> float | None:
