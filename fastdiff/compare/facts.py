@@ -52,8 +52,8 @@ def changed_versions(old: Mapping[str, Any], new: Mapping[str, Any], of: Collect
 
 
 def package_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """`torch: 2.12.1 -> 2.13.0` for every package that differs, except fastdiff, whose code both sides share, unless the accepted
-    code has a fastdiff of its own."""
+    """`torch: 2.12.1 -> 2.13.0` for every package that differs, except fastdiff: both sides share its code, unless the
+    accepted code has one of its own."""
     return differences(*({name: one[name] for name in sorted(one) if name not in OURS} for one in (old, new)))
 
 

@@ -40,7 +40,7 @@ class Judgement:
     stage: str
     """The stage's id."""
     metric: str
-    """fingerprint, latency, first_call, memory, ladder; or stage, if the stage was not measured."""
+    """One of `METRICS`; or stage, if the stage was not measured."""
     verdict: Verdict
 
     def as_dict(self) -> dict[str, Any]:

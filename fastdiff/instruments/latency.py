@@ -69,7 +69,7 @@ def settle(
 
 
 class DeviceTimer:
-    """`with DeviceTimer() as timer, boundaries(pipeline, timer.ended): call()`, then `timer.seconds`: from the GPU's
+    """`with DeviceTimer() as timer, boundaries(anatomy, timer.ended): call()`, then `timer.seconds`: from the GPU's
     first work, the prompt's, to its last, the decoder's.
 
     None where no GPU is in use. Gaps in which the GPU waited for the host in between are in it: wall time minus this

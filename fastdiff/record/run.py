@@ -64,7 +64,7 @@ class WarmUp:
     calls: Count
     seconds: Seconds
     settled: bool
-    """Whether samples agreed before the cap was reached."""
+    """Whether calls stopped getting faster before the cap was reached."""
 
 
 @dataclass(frozen=True)

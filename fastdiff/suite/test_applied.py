@@ -1,4 +1,4 @@
-"""Every stage shows in its structure what its recipe promises, before any clock starts."""
+"""Every stage shows in its structure what its recipe promises, before the timed calls."""
 
 from fastdiff.instruments.proof import assert_applied
 

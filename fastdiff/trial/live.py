@@ -187,7 +187,7 @@ class LiveStage:
     # -- around the timed calls ---------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Draws the pictures, then calls until samples agree, so that the timed calls are steady-state calls."""
+        """Draws the pictures, then calls until that gets no faster, so that the timed ones are in the steady state."""
         _ = self.images
         self.warm_up = settle(self.generate, fastest=self.drawing_s)
 

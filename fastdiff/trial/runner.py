@@ -2,7 +2,7 @@
 
 `live.here` builds in this process, for a session and for `fastdiff run`. `fresh.Fresh` starts a process for one side of
 a pair; each of its steps can be started first and waited for later. `fake.Fake` builds nothing and replaces both in
-tests. Only `fastdiff.trial` builds stages and times calls.
+tests. A session builds stages and times calls nowhere else.
 """
 
 from __future__ import annotations
