@@ -13,7 +13,7 @@ from kept import variants
 from test_kept_verdicts import judged_pairs, judged_run
 
 from fastdiff.compare.reasons import Code
-from fastdiff.report import sentences, steps
+from fastdiff.report import sentences, verdicts
 from fastdiff.report.steps import Shell
 
 if TYPE_CHECKING:
@@ -34,17 +34,14 @@ def judgements(folder: Path) -> Iterator[tuple[str, Judgement]]:
 
 
 def examples() -> str:
-    """The first verdict of each kind, as a terminal shows it."""
+    """The first verdict of each kind, as a failing test prints it."""
     found: dict[tuple[str, ...], str] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, one in judgements(Path(folder)):
             verdict = one.verdict
             parts = (*verdict.about, verdict.reason, *verdict.notes, *verdict.details[:1])
             kind = (one.metric, verdict.word, *(part.code for part in parts))
-            lines = [f"{one.metric} is {verdict.word}: {sentences.reason_of(one)}"]
-            lines += [f"  {sentences.sentence(cause)}" for cause in verdict.details]
-            lines += [f"next: {steps.command(verdict.next, Shell())}"] if verdict.next else []
-            found.setdefault(kind, "\n".join([f"# {name}", *lines, ""]))
+            found.setdefault(kind, f"# {name}\n{verdicts.sentence(one, Shell())}\n")
     return "\n".join(found.values())
 
 
