@@ -248,7 +248,7 @@ def test_a_disturbed_step_tells_nothing() -> None:
 
     world.measure = disturbed  # type: ignore[method-assign]
     assert names(world.search()) == ["c"]
-    assert "  a, b, c is VOID: stolen time; this tells nothing about it (2 s)" in world.lines
+    assert "  a, b, c is VOID: stolen time; this does not decide about it (2 s)" in world.lines
 
 
 # -- releases and commits ---------------------------------------------------------------------------------------------
@@ -363,7 +363,7 @@ def test_an_unsure_step_goes_to_the_nearer_end(ratio: float, bad: float, side: b
 def test_how_an_unsure_step_was_decided_is_shown() -> None:
     world = World({("c",): 1.12, ("a",): 1.045})
     found = world.search()
-    assert any(line.startswith("  a, b is UNSURE: +4.5 %; taken for good by its ratio") for line in world.lines)
+    assert any(line.startswith("  a, b is UNSURE: +4.5 %; counted as good by its ratio") for line in world.lines)
     assert "a, b is UNSURE; the search counted it as good or bad by its ratio" in text(found)
 
 

@@ -326,7 +326,7 @@ def test_what_was_kept_reads_back(world: World) -> None:
 @pytest.mark.parametrize(
     ("trouble", "sentence"),
     [
-        ({"build": "die"}, r"new \(\.\) ended with 3 during 'build'; its last words: .*the last words of build"),
+        ({"build": "die"}, r"new \(\.\) ended with 3 during 'build'; its last output: .*the last words of build"),
         ({"sample": "killed"}, r"new \(\.\) was killed by SIGKILL during 'sample'"),
         ({"settle": "nonsense"}, r"new \(\.\): invalid reply to 'settle': 'this is no JSON'"),
         ({"examine": "refuse"}, r"new \(\.\): examine failed: UserError: not here"),
@@ -363,7 +363,7 @@ def test_a_side_that_hangs_is_ended(world: World, monkeypatch: pytest.MonkeyPatc
     ("trouble", "why"),
     [
         ("refuse", r"new \(\.\): profile failed: UserError: not here"),
-        ("die", r"new \(\.\) ended with 3 during 'profile'; its last words: .*the last words of profile"),
+        ("die", r"new \(\.\) ended with 3 during 'profile'; its last output: .*the last words of profile"),
         ("killed", r"new \(\.\) was killed by SIGKILL during 'profile'"),
         ("", r"new \(\.\): invalid profile: profile is null; expected object\."),
     ],
@@ -489,7 +489,7 @@ def test_a_stopped_experiment_goes_on(world: World, stopped_after: Callable[...,
     answer = world.ask({}, {}, most_pairs=5)
     assert answer.path == path
     assert answer.experiment.pairs[:2] == stopped.pairs
-    assert any("goes on with" in line and "2 pairs" in line for line in world.lines)
+    assert any("continues" in line and "2 pairs" in line for line in world.lines)
     again = world.ask({}, {}, most_pairs=5)
     assert again.path != path, "what is over is not gone on with"
 

@@ -29,12 +29,12 @@ def options() -> str:
         "# Options of a session",
         "",
         *_wrapped(
-            "Each can be typed after `pytest perf_tests`, and stand under the name in brackets in pytest's own "
+            "Type an option after `pytest perf_tests`, or set it under the name in brackets in pytest's own "
             f"settings (how: [configuration](configuration.md)). The command line wins. {MADE}"
         ),
         "",
         *_wrapped(
-            "pytest-benchmark's own options work as before: `--benchmark-compare` asks for verdicts beside the newest "
+            "pytest-benchmark's own options work as before: `--benchmark-compare` compares with the newest "
             "accepted run ([the gate](../guides/gate.md)), and `--benchmark-json runs/mine.json` keeps every sample. "
             "`-k int8` selects a stage as well; the reference stage is built all the same, for its picture."
         ),

@@ -148,7 +148,7 @@ def _ask(
 ) -> Answer:
     errors = judge.errors_of(experiment.comparisons)
     if experiment.pairs:
-        say(f"{experiment.stage}: goes on with {path.name}, which has {_pairs(len(experiment.pairs))}")
+        say(f"{experiment.stage}: continues {path.name}, which has {_pairs(len(experiment.pairs))}")
         # With another band it may be decided already.
         experiment = replace(experiment, complete=_is_over(experiment, policy, errors, question))
     # Its processes have other numbers of threads, so they are not compared with what was seen of the others.

@@ -98,9 +98,9 @@ class Trail:
     def result(self, step: Step) -> str:
         line, bad = plain(step), self.side(step)
         if step.state == MEASURED and bad is None:
-            line += "; this tells nothing about it"
+            line += "; this does not decide about it"
         elif step.word == UNSURE and len(self.steps) > 1:
-            line += f"; taken for {'bad' if bad else 'good'} by its ratio"
+            line += f"; counted as {'bad' if bad else 'good'} by its ratio"
         return f"{line} ({step.seconds:.0f} s)"
 
     def found(self) -> Found:

@@ -206,7 +206,7 @@ class Swaps:
             project = replace(project, entries=entries_of(self._top, self._folder, whole))
             code = code_at(software, project, self.root, whole)
         except (OSError, subprocess.SubprocessError) as error:
-            raise UserError("environment", f"the code of {commit} cannot be had: {error}") from None
+            raise UserError("environment", f"the code of {commit} cannot be checked out: {error}") from None
         key = digest(self.old.python, others(seen))
         folder = checked_out(code, home(), self._say, self.old.python, key)
         source, paths = code_in(software, folder, self.old.python, PROTOCOL)

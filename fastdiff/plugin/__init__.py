@@ -31,7 +31,7 @@ FAILED = pytest.StashKey[bool]()
 """Whether a test failed when it was last run."""
 LEFT_OUT = pytest.StashKey[bool]()
 """Whether tests that compare were deselected because the session compares nothing."""
-NOT_COMPARED = "fastdiff: comparisons are left out; --benchmark-compare adds them"
+NOT_COMPARED = "fastdiff: comparisons are off; --benchmark-compare turns them on"
 SCOPES: dict[str, Literal["session", "function"]] = {"stage": "session", "regression": "function"}
 NO_WORKERS = "fastdiff measures one stage at a time, and parallel workers disturb each other: drop -n."
 

@@ -19,7 +19,7 @@ from fastdiff.record.errors import UserError
 from fastdiff.record.files import read
 from fastdiff.record.run import FAILED
 
-NOT_ASKED = "on a GPU only the last stage is measured, and those whose stored seconds lie outside of the band"
+NOT_ASKED = "on a GPU pairs are measured only for the last stage and for stages whose stored latency exceeds the band"
 OF_TIME = ("latency", "latency_all_cores", "first_call")
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Pairs:
         if self._accepted is None:
             changed = listed(self.changes(subject.id) or []) or "nothing, but --fastdiff-confirm=all asks for it"
             self.progress.say(
-                f"what differs from the accepted run: {changed}; its software is made again and measured beside "
+                f"what differs from the accepted run: {changed}; its software is recreated and measured beside "
                 f"today's, for at most {minutes} minutes"
             )
             coming = [one for one in in_order(self._screened) if self._is_asked(one.id)]

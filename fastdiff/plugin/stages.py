@@ -95,7 +95,7 @@ class StageManager:
         reference = self.selection.reference_of(stage.model)
         own, theirs = stage.recipe.autoencoder, reference.stage.recipe.autoencoder
         if stage.model.made_here and own != theirs:
-            return f"{stage.id}: a {own} autoencoder of random numbers draws another picture of nothing."
+            return f"{stage.id}: a {own} autoencoder with random weights draws a picture that cannot be compared."
         return ""
 
     @contextmanager

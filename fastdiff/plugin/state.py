@@ -151,11 +151,11 @@ class SessionState:
     @property
     def closing_lines(self) -> list[str]:
         whole = "" if self.complete else " (interrupted: not everything is in it)"
-        whole = whole if self._written else " (an earlier state: not everything is in it)"
+        whole = whole if self._written else " (an earlier state, which is incomplete)"
         pairs = [f"pairs: {self._shown(path)}" for path in self.experiments]
         return [*pairs, *([f"run file: {self.shown_file}{whole}"] if self.file.exists() else []), *self.troubles]
 
     def _trouble(self, sentence: str) -> None:
-        sentence = f"{sentence} Mend that, or keep the run elsewhere too: --benchmark-json FILE."
+        sentence = f"{sentence} Fix that, or write the run to another file too: --benchmark-json FILE."
         if sentence not in self.troubles:
             self.troubles.append(sentence)

@@ -104,6 +104,6 @@ def build(command: str, folder: Path, project: str, python: Path, wanted: Sequen
         return
     raise UserError(
         "side-not-prepared",
-        f"`{command}`, which prepares the accepted run's code ({FILE}), {why}. Mend that, and see whether it works: "
+        f"`{command}`, which prepares the accepted run's code ({FILE}), {why}. Fix it, and check that it works: "
         "fastdiff side build",
     )

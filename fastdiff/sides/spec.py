@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Kind = Literal["accepted", "interpreter", "requirement", "file", "option", "variable"]
 
 EXPECTED = (
-    "A SPEC is '.' (this environment), 'accepted' (the accepted run's software, made again), an interpreter or a "
+    "A SPEC is '.' (this environment), 'accepted' (the accepted run's software, recreated), an interpreter or a "
     "virtual environment's folder, a requirement (torch==2.12.1) or a wheel, a requirements file (.txt, .lock, .in), "
     "an option of the installer (--index-url=URL, --extra-index-url=URL, --find-links=PLACE, --no-index, --pre) or a "
     "variable (NAME=VALUE)."

@@ -160,6 +160,6 @@ class Process:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         self._said.seek(0)
         words = self._said.read().decode(errors="replace").strip()[-LAST_WORDS:]
-        last = f"; its last words: {words}" if words else ""
+        last = f"; its last output: {words}" if words else ""
         what: Code = "memory" if code == -signal.SIGKILL else "process"
         return UserError(what, f"{self.name} {how} during {action!r}{last}")
