@@ -500,3 +500,19 @@ def quantized(linear: Any) -> bool:
 def test_a_device_that_is_not_there_is_one_sentence(tiny: Model) -> None:
     with pytest.raises(UserError, match=r"sees \d+ CUDA devices, and cuda:77 was requested; .*--fastdiff-device cpu"):
         build(tiny, EAGER["fp32"], "cuda:77")
+
+
+def test_attention_is_written_out_where_a_denoiser_has_no_method_for_it() -> None:
+    from fastdiff.models.libraries import diffusers
+    from fastdiff.optimize import attention
+
+    unet = diffusers.UNet2DModel(
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    )
+    assert not hasattr(unet, "set_attn_processor")
+    attention.write_out([unet])
+    used = {type(module.processor).__name__ for module in unet.modules() if hasattr(module, "processor")}
+    assert used == {"AttnProcessor"}

@@ -28,15 +28,19 @@ PLAIN = ("AttnProcessor", "AttnProcessor2_0", "XFormersAttnProcessor")
 
 def write_out(parts: list[Any]) -> None:
     """Replaces the one-kernel attention, which diffusers chooses by itself, by plain matrix products and a softmax."""
-    for part in parts:
-        if takes_backends(part):
-            dispatch(part, WRITTEN_OUT)
-        elif hasattr(part, "set_default_attn_processor"):
-            # Older transformers-style denoisers reach for SDPA here too, so the class is named outright.
-            from diffusers.models.attention_processor import AttnProcessor
+    from diffusers.models.attention_processor import AttnProcessor
 
-            known = part.attn_processors.items()
-            part.set_attn_processor({name: AttnProcessor() if _is_plain(one) else one for name, one in known})
+    for part in parts:
+        attended = [
+            module for module in part.modules() if hasattr(module, "set_processor") and hasattr(module, "processor")
+        ]
+        if any(hasattr(module.processor, "_attention_backend") for module in attended):
+            dispatch(part, WRITTEN_OUT)
+        # A part's own method for this reaches for SDPA in older transformers-style denoisers, and some have none; so
+        # each module is given its processor outright.
+        for module in attended:
+            if _is_plain(module.processor):
+                module.set_processor(AttnProcessor())
 
 
 def is_attention(module: Any) -> bool:
