@@ -11,7 +11,7 @@ import typer.main
 
 from fastdiff.cli import app
 from fastdiff.experiments.series import SERIES
-from fastdiff.models import CATALOGUE, IN_FILE
+from fastdiff.models import CATALOGUE, places
 from fastdiff.plugin.options import OPTIONS
 from fastdiff.plugin.settings import READ
 from fastdiff.stages import EVERY_STAGE
@@ -36,8 +36,8 @@ def check(command: str) -> None:
 
 
 def is_known(model: str) -> bool:
-    """A path names a pipeline in the reader's own file."""
-    return IN_FILE in model or model in (MINE, *MODELS)
+    """A path names a pipeline in the reader's own file, or a place."""
+    return places.names_a_place(model) or model in (MINE, *MODELS)
 
 
 def of_fastdiff(words: list[str]) -> None:

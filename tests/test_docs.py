@@ -129,11 +129,11 @@ def test_a_command_that_needs_a_gpu_says_so(one: Typed) -> None:
 
 
 def sessions() -> list[Typed]:
-    """Those that this machine can run in a second: without a GPU, without environments of their own, and without a
-    pipeline in a file, which tests/test_own_pipelines.py has."""
+    """Those that this machine can run in a second: without a GPU, without environments of their own, and without what
+    is named by its place, which tests/test_own_pipelines.py and tests/test_places.py have."""
     typed = [one for one in TYPED if one.command.startswith("pytest ") and "fastdiff" in one.command]
-    own = [one for one in typed if commands.IN_FILE not in one.command]
-    return [one for one in own if not one.on_a_gpu and "--fastdiff-against" not in one.command]
+    known = [one for one in typed if not re.search(r"--fastdiff-model[ =]\S*[/:]", one.command)]
+    return [one for one in known if not one.on_a_gpu and "--fastdiff-against" not in one.command]
 
 
 @pytest.mark.parametrize("one", sessions(), ids=str)

@@ -18,10 +18,11 @@ MODEL = typer.Option(
     "shapes",
     "--model",
     metavar="NAME",
-    help="A model of the catalogue or of pyproject.toml; `fastdiff models` lists them.",
+    help="A model of the catalogue or of pyproject.toml (`fastdiff models` lists them), hub:ORG/NAME[@REVISION], "
+    "./FOLDER in diffusers' layout, or FILE.py::NAME.",
 )
 WEIGHTS = typer.Option(
-    "auto", metavar="WEIGHTS", help="Where the weights come from: auto, hub, dummy, twin, or a folder."
+    "auto", metavar="WEIGHTS", help="Where the weights come from: auto, hub, dummy, twin, tiny, or a folder."
 )
 STEPS = typer.Option(None, min=1, metavar="N", help="Denoising steps (default: the model's own).")
 SIZE = typer.Option(

@@ -20,7 +20,8 @@ MODEL = typer.Option(
     "",
     "--model",
     metavar="NAME",
-    help="A model of the catalogue or of pyproject.toml (default: what --ckpt is, or the embedded one).",
+    help="A model of the catalogue or of pyproject.toml, hub:ORG/NAME[@REVISION], ./FOLDER in diffusers' layout, or "
+    "FILE.py::NAME (default: what --ckpt is, or the embedded one).",
 )
 CKPT = typer.Option("", "--ckpt", metavar="ID|FOLDER", help="A checkpoint: a name on the hub or a folder.")
 PROMPT = typer.Option("", metavar="TEXT", help="What to draw (default: the model's own prompt).")

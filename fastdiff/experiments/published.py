@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from fastdiff.experiments import questions
 from fastdiff.host.environment import DEVICE, DEVICES, device_kind, device_name, versions
 from fastdiff.host.processor import emulated
-from fastdiff.models import CATALOGUE, EMBEDDED, SIDE, Model, Request, checkpoints, factories
+from fastdiff.models import CATALOGUE, EMBEDDED, SIDE, Model, Request, checkpoints, places
 from fastdiff.record.errors import UserError, unknown
 from fastdiff.record.project import tables
 from fastdiff.stages.ladder import Stage
@@ -70,7 +70,7 @@ class Setting:
     def name(self) -> str:
         """The short name of its files. The complete setting is in the row, not in the name."""
         # The embedded model is the same one wherever fastdiff is installed.
-        known = self.model.factory or any(self.model.source == entry.source for entry in CATALOGUE)
+        known = not self.model.described or any(self.model.source == entry.source for entry in CATALOGUE)
         model = replace(self.model, source=self.checkpoint) if known else self.model
         what = (model, self.recipe, self.request, self.device, device_name(self.device), versions(), self.tag)
         digest = hashlib.sha256(repr(what).encode()).hexdigest()[:10]
@@ -110,7 +110,7 @@ def model(name: str = "", checkpoint: str = "", weights: str = "auto", own: Sequ
 
     `own` are the project's models, beside those of the catalogue.
     """
-    if factories.is_path(name):
+    if places.names_a_place(name):
         if checkpoint:
             raise UserError("weights", f"{name} loads its weights itself; leave out --ckpt.")
         return questions.named(name, Path.cwd()).with_weights(weights), name

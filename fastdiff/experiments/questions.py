@@ -14,7 +14,7 @@ from fastdiff.experiments.pairs import Side
 from fastdiff.host.environment import DEVICE, DEVICES, device_kind
 from fastdiff.host.processor import emulated
 from fastdiff.host.software import code
-from fastdiff.models import CATALOGUE, IN_FILE, SIDE, factories
+from fastdiff.models import CATALOGUE, IN_FILE, SIDE, factories, places
 from fastdiff.models.toml import models
 from fastdiff.record.errors import UserError, unknown
 from fastdiff.record.project import COMPILE_CACHE, cache_folder, tables
@@ -201,9 +201,9 @@ def model_of(asked: AbOptions, project: Path) -> Model:
 
 
 def named(name: str, project: Path) -> Model:
-    """A model of the catalogue, of the project's pyproject.toml, or of a file."""
-    if factories.is_path(name):
-        found = factories.models(name, Path.cwd(), project)
+    """A model of the catalogue, of the project's pyproject.toml, or one that is named by its place."""
+    if places.names_a_place(name):
+        found = places.models(name, Path.cwd(), project)
         if len(found) > 1:
             raise UserError("recipe", f"{name} has several pipelines; name one: {name}{IN_FILE}{found[0].name}.")
         return found[0]

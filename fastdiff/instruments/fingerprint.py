@@ -52,7 +52,7 @@ class Structure:
     decoders: int = 1
     scheduler: str = ""
     own: bool = False
-    """Whether it is a pipeline of the user's own, of which fastdiff knows only what it finds."""
+    """Whether neither the catalogue nor the project describes it, so that fastdiff knows only what it finds."""
     alone: bool = False
     """Whether it is one module rather than a pipeline."""
     dispatched: tuple[str, ...] = ()
@@ -135,7 +135,7 @@ def structure(built: Built) -> Structure:
         denoisers=len(where.denoised),
         decoders=int(where.decoded is not None),
         scheduler=type(getattr(built.pipeline, "scheduler", None)).__name__,
-        own=bool(built.model.factory),
+        own=not built.model.described,
         alone=isinstance(built.pipeline, Alone),
         dispatched=tuple(sorted({_processor(one) for one in attentions if _is_dispatched(one)})),
         unquantized=_plain_layers(built, fitting=True),

@@ -61,9 +61,10 @@ def _fact(value: Any) -> Any:
     return list(value) if texts else json.dumps(value)
 
 
-WEIGHTS = ("auto", "hub", "dummy", "twin")
+WEIGHTS = ("auto", "hub", "dummy", "twin", "tiny")
 """Where weights come from, besides a folder: the model's own place, the hub, the true architecture with random values,
-or a twin of it that is small enough for a laptop."""
+or a copy of it that is small enough for a laptop: a twin by hand, of a model of the catalogue, or one that is shrunk by
+rule, of a model that is named by its place."""
 
 IDEAS = ("cache", "attention_backend", "regional", "flash")
 """What not every architecture has a place for."""
@@ -78,8 +79,8 @@ IN_FILE = "::"
 
 @dataclass(frozen=True)
 class Model:
-    """An entry of the catalogue, or a pipeline or a module of the user's own (`factories`). `source` is a folder in
-    diffusers' layout, a name on the hub, or `FILE.py::NAME`."""
+    """An entry of the catalogue, a pipeline or a module of the user's own (`factories`), or a pipeline that is named by
+    its place (`places`). `source` is a folder in diffusers' layout, a name on the hub, or `FILE.py::NAME`."""
 
     name: str
     pipeline: str
@@ -104,6 +105,8 @@ class Model:
     """What is measured of it where no stage is named; empty: the whole ladder."""
     close: Close | None = None
     """How far what it answers may be from the reference's, where that are tensors; None: it draws pictures."""
+    placed: bool = False
+    """Whether it was named by its place: fastdiff knows of it what is found there, and calls it by its own defaults."""
 
     def __post_init__(self) -> None:
         for idea in self.unsupported:
@@ -114,6 +117,11 @@ class Model:
     def factory(self) -> str:
         """The file and the name of the function that makes the pipeline; empty where fastdiff loads it."""
         return self.source if IN_FILE in self.source else ""
+
+    @property
+    def described(self) -> bool:
+        """Whether the catalogue or the project describes it; of any other pipeline fastdiff knows what it finds."""
+        return not (self.factory or self.placed)
 
     @property
     def folder(self) -> Path | None:
@@ -141,23 +149,16 @@ class Model:
             return self
         if self.factory:
             raise UserError("weights", f"{self.name!r} loads its weights itself; leave --fastdiff-weights out.")
-        if weights in MADE_HERE:
-            from fastdiff.models.architectures import ARCHITECTURES
-
-            if self.name not in ARCHITECTURES:
-                raise UserError(
-                    "weights",
-                    f"the architecture of {self.name!r} is not described in fastdiff, so it has no {weights} weights; "
-                    f"there are: {', '.join(ARCHITECTURES)}.",
-                )
-            request = self.request.changed(**TWINS_REQUEST) if weights == "twin" else self.request
-            return replace(self, weights=weights, request=request)
         if weights == "hub":
             if self.folder is not None:
                 raise UserError(
                     "weights", f"the weights of {self.name!r} lie in {self.folder}, not on the hub; use auto."
                 )
             return replace(self, weights="hub")
+        if self.placed:
+            return self._made_in_its_place(weights)
+        if weights in MADE_HERE:
+            return self._made_by_description(weights)
         folder = Path(weights).expanduser().resolve()
         if not (folder / "model_index.json").is_file():
             raise UserError(
@@ -167,8 +168,34 @@ class Model:
             )
         return replace(self, weights=str(folder), source=str(folder), revision=None, vae=None)
 
+    def _made_by_description(self, weights: str) -> Model:
+        from fastdiff.models.architectures import ARCHITECTURES
 
-MADE_HERE = ("dummy", "twin")
+        if self.name not in ARCHITECTURES:
+            raise UserError(
+                "weights",
+                f"the architecture of {self.name!r} is not described in fastdiff, so it has no {weights} weights; "
+                f"there are: {', '.join(ARCHITECTURES)}.",
+            )
+        if weights == "tiny":
+            raise UserError("weights", f"the small copy of {self.name!r} is its twin: --fastdiff-weights twin.")
+        request = self.request.changed(**TWINS_REQUEST) if weights == "twin" else self.request
+        return replace(self, weights=weights, request=request)
+
+    def _made_in_its_place(self, weights: str) -> Model:
+        if weights == "twin":
+            raise UserError(
+                "weights", f"{self.name!r} is named by its place, and its small copy is --fastdiff-weights tiny."
+            )
+        if weights not in MADE_HERE:
+            raise UserError(
+                "weights",
+                f"{self.name!r} is named by the place of its weights; name the folder instead of it: {weights}",
+            )
+        return replace(self, weights=weights)
+
+
+MADE_HERE = ("dummy", "twin", "tiny")
 EMBEDDED = "shapes"
 """What is measured where no model is named."""
 

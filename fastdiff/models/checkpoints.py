@@ -110,7 +110,7 @@ def is_folder(checkpoint: str) -> bool:
 
 def _index(checkpoint: str) -> Path:
     if not is_folder(checkpoint):
-        return _index_on_the_hub(checkpoint)
+        return index_on_the_hub(checkpoint)
     folder = Path(checkpoint).expanduser()
     if not (folder / INDEX).is_file():
         raise UserError(
@@ -119,15 +119,21 @@ def _index(checkpoint: str) -> Path:
     return folder / INDEX
 
 
-def _index_on_the_hub(name: str) -> Path:
+def index_on_the_hub(
+    name: str, revision: str | None = None, *, otherwise: str = "give a folder: --ckpt FOLDER."
+) -> Path:
+    """The file lies in a folder called by its commit. `otherwise`: what a person without the hub can do."""
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(name, INDEX))
+        return Path(hf_hub_download(name, INDEX, revision=revision))
     except Exception as error:  # the errors of whichever library connects to it have no class in common
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             "weights",
-            f"the hub did not say what {name} is ({reason}); check the name, the connection and HF_TOKEN, or give a "
-            "folder: --ckpt FOLDER.",
+            f"the hub did not say what {name} is ({first_line(error)}); check the name, the connection and HF_TOKEN, "
+            f"or {otherwise}",
         ) from error
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Any
 
 from fastdiff.models.noise import hush
 
@@ -21,4 +22,11 @@ import transformers
 if "TORCH_TRACE" not in os.environ:
     logging.getLogger("torch.__trace").propagate = True
 
-__all__ = ["diffusers", "torch", "transformers"]
+__all__ = ["diffusers", "named", "torch", "transformers"]
+
+
+def named(library: str) -> Any:
+    """Where a pipeline has a part's class from: a library, or a folder of diffusers' pipelines with parts of its own;
+    None where it is neither."""
+    both = {"diffusers": diffusers, "transformers": transformers}
+    return both.get(library) or getattr(diffusers.pipelines, library, None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.models import factories, modules
+from fastdiff.models import configs, factories, modules, places, usual
 from fastdiff.models.anatomy import Anatomy
 from fastdiff.models.libraries import diffusers, torch
 from fastdiff.record.errors import UserError
@@ -25,8 +26,13 @@ def load(model: Model, dtype: str, autoencoder: str = "own", device: str = "cpu"
     What is loaded lies on the CPU. Weights that are made here are drawn on `device`, and lie there or in `place`, as do
     those of a user's own function.
     """
+    if autoencoder == "tiny" and model.placed:
+        raise UserError("recipe", f'no tiny autoencoder of {model.name!r} is known; set autoencoder = "own".')
     if model.factory:
         pipeline = _made(model, dtype, place or device)
+    elif model.placed and model.made_here:
+        with _quiet_bars():
+            pipeline = configs.assemble(model, _class(model), dtype, device, place=place)
     elif model.made_here:
         from fastdiff.models import dummy
 
@@ -78,8 +84,10 @@ def output_of(model: Model) -> str | Callable[[Any], Any] | None:
     return factories.factory(model).output if model.factory else None
 
 
-def given(model: Model, dtype: str, device: str) -> Mapping[str, Any]:
-    """The arguments of a call that a user's own file gives."""
+def given(model: Model, pipeline: Any, dtype: str, device: str) -> Mapping[str, Any]:
+    """The arguments of a call that a user's own file gives, or that are made up for a pipeline named by its place."""
+    if model.placed:
+        return usual.call(pipeline, small=model.weights == "tiny")
     if not model.factory:
         return {}
     factory = factories.factory(model)
@@ -112,6 +120,8 @@ def call_options(model: Model) -> dict[str, Any]:
     """Arguments of every call besides the request, so that it draws in the requested size."""
     from fastdiff.models.architectures import ARCHITECTURES
 
+    if model.placed:
+        return {}
     own = ARCHITECTURES.get(model.name)
     if own is not None and own.pipeline == model.pipeline:
         return dict(_architecture(model).call if model.made_here else own.call)
@@ -124,16 +134,30 @@ def stand_ins(model: Model, request: Request, dtype: str, device: str) -> dict[s
     """What the pipeline is called with in place of a prompt, where the text encoders are left out; else None."""
     from fastdiff.models import dummy
 
-    return dummy.conditioning(_architecture(model), request, dtype, device) if model.made_here else None
+    if model.placed or not model.made_here:
+        return None
+    return dummy.conditioning(_architecture(model), request, dtype, device)
+
+
+def _class(model: Model) -> Any:
+    """Of its pipeline; what is named by its place may have any class, and parts of any other."""
+    if not hasattr(diffusers, model.pipeline):
+        mend = "pip install -U diffusers" if model.placed else f"check `pipeline` of the model {model.name!r}."
+        raise UserError(
+            "weights", f"diffusers {diffusers.__version__} has no pipeline class {model.pipeline!r}; {mend}"
+        )
+    cls = getattr(diffusers, model.pipeline)
+    if missing := [name for name in getattr(cls, "_backends", ()) if importlib.util.find_spec(name) is None]:
+        # diffusers has an empty class in the place of each that it cannot import.
+        packages = " ".join(missing)
+        raise UserError("weights", f"{model.pipeline} needs {packages}, which is not installed; pip install {packages}")
+    if model.placed:
+        configs.require_no_code(places.index(model), model.source)
+    return cls
 
 
 def _loaded(model: Model, dtype: str, autoencoder: str) -> Any:
-    if not hasattr(diffusers, model.pipeline):
-        raise UserError(
-            "weights",
-            f"diffusers {diffusers.__version__} has no pipeline class {model.pipeline!r}; "
-            f"check `pipeline` of the model {model.name!r}.",
-        )
+    cls = _class(model)
     folder = model.folder
     if folder is not None and not (folder / "model_index.json").is_file():
         raise UserError("weights", f"{folder} is not a pipeline in diffusers' layout: it has no model_index.json.")
@@ -149,7 +173,7 @@ def _loaded(model: Model, dtype: str, autoencoder: str) -> Any:
             )
         elif model.vae is not None and autoencoder != "pipeline":
             parts["vae"] = diffusers.AutoencoderKL.from_pretrained(model.vae, revision=model.vae_revision, **safely)
-        return getattr(diffusers, model.pipeline).from_pretrained(
+        return cls.from_pretrained(
             model.source,
             revision=model.revision,
             trust_remote_code=False,
@@ -166,7 +190,8 @@ def _clear_errors(model: Model) -> Iterator[None]:
     except (OSError, ImportError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         if model.folder is not None:
-            raise UserError("weights", f"the weights in {model.folder} could not be loaded ({reason}).") from error
+            mend = "; without them: --fastdiff-weights dummy" if model.placed else "."
+            raise UserError("weights", f"the weights in {model.folder} could not be loaded ({reason}){mend}") from error
         raise UserError(
             "weights",
             f"the weights of {model.name!r} could not be loaded from {model.source} ({reason}); "

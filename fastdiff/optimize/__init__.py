@@ -170,14 +170,14 @@ def _load(built: Built, request: Request) -> None:
     """Weights and words. What is to be offloaded is loaded to the host, and goes to the device piece by piece."""
     model, recipe, device = built.model, built.recipe, built.device
     place = "cpu" if recipe.offload != "none" else None
-    if model.factory:
+    if not model.described:
         built.borrow_seed()
     pipeline = load(model, recipe.dtype, recipe.autoencoder, device, place=place)
     built.pipeline, built.anatomy = pipeline, anatomy(model, pipeline)
     if recipe.scheduler:
         scheduling.schedule(pipeline, recipe.scheduler)
     noise.draw_in_float32(pipeline)
-    built.calling = calling.of(pipeline, given(model, recipe.dtype, device), call_options(model))
+    built.calling = calling.of(pipeline, given(model, pipeline, recipe.dtype, device), call_options(model))
     built.request = request = built.calling.completed(request)
     if isinstance(pipeline, Alone):
         built.request = replace(request, call=request.call | shapes(built.calling.given))

@@ -36,14 +36,15 @@ OPTIONS = (
     Option(
         "model",
         "NAMES",
-        "Models to measure, separated by commas, or FILE.py::NAME for a pipeline of your own (default: shapes, the "
-        "embedded one).",
+        "Models to measure, separated by commas: names, hub:ORG/NAME[@REVISION], a folder in diffusers' layout such as "
+        "./FOLDER, or FILE.py::NAME for a pipeline of your own (default: shapes, the embedded one).",
     ),
     Option(
         "weights",
         "WEIGHTS",
         "Where weights come from: auto, hub, dummy (the true architecture, random values), twin (a small copy of the "
-        "architecture, random values) or a folder in diffusers' layout (default: auto, the model's own place).",
+        "architecture, random values), tiny (the same of a model that is named by its place) or a folder in diffusers' "
+        "layout (default: auto, the model's own place).",
     ),
     Option("ladder", "NAME", "Ladder to measure: published (the default), or techniques (which save memory)."),
     Option(

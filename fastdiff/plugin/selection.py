@@ -14,7 +14,7 @@ from fastdiff.compare.policy import check as check_policy
 from fastdiff.compare.policy import default
 from fastdiff.host.environment import device_name, limits
 from fastdiff.host.processor import emulated
-from fastdiff.models import CATALOGUE, IN_FILE, WEIGHTS, factories
+from fastdiff.models import CATALOGUE, IN_FILE, WEIGHTS, factories, places
 from fastdiff.plugin.settings import (
     configured_models,
     configured_policy,
@@ -56,15 +56,17 @@ class Subject:
         return self.id
 
 
-def _in_file(name: str, config: pytest.Config) -> list[Model]:
-    """The path is relative to the current folder, or to the project if it comes from the project's settings."""
+def _placed(name: str, config: pytest.Config) -> list[Model]:
+    """A path is relative to the current folder, or to the project if it comes from the project's settings."""
     try:
-        return factories.models(name, config.invocation_params.dir, config.rootpath)
+        return places.models(name, config.invocation_params.dir, config.rootpath)
     except UserError as error:
         raise pytest.UsageError(f"--fastdiff-model, or fastdiff_model: {error}") from error.__cause__
 
 
 def _spelled(name: str, model: Model) -> str:
+    if not factories.is_path(name):
+        return name
     return f"{name.partition(IN_FILE)[0]}{IN_FILE}{model.name}"
 
 
@@ -76,11 +78,11 @@ class Selection:
         models = {model.name: model for model in (*CATALOGUE, *configured_models(config))}
         for added in config.hook.pytest_fastdiff_models():
             models |= {model.name: model for model in added or ()}
-        by_path = {name: _in_file(name, config) for name in self.settings.model if factories.is_path(name)}
+        by_path = {name: _placed(name, config) for name in self.settings.model if places.names_a_place(name)}
         require_known("model", tuple(name for name in self.settings.model if name not in by_path), list(models))
         chosen = [model for name in self.settings.model for model in by_path.get(name) or [models[name]]]
         self.paths = {model.name: _spelled(name, model) for name, found in by_path.items() for model in found}
-        """How pipelines that were given by their file are written on a command line."""
+        """How models that were given by their place are written on a command line."""
         self.models = self._weighed(chosen)
         models |= {model.name: model for model in chosen}
         if len({model.name for model in chosen}) < len(chosen):

@@ -41,7 +41,7 @@ def _yes_or_no(text: str) -> bool:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    by_path = IN_FILE in text or text.endswith(".py")  # a path may contain spaces
+    by_path = IN_FILE in text or "/" in text or text.endswith(".py")  # a path may contain spaces
     names = tuple(
         dict.fromkeys(one.strip() for one in (text.split(",") if by_path else text.replace(",", " ").split()))
     )

@@ -134,7 +134,7 @@ class Trial:
     reason: str = ""
     """Why it is not measured, in one sentence."""
     weights: str = ""
-    """Where they came from: embedded, hub@COMMIT, folder, dummy, twin, own. Empty in older files."""
+    """Where they came from: embedded, hub@COMMIT, folder, dummy, twin, tiny, own. Empty in older files."""
     load_s: Seconds | None = None
     first_call_s: Duration | None = None
     cache: str = "none"

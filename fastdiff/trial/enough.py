@@ -1,4 +1,4 @@
-"""Whether a scheduler failed because it cannot draw in so few steps."""
+"""Why a call failed, where a person can do something about it: too few steps, or arguments that were made up."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from fastdiff.record.errors import UserError
 if TYPE_CHECKING:
     from fastdiff.trial.live import LiveStage
 
+USUAL = (
+    *(AssertionError, AttributeError, ImportError, IndexError, KeyError, NameError, TypeError, ValueError),
+    ZeroDivisionError,
+)
+"""What arguments that do not fit raise, and packages that are missing."""
 ENOUGH_STEPS = 4
 """Enough steps for every scheduler: a call that fails with this many fails for another reason."""
 
@@ -32,3 +37,19 @@ def require_enough_steps(live: LiveStage, error: Exception) -> None:
             f"{type(pipeline).__name__} cannot draw in {asked.steps} step{'s' * (asked.steps > 1)} with "
             f"{type(pipeline.scheduler).__name__} ({error}); give --fastdiff-steps {steps} or more.",
         ) from error
+
+
+def require_callable(live: LiveStage, error: Exception) -> None:
+    """Of a pipeline that was named by its place only fastdiff knows what it was called with."""
+    if live.model.described or live.model.factory:
+        return
+    reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+    mend = "give the arguments in a function of your own: fastdiff init"
+    if type(error) is RuntimeError and live.model.weights == "tiny":
+        mend = "its parts do not fit each other when they are shrunk: --fastdiff-weights dummy"
+    if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
+        mend = f"pip install {error.name}"  # diffusers goes on without a package until it uses it
+    raise UserError(
+        "run",
+        f"{type(live.built.pipeline).__name__} cannot be called with its own defaults ({reason}); {mend}",
+    ) from error

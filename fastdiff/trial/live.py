@@ -20,7 +20,7 @@ from fastdiff.record.errors import UserError
 from fastdiff.record.outputs import write_whole
 from fastdiff.record.run import OWN, Sample, Trial
 from fastdiff.trial import drawing
-from fastdiff.trial.enough import require_enough_steps
+from fastdiff.trial.enough import USUAL, require_callable, require_enough_steps
 from fastdiff.trial.faults import parse, put_in
 from fastdiff.trial.runner import SILENT
 
@@ -290,9 +290,12 @@ class LiveStage:
             # torch's own message for a full graph with compilation switched off has a hundred lines.
             if "found no compiled frames" in str(error):
                 raise UserError("not-compiled", proof.unapplied(self.recipe, self.fingerprint)[0]) from None
+            if not (out_of_memory(error) or self.recipe.compile):
+                require_callable(self, error)  # shapes that do not fit
             raise
-        except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+        except USUAL as error:
             require_enough_steps(self, error)
+            require_callable(self, error)
             raise
         self.first_call_s = synchronised_clock() - began
         work = {"compute", "compile"} if self.recipe.compile else {"compute"}
@@ -335,8 +338,8 @@ class LiveStage:
 
     @property
     def added(self) -> list[str]:
-        """The arguments that fastdiff adds to a call of a user's own pipeline."""
-        return self.built.calling.added(self.request) if self.model.factory else []
+        """The arguments that fastdiff adds to a call of a pipeline that nothing describes."""
+        return [] if self.model.described else self.built.calling.added(self.request)
 
     def trial(self) -> Trial:
         """Everything known so far, in the form that is stored."""

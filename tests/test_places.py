@@ -1,0 +1,267 @@
+"""Models that are named by their place: the hub on a fake of its cache, and folders."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from faked import faked as faked
+from here import HERE
+from typer.testing import CliRunner
+
+from fastdiff.cli import app
+from fastdiff.models import Model, places
+from fastdiff.record.errors import UserError
+
+if TYPE_CHECKING:
+    from faked import Faked
+
+COMMIT, NEWER = "a" * 40, "b" * 40
+CLASS = "StableDiffusionXLPipeline"
+
+
+def index(folder: Path, **parts: Any) -> Path:
+    """A folder with nothing but an index."""
+    folder.mkdir(parents=True)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": CLASS} | parts))
+    return folder
+
+
+def repository(hub: Path, name: str) -> Path:
+    return hub / f"models--{name.replace('/', '--')}"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, and no connection."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def org(hub: Path) -> Path:
+    """With a repository in it, of two commits."""
+    for commit in (COMMIT, NEWER):
+        index(repository(hub, "org/some.model") / "snapshots" / commit)
+    refs = repository(hub, "org/some.model") / "refs"
+    refs.mkdir()
+    (refs / "main").write_text(NEWER)
+    (refs / "v1").write_text(COMMIT)
+    return repository(hub, "org/some.model")
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "commit"),
+    [
+        ("hub:org/some.model", NEWER),
+        ("hub:org/some.model@v1", COMMIT),
+        (f"hub:org/some.model@{COMMIT}", COMMIT),
+    ],
+)
+def test_a_repository_is_pinned_when_it_is_named(name: str, commit: str, org: Path) -> None:
+    (model,) = places.models(name)
+    assert (model.name, model.pipeline) == ("org--some.model", CLASS)
+    assert (model.source, model.revision, model.weights) == ("org/some.model", commit, "hub")
+    assert model.folder is None
+    assert places.index(model)["_class_name"] == CLASS
+
+
+def test_a_folder_is_seen_from_where_the_user_is_or_from_the_project(tmp_path: Path) -> None:
+    folder = index(tmp_path / "some where" / "a model")
+    for name in ("./some where/a model", str(folder), "some where/a model"):
+        (model,) = places.models(name, tmp_path / "elsewhere", tmp_path)
+        assert (model.name, model.source, model.folder) == ("a-model", str(folder), folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("hub:org/nothing", "the hub did not say what org/nothing is ("),
+        ("hub:nothing", "hub:nothing is no repository on the hub; write hub:ORG/NAME or hub:ORG/NAME@REVISION."),
+        ("hub:../x", "hub:../x is no repository on the hub"),
+        ("./nowhere", "there is no folder ./nowhere in "),
+        ("org/some.model", "; a repository on the hub is hub:org/some.model."),
+        ("./empty", "because it has no model_index.json; name the folder that save_pretrained wrote, or load it"),
+        ("./code", "has a pipeline in code of its own, pipeline Mine, and fastdiff runs no code from a checkpoint"),
+        ("./nameless", "model_index.json names no pipeline class; save it with save_pretrained."),
+        ("./broken", "this is not whole JSON"),
+        ("./---", "results would be kept under the name '---', which has no letter or digit; rename it."),
+    ],
+)
+def test_what_is_no_pipeline_is_answered_in_a_sentence(name: str, sentence: str, hub: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    index(tmp_path / "code", _class_name=["pipeline", "Mine"])
+    index(tmp_path / "nameless", _class_name=None)
+    (index(tmp_path / "broken") / "model_index.json").write_text("{")
+    index(tmp_path / "---")
+    with pytest.raises(UserError, match=re.escape(sentence)) as found:
+        places.models(name, tmp_path)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        ("twin", "is named by its place, and its small copy is --fastdiff-weights tiny."),
+        ("hub", "not on the hub; use auto."),
+        ("./other", "is named by the place of its weights; name the folder instead of it: ./other"),
+    ],
+)
+def test_weights_from_elsewhere_are_refused(weights: str, sentence: str, tmp_path: Path) -> None:
+    (model,) = places.models(str(index(tmp_path / "sdxl")), Path())
+    assert model.with_weights("tiny").shown == "sdxl (tiny weights)"
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        model.with_weights(weights)
+
+
+def test_a_model_of_the_catalogue_has_a_twin() -> None:
+    from fastdiff.models import CATALOGUE
+
+    with pytest.raises(UserError, match="the small copy of 'sdxl' is its twin: --fastdiff-weights twin"):
+        CATALOGUE[1].with_weights("tiny")
+
+
+# -- sessions ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_measures_what_is_named_by_its_place(faked: Faked, org: Path) -> None:
+    index(faked.root / "my models" / "x")
+    result = faked.session("--fastdiff-model=hub:org/some.model@v1,my models/x", "--fastdiff-stage=sdpa")
+    assert result.ret == 0
+    assert [one["model"] for one in faked.run["stages"]] == ["org--some.model", "x"]
+    result.stdout.fnmatch_lines(["fastdiff: org--some.model (hub weights), x on *"])
+
+
+def test_the_next_command_names_the_place(faked: Faked, org: Path) -> None:
+    options = ("--fastdiff-model=hub:org/some.model", "--fastdiff-stage=sdpa", "--benchmark-compare")
+    assert faked.session(*options).ret == 0
+    faked.accept()
+    (faked.root / "fake.json").write_text(
+        json.dumps({"seconds": {"org--some.model-sdpa": [1.4, 1.41, 1.39]}, "errors": {}})
+    )
+    result = faked.session(*options)
+    assert "--fastdiff-model hub:org/some.model" in str(result.stdout)
+
+
+def test_a_session_refuses_a_place_without_a_pipeline(faked: Faked, hub: Path) -> None:
+    result = faked.session("--fastdiff-model=./nowhere")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --fastdiff-model, or fastdiff_model: there is no folder ./nowhere in *"])
+
+
+# -- real ones --------------------------------------------------------------------------------------------------------
+
+
+def called(model: Model, **request: Any) -> Any:
+    """A small call of its fp32 stage; close it."""
+    from fastdiff.trial.live import LiveStage
+
+    live = LiveStage(model, HERE["fp32"], "cpu", model.request.changed(**request))
+    live.first_call()
+    return live
+
+
+def test_a_folder_is_measured_by_its_own_defaults(tiny: Model) -> None:
+    (model,) = places.models(tiny.source, Path())
+    live = called(model, steps=2)
+    try:
+        assert live.images.shape == (1, 64, 64, 3), "as its configuration says"
+        assert live.weights == "folder"
+        assert "a CPU generator" in live.added
+        kept = live.trial().request
+        assert (kept["steps"], kept["prompt"][:9]) == (2, "Astronaut")
+        assert live.unapplied == []
+    finally:
+        live.close()
+
+
+def test_a_repository_is_measured_at_its_commit(tiny: Model, org: Path) -> None:
+    folder = org / "snapshots" / COMMIT
+    shutil.copytree(tiny.source, folder, dirs_exist_ok=True)
+    (model,) = places.models("hub:org/some.model@v1")
+    live = called(model, steps=1, size=64)
+    live.close()
+    assert live.weights == f"hub@{COMMIT}"
+
+
+@pytest.fixture
+def without_weights(tiny: Model, tmp_path: Path) -> Path:
+    """The folder of the tiny model, with its configurations alone."""
+    ignored = shutil.ignore_patterns("*.safetensors")
+    return Path(shutil.copytree(tiny.source, tmp_path / "configs", ignore=ignored))
+
+
+@pytest.mark.parametrize("weights", ["dummy", "tiny"])
+def test_configurations_alone_are_enough(weights: str, without_weights: Path, tiny: Model) -> None:
+    (model,) = places.models(str(without_weights), Path())
+    live = called(model.with_weights(weights), steps=2, size=64)
+    try:
+        assert (live.images.shape, live.weights) == ((1, 64, 64, 3), weights)
+        assert live.images.std() > 0.02
+        unet = live.built.denoiser.config
+        assert unet.block_out_channels == ([64, 64] if weights == "dummy" else [32, 32])
+    finally:
+        live.close()
+
+
+def test_without_its_weights_a_folder_is_refused_with_what_can_be_done(without_weights: Path) -> None:
+    from fastdiff.models.loading import load
+
+    (model,) = places.models(str(without_weights), Path())
+    with pytest.raises(UserError, match=re.escape("without them: --fastdiff-weights dummy")):
+        load(model, "float32")
+
+
+@pytest.mark.parametrize("weights", ["auto", "dummy"])
+@pytest.mark.parametrize(
+    ("part", "value", "sentence"),
+    [
+        ("unet", ["mine", "Mine"], "has its unet in code of its own, mine Mine, and fastdiff runs no code"),
+        ("unet", ["diffusers", "UNetOfTomorrow"], "have no class UNetOfTomorrow, which "),
+        ("_class_name", "OnnxStableDiffusionPipeline", "needs onnx, which is not installed; pip install onnx"),
+        ("_class_name", "PipelineOfTomorrow", "has no pipeline class 'PipelineOfTomorrow'; pip install -U diffusers"),
+    ],
+)
+def test_classes_of_neither_library_are_refused(
+    part: str, value: Any, sentence: str, weights: str, without_weights: Path, tmp_path: Path
+) -> None:
+    from fastdiff.models.loading import load
+
+    file = without_weights / "model_index.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {part: value}))
+    (without_weights / "unet" / "mine.py").write_text(f"open({str(tmp_path / 'it ran')!r}, 'w')")
+    (model,) = places.models(str(without_weights), Path())
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        load(model.with_weights(weights), "float32")
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_what_a_call_needs_and_fastdiff_cannot_make_up_is_named(without_weights: Path) -> None:
+    from fastdiff.models import usual
+
+    class Pipeline:
+        def __call__(self, prompt: str, image_embeds: Any, size: int = 3, **more: Any) -> None: ...
+
+    with pytest.raises(UserError, match="the call of Pipeline needs image_embeds, which fastdiff cannot make up"):
+        usual.call(Pipeline(), small=False)
+
+
+def test_one_setting_of_a_folder(tiny: Model, tmp_path: Path) -> None:
+    words = f"run --model {tiny.source} --steps 2 --dtype float32 --no-sdpa --rounds 3 --out {tmp_path}"
+    done = CliRunner().invoke(app, words.split())
+    assert done.exit_code == 0, done.output
+    (file,) = tmp_path.glob("*.csv")
+    with file.open() as rows:
+        (row,) = csv.DictReader(rows)
+    assert (row["model"], row["num_inference_steps"]) == (Path(tiny.source).name, "2")
