@@ -56,7 +56,7 @@ def _outcome(model: Model) -> str:
     try:
         for stage in stages:
             with here(Work(model, stage, stage, "cpu", request)) as live:
-                assert live.images.size
+                assert len(live.images)
                 if live.unapplied:
                     return f"{stage.name} is not applied: {' '.join(live.unapplied)}"
     except UserError as error:
