@@ -166,11 +166,11 @@ def train_vae(folder: Path, lesson_plan: VaeLesson) -> nn.Module:
             _random_picture(scenes, random, pixels) for pixels in (128, 256) for _ in range(lesson_plan.pictures // 2)
         ]
         for done in lesson:
-            _set_rate(optimizer, learning_rate(lesson_plan.learning_rate, done, (lesson.steps + 1) / 100))
+            set_rate(optimizer, learning_rate(lesson_plan.learning_rate, done, (lesson.steps + 1) / 100))
             pictures = torch.stack([_crop(gallery, random, lesson_plan.crop) for _ in range(lesson_plan.batch)])
             posterior = vae.encode(pictures).latent_dist
             drawn = vae.decode(posterior.sample(), return_dict=False)[0]
-            loss = _picture_loss(drawn, pictures) + lesson_plan.kl * posterior.kl().mean() / pictures[0].numel() * 64
+            loss = picture_loss(drawn, pictures) + lesson_plan.kl * posterior.kl().mean() / pictures[0].numel() * 64
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
@@ -179,7 +179,7 @@ def train_vae(folder: Path, lesson_plan: VaeLesson) -> nn.Module:
     return vae.eval().requires_grad_(False)
 
 
-def _picture_loss(drawn: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def picture_loss(drawn: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """L1 for colour, L2 for outliers, and the difference of neighbouring pixels so that edges stay crisp."""
     across = (drawn - wanted).diff(dim=-1).abs().mean() + (drawn - wanted).diff(dim=-2).abs().mean()
     return functional.l1_loss(drawn, wanted) + functional.mse_loss(drawn, wanted) + across
@@ -198,10 +198,10 @@ def _crop(gallery: list[np.ndarray], random: np.random.Generator, side: int) -> 
         cut = picture[top : top + side, left : left + side]
         if cut.min(axis=(0, 1)).tolist() != cut.max(axis=(0, 1)).tolist():
             break
-    return _as_tensor(cut)
+    return as_tensor(cut)
 
 
-def _as_tensor(picture: np.ndarray) -> torch.Tensor:
+def as_tensor(picture: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 127.5 - 1
 
 
@@ -216,7 +216,7 @@ def encode_pictures(folder: Path, vae: nn.Module, lesson: DenoiserLesson) -> tup
         latents = []
         for start in range(0, len(shown), 32):
             batch = torch.stack(
-                [_as_tensor(draw(s, place(s, random), lesson.pixels)) for s in shown[start : start + 32]]
+                [as_tensor(draw(s, place(s, random), lesson.pixels)) for s in shown[start : start + 32]]
             )
             latents.append(vae.encode(batch).latent_dist.mode().half())
             if start % 1024 == 0:
@@ -233,7 +233,7 @@ def measure_scale(vae: nn.Module) -> None:
     """Latents of unit variance are what a noise schedule is made for; the factor goes into the configuration."""
     random = np.random.default_rng(SEED)
     scenes = [scene for scene in every_scene() if not scene.held_out]
-    pictures = torch.stack([_as_tensor(_random_picture(scenes, random, SMALL.pixels)) for _ in range(256)])
+    pictures = torch.stack([as_tensor(_random_picture(scenes, random, SMALL.pixels)) for _ in range(256)])
     latents = torch.cat([vae.encode(some).latent_dist.mode() for some in pictures.split(32)])
     vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
 
@@ -252,7 +252,7 @@ def train_denoiser(folder: Path, vae: nn.Module, plan: DenoiserLesson, start: De
     alphas = architecture.scheduler().alphas_cumprod
     mixed = plan.bf16 and "bfloat16" not in emulated("cpu")
     for done in lesson:
-        _set_rate(optimizer, learning_rate(plan.learning_rate, done, (lesson.steps + 1) / plan.warm_up_steps))
+        set_rate(optimizer, learning_rate(plan.learning_rate, done, (lesson.steps + 1) / plan.warm_up_steps))
         chosen = torch.randint(0, len(latents), (plan.batch,))
         clean = latents[chosen].float() * vae.config.scaling_factor
         noise = torch.randn_like(clean)
@@ -282,7 +282,7 @@ def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
 
