@@ -14,6 +14,7 @@ from here import DTYPE, SLOW
 from fastdiff import optimize
 from fastdiff.models import CATALOGUE
 from fastdiff.models.libraries import torch
+from fastdiff.models.shapes import TINY_AUTOENCODER
 from fastdiff.optimize import attention, build, quantization, resolved, switches
 from fastdiff.quality.tripwires import tripped
 from fastdiff.record.errors import UserError
@@ -381,6 +382,7 @@ def test_tiny_autoencoders_are_those_of_the_latent_space() -> None:
     """SDXL's latents are others than Stable Diffusion's, whose tiny autoencoder the published example names."""
     tiny = {model.name: model.tiny_autoencoder for model in CATALOGUE if model.tiny_autoencoder}
     assert tiny == {
+        "shapes": str(TINY_AUTOENCODER),
         **dict.fromkeys(("sdxl", "ssd-1b"), "madebyollin/taesdxl"),
         **dict.fromkeys(("sd15", "pixart-alpha"), "madebyollin/taesd"),
         **dict.fromkeys(("flux-schnell", "flux-dev"), "madebyollin/taef1"),

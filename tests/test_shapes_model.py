@@ -27,7 +27,7 @@ def test_weights_are_light_and_in_half_precision() -> None:
     from safetensors import safe_open
 
     files = sorted(FOLDER.rglob("*.safetensors"))
-    assert len(files) == 4
+    assert len(files) == 5
     assert sum(file.stat().st_size for file in files) < 16e6
     for file in files:
         with safe_open(file, "pt") as opened:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
 from fastdiff.record.budget import Close  # noqa: TC001  (msgspec reads it)
+from fastdiff.models.shapes import TINY_AUTOENCODER as SHAPES_TINY
 from fastdiff.record.errors import UserError, unknown
 
 ASTRONAUT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
@@ -210,6 +211,7 @@ CATALOGUE = (
         str(SHAPES_FOLDER),
         Request("a large red circle on a blue background", steps=8, size=256, guidance=2.0),
         unsupported=("cache", "attention_backend"),
+        tiny_autoencoder=str(SHAPES_TINY),
     ),
     Model(
         "sdxl",

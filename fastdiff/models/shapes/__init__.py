@@ -6,3 +6,5 @@
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "weights"
+TINY_AUTOENCODER = FOLDER / "tiny_autoencoder"
+"""In the place of the model's own where a stage asks for it; the pipeline itself does not name it."""
