@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
-from fastdiff.record.budget import Close  # noqa: TC001  (msgspec reads it)
 from fastdiff.models.shapes import TINY_AUTOENCODER as SHAPES_TINY
+from fastdiff.record.budget import Close  # noqa: TC001  (msgspec reads it)
 from fastdiff.record.errors import UserError, unknown
 
 ASTRONAUT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
