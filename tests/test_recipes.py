@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdiff.models import Model, Request
+from fastdiff.models.toml import PLACED
 from fastdiff.record.budget import Budget
 from fastdiff.record.errors import UserError
 from fastdiff.stages.budgets import LOSSLESS, QUANTIZED
@@ -551,5 +552,5 @@ def test_every_key_is_explained(kind: Any) -> None:
     told = (Path(__file__).parent.parent / "docs" / "guides" / "recipes.md").read_text(encoding="utf-8")
     for field in fields(kind):
         written = {field.name, field.name.replace("_", "-")}
-        if (kind, field.name) != (Budget, "measured"):  # which is said of the shipped ones
+        if (kind, field.name) not in {(Budget, "measured"), (Model, PLACED)}:  # no key of a table
             assert any(re.search(rf"\b{name}\b", told) for name in written), field.name

@@ -493,7 +493,7 @@ def test_a_folder_that_is_not_there_has_no_list(tmp_path: Path, listed: Callable
         with pytest.raises(UserError, match=rf"there is no folder {root}; .+ --root FOLDER"):
             listed(root)
     (said,) = listed(tmp_path)
-    assert "; do: " in said, "a project without runs is no mistake"
+    assert "; run: " in said, "a project without runs is no mistake"
 
 
 ROWS = [("stage", "latency", "remark"), ("int8", "1.5 s", ""), ("x", "12.5 s", "slow")]

@@ -348,6 +348,7 @@ def test_a_model_in_pyproject(project: pytest.Pytester) -> None:
         (MINE.replace("steps = 20", "steps = true"), "steps is True; give a whole number"),
         (MINE.replace("prompt", "promt"), "did you mean 'prompt'?"),
         (MINE.replace('prompt = "a cat", ', ""), "prompt missing"),
+        (MINE + "placed = true", "placed is no key of a table"),
         ('[tool.fastdiff.models]\nmine = "weights"', "'weights'; give a table"),
         ("[tool.fastdiff]\nmodels = 3", "[tool.fastdiff.models] must be a table of tables"),
     ],

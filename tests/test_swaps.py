@@ -237,7 +237,7 @@ def test_each_commit_since_the_accepted_one_is_a_side(sides: Sides) -> None:
     assert number(Candidate("x", "commits", commit=commits[1].partition(" ")[0])) == "2"
     assert number(taking(CODE)) == "99"
     assert swaps.environment(taking()).paths == old.paths
-    with pytest.raises(UserError, match="cannot be had"):
+    with pytest.raises(UserError, match="cannot be checked out"):
         swaps.environment(Candidate("x", "commits", commit="0" * 40))
 
 

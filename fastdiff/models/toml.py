@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+PLACED = "placed"
+"""A field that only a name such as `hub:ORG/NAME` sets."""
+
+
 def models(tables: Mapping[str, Mapping[str, Any]], project: Path) -> list[Model]:
     """The models of `[tool.fastdiff.models]`; a folder is named as it is seen from the project."""
     return [_model_from_table(name, table, project) for name, table in tables.items()]
@@ -25,6 +29,8 @@ def _model_from_table(name: str, table: object, project: Path) -> Model:
     try:
         require_name("a model", name)
         given = as_table("a model", table)
+        if PLACED in given:
+            raise UserError("recipe", f"{PLACED} is no key of a table; name a place instead (--fastdiff-model ./FOLDER).")
         if "close" in given:
             given["close"] = close_of(as_table("close", given["close"]), elements=False)
         request = _filled(Request, "word of a request", as_table("request", given.pop("request", {})))
