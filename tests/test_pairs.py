@@ -82,7 +82,7 @@ for line in sys.stdin:
     elif trouble == "refuse":
         answer = {"error": "UserError: not here"}
     elif do == "hello":
-        answer = {"protocol": said.get("protocol", 3), "folders": said.get("folders", [])}
+        answer = {"protocol": said.get("protocol", 4), "folders": said.get("folders", [])}
     elif do == "load":
         answer = {"recipe": said.get("reads", asked["recipe"])}
     elif do == "build":
@@ -336,7 +336,7 @@ def test_what_was_kept_reads_back(world: World) -> None:
             {"reads": {}},
             r"new \(\.\): its fastdiff cannot build shapes-sdpa: it reads the recipe \{.*\} as \{\}\. Accept",
         ),
-        ({"protocol": 0}, r"new \(\.\) speaks protocol 0 of fastdiff's worker and this process 3; install the same"),
+        ({"protocol": 0}, r"new \(\.\) speaks protocol 0 of fastdiff's worker and this process 4; install the same"),
         ({"stage": 7}, r"new \(\.\): invalid trial: trial\.stage is 7"),
     ],
 )

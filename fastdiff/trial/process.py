@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fastdiff.record.errors import Code
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of the protocol between this process and its worker. Increase it if the timed work changes, because the
 samples of two versions are then not comparable, and if an older worker would misread the work. A new action that times
 nothing needs no new version, if its caller can handle a refusal."""
