@@ -193,12 +193,19 @@ def test_a_function_is_measured_too(live: LiveStage) -> None:
     assert live.draw()["output"][32] == pytest.approx((32 / 63) ** 3), "plain inputs are what the request says"
 
 
-@pytest.mark.parametrize("name", ["fp32", "sdpa"])
-def test_attention_of_diffusers_is_written_out_as_on_the_ladder(name: str) -> None:
-    model = own("attention")
-    live = LiveStage(model, HERE[name], "cpu", model.request)
+@pytest.mark.parametrize(
+    ("name", "stage", "processor"),
+    [
+        ("attention", "fp32", "AttnProcessor"),
+        ("attention", "sdpa", "AttnProcessor2_0"),
+        ("dispatched", "fp32", "FluxAttnProcessor(_native_math)"),
+        ("dispatched", "sdpa", "FluxAttnProcessor"),
+    ],
+)
+def test_attention_of_diffusers_is_written_out_as_on_the_ladder(name: str, stage: str, processor: str) -> None:
+    model = own(name)
+    live = LiveStage(model, HERE[stage], "cpu", model.request)
     assert (live.unapplied, live.unproven) == ([], [])
-    processor = {"fp32": "AttnProcessor", "sdpa": "AttnProcessor2_0"}[name]
     assert live.facts[f"processors.{processor}"] == 1
     live.close()
 

@@ -60,9 +60,12 @@ def takes_backends(part: Any) -> bool:
 
 
 def dispatch(denoiser: Any, backend: str) -> None:
-    """The dispatcher has one backend for the whole process too; the caller has borrowed it."""
+    """The dispatcher has one backend for the whole process too; the caller has borrowed it. A module of the user's own
+    that holds diffusers' blocks has no method for it."""
+    from diffusers import ModelMixin
+
     with without_notice("diffusers.models.modeling_utils"):
-        denoiser.set_attention_backend(backend)
+        ModelMixin.set_attention_backend(denoiser, backend)
 
 
 def only(kernel: str) -> dict[str, Any]:

@@ -70,18 +70,28 @@ def attention(dtype):
             super().__init__()
             self.attention = Attention(32, heads=2, dim_head=16)
 
-        @property
-        def attn_processors(self):
-            return {"attention.processor": self.attention.processor}
-
-        def set_default_attn_processor(self):
-            pass
-
-        def set_attn_processor(self, processors):
-            self.attention.set_processor(processors["attention.processor"])
-
         def forward(self, x):
             return self.attention(x)
+
+    return Attending().to(dtype)
+
+
+@fastdiff.module(
+    "dispatched",
+    inputs=lambda dtype: dict(hidden_states=torch.randn(1, 16, 32, dtype=dtype)),
+    stages=["fp32", "sdpa"],
+)
+def dispatched(dtype):
+    """Of diffusers as well, in a kind that goes through its dispatcher."""
+    from diffusers.models.transformers.transformer_flux import FluxAttention
+
+    class Attending(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = FluxAttention(32, heads=2, dim_head=16, out_dim=32)
+
+        def forward(self, hidden_states):
+            return self.attention(hidden_states)
 
     return Attending().to(dtype)
 
