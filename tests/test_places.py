@@ -230,6 +230,8 @@ def test_without_its_weights_a_folder_is_refused_with_what_can_be_done(without_w
         ("unet", ["mine", "Mine"], "has its unet in code of its own, mine Mine, and fastdiff runs no code"),
         ("unet", ["diffusers", "UNetOfTomorrow"], "have no class UNetOfTomorrow, which "),
         ("_class_name", "OnnxStableDiffusionPipeline", "needs onnx, which is not installed; pip install onnx"),
+        ("_class_name", "AutoencoderKL", "AutoencoderKL, the class of 'configs', is no pipeline of diffusers."),
+        ("_class_name", "utils", "utils, the class of 'configs', is no pipeline of diffusers."),
         ("_class_name", "PipelineOfTomorrow", "has no pipeline class 'PipelineOfTomorrow'; pip install -U diffusers"),
     ],
 )

@@ -151,6 +151,8 @@ def _class(model: Model) -> Any:
         # diffusers has an empty class in the place of each that it cannot import.
         packages = " ".join(missing)
         raise UserError("weights", f"{model.pipeline} needs {packages}, which is not installed; pip install {packages}")
+    if not (isinstance(cls, type) and issubclass(cls, diffusers.DiffusionPipeline)):
+        raise UserError("weights", f"{model.pipeline}, the class of {model.name!r}, is no pipeline of diffusers.")
     if model.placed:
         configs.require_no_code(places.index(model), model.source)
     return cls
