@@ -228,6 +228,12 @@ def test_without_its_weights_a_folder_is_refused_with_what_can_be_done(without_w
     ("part", "value", "sentence"),
     [
         ("unet", ["mine", "Mine"], "has its unet in code of its own, mine Mine, and fastdiff runs no code"),
+        (
+            "unet",
+            ["transformers", "AutoModel"],
+            "leaves the class of its unet to AutoModel, which may be code of its own, and ",
+        ),
+        ("unet", ["transformers", "pipeline"], "have no class pipeline, which "),
         ("unet", ["diffusers", "UNetOfTomorrow"], "have no class UNetOfTomorrow, which "),
         ("_class_name", "OnnxStableDiffusionPipeline", "needs onnx, which is not installed; pip install onnx"),
         ("_class_name", "AutoencoderKL", "AutoencoderKL, the class of 'configs', is no pipeline of diffusers."),

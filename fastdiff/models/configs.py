@@ -24,6 +24,8 @@ LEFT_OUT = ("safety_checker",)
 WITHOUT = {"requires_safety_checker": False}
 SMALL = 300e6
 """Weights of a part that is still called small: embeddings of 256,000 words, of a width of 576, are half of it."""
+AUTOMATIC = "Auto"
+"""How transformers calls classes that look up in a configuration which class is meant. save_pretrained names none."""
 UNSAID = ("architectures", "model_type", "transformers_version", "dtype", "torch_dtype", "_name_or_path")
 """What a configuration of transformers has besides the words of its class."""
 
@@ -64,15 +66,22 @@ def _require_small(skeletons: Mapping[str, Any]) -> None:
 
 
 def require_no_code(index: Mapping[str, Any], source: str) -> None:
-    """A part whose class is in neither library is code of the checkpoint's own, which is never run."""
+    """A part whose class is in neither library is code of the checkpoint's own, which is never run. transformers'
+    automatic classes would offer on the terminal to run such code."""
     for name, library, cls in _classes(index):
+        if library == "transformers" and cls.startswith(AUTOMATIC):
+            raise UserError(
+                "weights",
+                f"{source} leaves the class of its {name} to {cls}, which may be code of its own, and fastdiff runs no "
+                "code from a checkpoint; if you trust it, load it in a function of your own: fastdiff init",
+            )
         if named(library) is None:
             raise UserError(
                 "weights",
                 f"{source} has its {name} in code of its own, {library} {cls}, and fastdiff runs no code from a "
                 "checkpoint; if you trust it, load it in a function of your own: fastdiff init",
             )
-        if not hasattr(named(library), cls):
+        if not isinstance(getattr(named(library), cls, None), type):
             raise UserError(
                 "weights",
                 f"diffusers {diffusers.__version__} and transformers {transformers.__version__} have no class {cls}, "
