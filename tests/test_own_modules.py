@@ -24,6 +24,7 @@ from fastdiff.compare.verdicts import CHANGED, SAME
 from fastdiff.experiments import ab
 from fastdiff.models import factories, modules, toml
 from fastdiff.models.libraries import torch
+from fastdiff.quality import tensors
 from fastdiff.quality.parity import assert_parity, assert_sound, unsound
 from fastdiff.record import files
 from fastdiff.record.budget import Close
@@ -299,6 +300,16 @@ def test_what_is_no_number_or_the_same_everywhere_trips(live: LiveStage) -> None
         faults.put_in(faults.parse("black-tile@fp32"), live)
     assert unsound({"a": np.ones(3), "b": np.ones(2)}) == "every value of a and of b is 1."
     assert unsound({"a": np.ones(3), "b": np.arange(2.0), "c": np.zeros(4, int)}) is None
+
+
+@pytest.mark.parametrize("within", [Close(True, rtol=0.1), Close(True, rtol=0.0, atol=0.1)], ids=["rtol", "atol"])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_reference_with_numbers_that_are_none_is_like_nothing(wrong: float, within: Close) -> None:
+    found, reference = {"x": np.array([1.0, 5.0, -3.0])}, {"x": np.array([1.0, wrong, -3.0])}
+    for answer in (found, reference):
+        sentence = tensors.closeness(answer, reference, within).wrong
+        assert sentence.startswith(f"x[1] is {answer['x'][1]:.6g} where the reference has {wrong:.6g}: inf apart, and ")
+        assert sentence.endswith("1 of 3 numbers are too far apart.")
 
 
 @stage("block")

@@ -116,7 +116,8 @@ def closeness(found: Tensors, reference: Tensors, within: Close) -> Closeness:
 
 def _closeness(name: str, found: np.ndarray, reference: np.ndarray, within: Close) -> Closeness:
     wanted = reference.astype(np.result_type(reference.dtype, np.float64))
-    error = np.abs(found - wanted)
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        error = np.abs(found - wanted)
     error = np.where(np.isnan(error), np.inf, error)
     if not error.size:
         return Closeness(0.0, 0.0, name)
@@ -132,7 +133,8 @@ def _closeness(name: str, found: np.ndarray, reference: np.ndarray, within: Clos
 
 def _beyond(name: str, found: np.ndarray, wanted: np.ndarray, error: np.ndarray, within: Close) -> str:
     """Which number is farthest beyond what is allowed for it; empty where none is."""
-    size, rtol = np.abs(wanted), within.rtol or 0.0
+    # A number of the reference that is none allows nothing, and says nothing of how large the others are.
+    size, rtol = np.where(np.isfinite(wanted), np.abs(wanted), 0.0), within.rtol or 0.0
     usual = EXTREME * rtol * float(np.sqrt(np.mean(size**2)))
     atol = usual if within.atol is None else within.atol
     excess = error - (atol + rtol * size)
