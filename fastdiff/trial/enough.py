@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastdiff.models.checkpoints import first_line
 from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,10 +33,12 @@ def require_enough_steps(live: LiveStage, error: Exception) -> None:
         finally:
             live.request = asked
         pipeline = live.built.pipeline
+        scheduler = getattr(pipeline, "scheduler", None)  # which a pipeline of the user's own may not have
+        drawn_with = "" if scheduler is None else f" with {type(scheduler).__name__}"
         raise UserError(
             "run",
-            f"{type(pipeline).__name__} cannot draw in {asked.steps} step{'s' * (asked.steps > 1)} with "
-            f"{type(pipeline.scheduler).__name__} ({error}); give --fastdiff-steps {steps} or more.",
+            f"{type(pipeline).__name__} cannot draw in {asked.steps} step{'s' * (asked.steps > 1)}{drawn_with} "
+            f"({first_line(error)}); give --fastdiff-steps {steps} or more.",
         ) from error
 
 
