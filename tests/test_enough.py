@@ -10,7 +10,7 @@ import pytest
 
 from fastdiff.models import Request
 from fastdiff.record.errors import UserError
-from fastdiff.trial.enough import require_enough_steps
+from fastdiff.trial.enough import require_callable, require_enough_steps
 
 
 class OfTheUsersOwn:
@@ -26,3 +26,13 @@ def test_too_few_steps_are_named_without_a_scheduler() -> None:
     sentence = "OfTheUsersOwn cannot draw in 1 step (too few); give --fastdiff-steps 2 or more."
     with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
         require_enough_steps(live(), ValueError("too few\nof them"))
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [("ftfy", "pip install ftfy"), ("batch", "fastdiff init"), ("", "fastdiff init")],
+)
+def test_only_a_package_that_diffusers_knows_is_to_be_installed(name: str, mend: str) -> None:
+    placed = SimpleNamespace(described=False, factory="", weights="auto")
+    with pytest.raises(UserError, match=f"{mend}$"):
+        require_callable(live(model=placed), NameError("not defined", name=name or None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastdiff.models.checkpoints import first_line
+from fastdiff.models.libraries import diffusers
 from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,8 +51,10 @@ def require_callable(live: LiveStage, error: Exception) -> None:
     mend = "give the arguments in a function of your own: fastdiff init"
     if type(error) is RuntimeError and live.model.weights == "tiny":
         mend = "its parts do not fit each other when they are shrunk: --fastdiff-weights dummy"
-    if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
-        mend = f"pip install {error.name}"  # diffusers goes on without a package until it uses it
+    # diffusers goes on without a package until it uses it. Any other name is a mistake in its code, and may be the name
+    # of a package all the same.
+    if isinstance(error, NameError) and hasattr(diffusers.utils.import_utils, f"is_{error.name}_available"):
+        mend = f"pip install {error.name}"
     raise UserError(
         "run",
         f"{type(live.built.pipeline).__name__} cannot be called with its own defaults ({reason}); {mend}",
