@@ -255,6 +255,20 @@ def test_classes_of_neither_library_are_refused(
     assert not (tmp_path / "it ran").exists()
 
 
+def test_a_full_gpu_is_not_blamed_on_the_configurations(without_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastdiff.models import dummy
+    from fastdiff.models.libraries import torch
+    from fastdiff.models.loading import load
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(dummy, "filled", full)
+    (model,) = places.models(str(without_weights), Path())
+    with pytest.raises(torch.OutOfMemoryError):
+        load(model.with_weights("dummy"), "float32")
+
+
 def test_what_a_call_needs_and_fastdiff_cannot_make_up_is_named(without_weights: Path) -> None:
     from fastdiff.models import usual
 

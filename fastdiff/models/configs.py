@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.models import dummy, places, shrinking
 from fastdiff.models.architectures import Part
-from fastdiff.models.libraries import diffusers, named, transformers
+from fastdiff.models.libraries import diffusers, named, torch, transformers
 from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def assemble(model: Model, cls: Any, dtype: str, device: str, *, place: str | No
             dummy.require_room(skeletons.values(), dtype, device, "--fastdiff-weights tiny")
         modules = {name: dummy.filled(one, dtype, device, place=place) for name, one in skeletons.items()}
         return cls(**others, **modules)
-    except UserError:
+    except (UserError, torch.OutOfMemoryError):  # a full GPU is no matter of configurations, and a RuntimeError
         raise
     except (AttributeError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
