@@ -255,6 +255,21 @@ def test_classes_of_neither_library_are_refused(
     assert not (tmp_path / "it ran").exists()
 
 
+def test_an_error_without_a_message_is_named_by_its_class(
+    without_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastdiff.models.libraries import diffusers
+    from fastdiff.models.loading import load
+
+    def silent(*_: Any, **__: Any) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(diffusers.StableDiffusionXLPipeline, "from_pretrained", silent)
+    (model,) = places.models(str(without_weights), Path())
+    with pytest.raises(UserError, match=re.escape("could not be loaded (ValueError)")):
+        load(model, "float32")
+
+
 def test_a_full_gpu_is_not_blamed_on_the_configurations(without_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fastdiff.models import dummy
     from fastdiff.models.libraries import torch

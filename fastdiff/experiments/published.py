@@ -17,7 +17,7 @@ from fastdiff.experiments import questions
 from fastdiff.host.environment import DEVICE, DEVICES, device_kind, device_name, versions
 from fastdiff.host.processor import emulated
 from fastdiff.models import CATALOGUE, EMBEDDED, SIDE, Model, Request, checkpoints, places
-from fastdiff.record.errors import UserError, unknown
+from fastdiff.record.errors import UserError, first_line, unknown
 from fastdiff.record.project import tables
 from fastdiff.stages.ladder import Stage
 from fastdiff.stages.published import LADDER
@@ -301,7 +301,6 @@ def _stopped(live: LiveStage, asked: int) -> str:
 @contextmanager
 def _reasons() -> Iterator[None]:
     """Turns errors that the user can fix into one sentence; other errors keep their traceback."""
-    from fastdiff.record.errors import UserError
     from fastdiff.trial.live import graph_failed, out_of_memory
 
     try:
@@ -309,11 +308,11 @@ def _reasons() -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         if out_of_memory(error):
             raise UserError(
-                "run", f"it does not fit into memory ({first_line}); try a smaller --size or --batch."
+                "run", f"it does not fit into memory ({reason}); try a smaller --size or --batch."
             ) from error
         if graph_failed(error):
-            raise UserError("run", f"compile: the graph broke or could not be made ({first_line}).") from error
+            raise UserError("run", f"compile: the graph broke or could not be made ({reason}).") from error
         raise

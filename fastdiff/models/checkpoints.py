@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models import CATALOGUE, EMBEDDED
-from fastdiff.record.errors import UserError
+from fastdiff.record.errors import UserError, first_line
 from fastdiff.record.reading import load
 
 if TYPE_CHECKING:
@@ -133,7 +133,3 @@ def index_on_the_hub(
             f"the hub did not say what {name} is ({first_line(error)}); check the name, the connection and HF_TOKEN, "
             f"or {otherwise}",
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

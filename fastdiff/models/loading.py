@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.models import configs, factories, modules, places, usual
 from fastdiff.models.anatomy import Anatomy
 from fastdiff.models.libraries import diffusers, torch
-from fastdiff.record.errors import UserError
+from fastdiff.record.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,7 +190,7 @@ def _clear_errors(model: Model) -> Iterator[None]:
     try:
         yield
     except (OSError, ImportError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         if model.folder is not None:
             mend = "; without them: --fastdiff-weights dummy" if model.placed else "."
             raise UserError("weights", f"the weights in {model.folder} could not be loaded ({reason}){mend}") from error

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastdiff.models import Model, Request, checkpoints, factories
 from fastdiff.record.bounds import NAME
-from fastdiff.record.errors import UserError
+from fastdiff.record.errors import UserError, first_line
 from fastdiff.record.reading import load
 
 HUB, AT = "hub:", "@"
@@ -54,7 +54,7 @@ def configs(model: Model) -> Path:
     try:
         return Path(snapshot_download(model.source, revision=model.revision, allow_patterns=list(CONFIGS)))
     except Exception as error:  # the errors of whichever library connects to it have no class in common
-        reason = checkpoints.first_line(error)
+        reason = first_line(error)
         raise UserError(
             "weights",
             f"the configurations of {model.source} could not be fetched from the hub ({reason}); "

@@ -11,7 +11,7 @@ import pytest
 from fastdiff.models import factories
 from fastdiff.models.factories import SHAPING
 from fastdiff.plugin.options import project_folder
-from fastdiff.record.errors import UserError
+from fastdiff.record.errors import UserError, first_line
 from fastdiff.record.project import cache_folder, compile_cache
 from fastdiff.record.run import EMULATED_HERE, FAILED, IMPOSSIBLE_HERE, SKIPPED
 from fastdiff.report import remaining
@@ -173,9 +173,9 @@ class StageManager:
         except Exception as error:
             from fastdiff.trial.live import graph_failed, out_of_memory
 
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = first_line(error)
             if out_of_memory(error):
-                sentence = f"{subject.id} does not fit into memory ({first_line}); try a smaller --fastdiff-size."
+                sentence = f"{subject.id} does not fit into memory ({reason}); try a smaller --fastdiff-size."
                 raise self._failure(subject, "out of memory", sentence) from None
             if "No available kernel" in str(error):
                 sentence = (
@@ -183,9 +183,9 @@ class StageManager:
                 )
                 raise self._failure(subject, "no kernel", sentence) from None
             if graph_failed(error):
-                sentence = f"{subject.id}: compile: the graph broke or could not be made ({first_line})"
+                sentence = f"{subject.id}: compile: the graph broke or could not be made ({reason})"
                 raise self._failure(subject, "not compiled", sentence) from None
-            self._give_up(subject, "not built", f"{subject.id}: {first_line}")
+            self._give_up(subject, "not built", f"{subject.id}: {reason}")
             raise
 
     def _failure(self, subject: Subject, remark: str, sentence: str) -> BaseException:

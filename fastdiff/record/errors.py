@@ -49,6 +49,11 @@ class UserError(Exception):
         self.hint = hint
 
 
+def first_line(error: BaseException) -> str:
+    """Of its message, or its class where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence about an unknown name, with the nearest known one."""
     known = list(known)

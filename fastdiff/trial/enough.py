@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.models.checkpoints import first_line
 from fastdiff.models.libraries import diffusers
-from fastdiff.record.errors import UserError
+from fastdiff.record.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from fastdiff.trial.live import LiveStage

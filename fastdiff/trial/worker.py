@@ -107,12 +107,11 @@ def _answer(worker: Worker, line: str) -> dict[str, Any]:
         action: Callable[..., dict[str, Any]] = getattr(worker, asked.pop("do"))
         return action(**asked)
     except Exception as error:
-        from fastdiff.record.errors import UserError
+        from fastdiff.record.errors import UserError, first_line
         from fastdiff.trial.live import out_of_memory
 
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        return {"error": f"{kind}{first_line}", "memory": out_of_memory(error)}
+        return {"error": f"{kind}{first_line(error)}", "memory": out_of_memory(error)}
 
 
 def _die_with_parent(parent: int) -> None:
