@@ -46,9 +46,9 @@ def brand() -> str:
             return found[1].strip()
     if system.PLATFORM == "darwin":  # where all that Python knows is "arm"
         with suppress(OSError, subprocess.SubprocessError):
-            asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            if told := subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout:
-                return told.strip()
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            if name := subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout:
+                return name.strip()
     return platform.processor() or platform.machine() or "unknown CPU"
 
 

@@ -22,12 +22,12 @@ by name."""
 LARGEST_KEPT = 2**18
 """Numbers of all tensors of a stage that lie beside a run: 1 MB in float32. Baselines are committed."""
 SHAPE, EVERY = "shape of ", "every of "
-"""Names in the file for what is told of a tensor beside its numbers."""
+"""Beginnings of the names, in the file, of what belongs to a tensor: its shape, and by how much it is thinned."""
 
 
 def keep(folder: Path, stage: str, output: Output) -> None:
     """Beside a run's file: `<run>/<stage>.png`, or `<run>/<stage>.npz`. Tensors that are too large for a repository are
-    thinned: each n-th number, by how many is told in the file."""
+    thinned to each n-th number, and n lies in the file."""
     if isinstance(output, dict):
         folder.mkdir(parents=True, exist_ok=True)
         content = BytesIO()

@@ -14,6 +14,7 @@ from fastdiff.record.errors import UserError
 from fastdiff.stages.published import LADDER
 from fastdiff.trial.live import here
 from fastdiff.trial.work import Work
+from tools.pipelines.page import RUNS
 from tools.pipelines.sequences import SEQUENCES
 from tools.pipelines.transformers import TRANSFORMERS
 from tools.pipelines.unets import UNETS
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 CLASSES = {**UNETS, **TRANSFORMERS, **SEQUENCES}
 WEIGHTS = ("auto", "tiny")
 EAGER = ("fp32", "bf16", "sdpa")
-RUNS = "runs"
 SIDE = 64
 """The smallest that a session takes: where an autoencoder halves a picture once, attention sees every other pixel."""
 
