@@ -342,6 +342,12 @@ def test_tensors_lie_beside_the_run_and_large_ones_are_thinned(tmp_path: Path) -
     with np.load(tmp_path / "large.npz") as file:
         assert np.array_equal(file["x"], large["x"][0, ::3])
         assert (file["every of x"], file["shape of x"].tolist()) == (3, [1, 3 * LARGEST_KEPT])
+    named = {"file": np.arange(2.0), "allow_pickle": np.ones(3)}  # words of NumPy's own function for such files
+    keep(tmp_path, "named", named)
+    write_whole(tmp_path / "named.npy", named)
+    assert list(read_whole(tmp_path / "named.npy")) == ["file", "allow_pickle"]
+    with np.load(tmp_path / "named.npz") as file:
+        assert np.array_equal(file["allow_pickle"], named["allow_pickle"])
     write_whole(tmp_path / "old.npy", large)
     assert np.array_equal(read_whole(tmp_path / "old.npy")["x"], large["x"])
     (tmp_path / "old.npy").write_bytes(b"PK not a file")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING
-from zipfile import BadZipFile
+from typing import IO, TYPE_CHECKING
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def keep(folder: Path, stage: str, output: Output) -> None:
     if isinstance(output, dict):
         folder.mkdir(parents=True, exist_ok=True)
         content = BytesIO()
-        np.savez_compressed(content, allow_pickle=False, **_thinned(output))
+        _write(content, _thinned(output), ZIP_DEFLATED)
         write_bytes(folder / f"{stage}.npz", content.getvalue())
     else:
         pictures.save(folder, stage, output)
@@ -50,9 +50,18 @@ def write_whole(path: Path, output: Output) -> None:
     """From one process to another."""
     with path.open("wb") as file:  # or NumPy would give the file another name
         if isinstance(output, dict):
-            np.savez(file, allow_pickle=False, **output)
+            _write(file, output, ZIP_STORED)
         else:
             np.save(file, output)
+
+
+def _write(file: IO[bytes], tensors: dict[str, np.ndarray], compression: int) -> None:
+    """As `np.savez` does. With that no tensor can be called `file`; and in the oldest NumPy that pyproject.toml allows,
+    it pickles objects, and keeps its option `allow_pickle` as one more tensor."""
+    with ZipFile(file, "w", compression) as archive:
+        for name, one in tensors.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, one, allow_pickle=False)
 
 
 def read_whole(path: Path) -> Output:
