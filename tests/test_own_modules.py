@@ -194,6 +194,19 @@ def test_a_function_is_measured_too(live: LiveStage) -> None:
     assert live.draw()["output"][32] == pytest.approx((32 / 63) ** 3), "plain inputs are what the request says"
 
 
+def test_what_a_module_writes_into_is_a_copy() -> None:
+    for _ in range(2):  # the second stage begins with what the first one was given
+        first = reference("counter").images["output"]
+        assert first.tolist() == [1, 2, 3]
+    live = LiveStage(own("counter"), FP32, "cpu", own("counter").request)
+    try:
+        kept = live.images["output"]
+        live.call()
+        assert kept.tolist() == [1, 2, 3]
+    finally:
+        live.close()
+
+
 @pytest.mark.parametrize(
     ("name", "stage", "processor"),
     [

@@ -42,7 +42,8 @@ def inputs(asked: Any, call: Callable[[Any], Any], dtype: str, device: str) -> M
     if callable(asked) and dtype != "float32":
         found = _rounded(call(torch.float32), found)
     named = found if not isinstance(found, tuple) else {str(place): value for place, value in enumerate(found)}
-    return dict(_each(named, lambda one: one.to(device)))
+    # Copies, because a module may write into its inputs, and those of a file are every stage's.
+    return dict(_each(named, lambda one: one.to(device, copy=True)))
 
 
 def cast(given: Any, dtype: str) -> Any:

@@ -62,10 +62,11 @@ def _tensors(found: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _array(found: Any) -> np.ndarray:
+    """A copy, because a module may answer a tensor that its next call writes into."""
     if isinstance(found, np.ndarray):
-        return found
+        return found.copy()
     values = found.detach().cpu()
-    return np.asarray(values.float() if values.is_floating_point() else values)
+    return np.asarray(values.float() if values.is_floating_point() else values).copy()
 
 
 # -- how close --------------------------------------------------------------------------------------------------------

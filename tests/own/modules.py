@@ -109,6 +109,12 @@ def zeros():
     return torch.zeros_like
 
 
+@fastdiff.module("counter", inputs=dict(x=torch.zeros(3)), stages=["fp32"])
+def counter():
+    """Writes into its input, and answers it."""
+    return lambda x: x.add_(torch.arange(1.0, 4.0))
+
+
 @fastdiff.module("nothing", inputs={})
 def nothing():
     return 3
