@@ -30,7 +30,7 @@ def _model_from_table(name: str, table: object, project: Path) -> Model:
         require_name("a model", name)
         given = as_table("a model", table)
         if PLACED in given:
-            raise UserError("recipe", f"{PLACED} is no key of a table; name a place instead (--fastdiff-model ./FOLDER).")
+            raise UserError("recipe", f"{PLACED} is no key of a table; name a place (--fastdiff-model ./FOLDER).")
         if "close" in given:
             given["close"] = close_of(as_table("close", given["close"]), elements=False)
         request = _filled(Request, "word of a request", as_table("request", given.pop("request", {})))

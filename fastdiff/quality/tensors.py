@@ -178,5 +178,6 @@ def tripped(found: Tensors) -> str | None:
         return f"{int(bad.sum())} of {one.size} values of {name} are not numbers, the first is {where}."
     floats = [one for one in found.values() if one.size > 1 and not np.issubdtype(one.dtype, np.integer)]
     if floats and all((one == one.flat[0]).all() for one in floats):
-        return f"every value of {' and of '.join(found)} is {floats[0].flat[0]:g}."
+        constant = {name: one.flat[0] for name, one in found.items() if one.size and (one == one.flat[0]).all()}
+        return " and ".join(f"every value of {name} is {value:g}" for name, value in constant.items()) + "."
     return None
