@@ -43,7 +43,7 @@ def tiny_autoencoder() -> diffusers.AutoencoderTiny:
     and sees all of them: the autoencoder that it stands in for normalises over the whole picture. At full size it has
     no block, which would take longer than all the others."""
     return diffusers.AutoencoderTiny(
-        encoder_block_out_channels=(16,) * 4, decoder_block_out_channels=(16,) * 4, num_decoder_blocks=(8, 3, 2, 0)
+        encoder_block_out_channels=(16,) * 4, decoder_block_out_channels=(16,) * 4, num_decoder_blocks=(12, 3, 2, 0)
     )
 
 

@@ -37,12 +37,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    pictures: int = 96
+    pictures: int = 304
+    """Each pair of colours at least twice. The first 96 pictures had 46 of the 56 pairs, and a decoder that had learnt
+    from them drew whole shapes in a wrong colour."""
     steps: int = 2400
-    cropped: float = 0.6
-    """Share of the steps that see quarters of four pictures; the rest sees one whole picture, borders and all. Both
-    cost the same, and colours are learnt from many pictures."""
-    learning_rate: float = 2e-3
+    sketched: int = 8
+    """Pictures of a step. Their colours are decided where they have 32x32 places, at a tenth of the decoder's work."""
+    drawn: int = 2
+    """Of these, how many are drawn to the last pixel, in one square."""
+    learning_rate: float = 1.5e-3
     warm_up_steps: int = 50
 
 
@@ -57,8 +60,14 @@ NOISE = 0.1
 
 SCALE = 8
 """Pixels to a latent."""
+SKETCH = 4
+"""Pixels to a place of a sketch: what the body of the decoder knows, read by one layer that is thrown away."""
+CUT = 16
+"""Latents along a side of the square that is drawn to the last pixel."""
+REACH = 3
+"""Latents from a cut that are drawn and not judged: there convolutions lack what the whole picture would show them."""
 ENCODED = 8
-"""Latents along a side of the crop that the encoder learns from. No stage encodes, so it gets a small part of the
+"""Latents along a side of the square that the encoder learns from. No stage encodes, so it gets a small part of the
 time."""
 
 PATCH = 16
@@ -66,7 +75,7 @@ PATCH = 16
 WINDOW, STRIDE = 8, 4
 """Of structural similarity while training: coarser than what is measured, and a tenth of its work."""
 COLOUR, STRUCTURE = 4.0, 0.25
-"""Weights of the colour of patches and of structural similarity, beside the loss that the autoencoder had."""
+"""Weights of the colour of small patches and of structural similarity, beside the loss that the autoencoder had."""
 
 
 def drawn(model: StableDiffusionXLPipeline, scenes: Sequence[Scene], seed: int) -> torch.Tensor:
@@ -146,30 +155,65 @@ def train(folder: Path, model: StableDiffusionXLPipeline, plan: Plan) -> Autoenc
     latents = collect(folder / "latents.pt", model, [scenes[index] for index in order], WAYS, SEED)
     torch.manual_seed(SEED)
     tiny = architecture.tiny_autoencoder().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(tiny.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
-    lesson = Lesson("tiny", folder, plan.steps, {"model": tiny, "optimizer": optimizer})
+    decoder = Decoder(tiny)
+    optimizer = torch.optim.AdamW(
+        [*tiny.parameters(), *decoder.head.parameters()], lr=plan.learning_rate, weight_decay=1e-4
+    )
+    lesson = Lesson("tiny", folder, plan.steps, {"model": tiny, "head": decoder.head, "optimizer": optimizer})
     if lesson.done < 1:
         pictures = decoded(model.vae, latents)
         # Tensors made in inference mode take no part in training.
         latents, pictures = latents.clone(), pictures.clone()
         for done in lesson:
             set_rate(optimizer, learning_rate(plan.learning_rate, done, (lesson.steps + 1) / plan.warm_up_steps))
-            parts = 2 if done < plan.cropped else 1
-            chosen = torch.randint(len(latents), (parts**2,))
-            seen, wanted = _cut(latents[chosen], pictures[chosen], latents.shape[-1] // parts)
-            loss = distillation_loss(tiny.decode(seen, return_dict=False)[0], wanted)
-            code, shown = _cut(seen, wanted, ENCODED)
+            chosen = torch.randint(len(latents), (plan.sketched,))
+            wanted, few = pictures[chosen], chosen[: plan.drawn]
+            features = decoder.features(latents[chosen])
+            down, across = _span(latents.shape[-2]), _span(latents.shape[-1])
+            found = decoder.finish(features[: plan.drawn, :, down.cut, across.cut])
+            loss = sketch_loss(decoder.sketch(features), wanted) + distillation_loss(
+                found[..., down.judged, across.judged], pictures[few][..., down.pixels, across.pixels]
+            )
+            code, shown = _square(latents[few], pictures[few])
             loss = loss + functional.mse_loss(tiny.encode(shown, return_dict=False)[0], code)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(tiny.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
             optimizer.step()
             lesson.report(loss)
     return tiny.eval().requires_grad_(False)
 
 
+class Decoder:
+    """The tiny decoder in two: its body, before the first enlargement, always sees whole pictures, because colours
+    depend on all of it; the rest, nine tenths of the work, draws what the body has decided, so squares teach it."""
+
+    def __init__(self, tiny: AutoencoderTiny) -> None:
+        layers = tiny.decoder.layers
+        first = next(index for index, layer in enumerate(layers) if isinstance(layer, nn.Upsample))
+        self.body, self.rest = layers[:first], layers[first:]
+        of_a_latent = (SCALE // SKETCH) ** 2
+        channels = tiny.config.decoder_block_out_channels[0]
+        self.head = nn.Sequential(nn.Conv2d(channels, 3 * of_a_latent, 1), nn.PixelShuffle(SCALE // SKETCH))
+
+    def features(self, latents: torch.Tensor) -> torch.Tensor:
+        """With diffusers' own way to keep latents in bounds."""
+        return self.body(3 * torch.tanh(latents.contiguous(memory_format=torch.channels_last) / 3))
+
+    def sketch(self, features: torch.Tensor) -> torch.Tensor:
+        return 2 * self.head(features) - 1
+
+    def finish(self, features: torch.Tensor) -> torch.Tensor:
+        return 2 * self.rest(features) - 1
+
+
+def sketch_loss(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    small = functional.avg_pool2d(wanted, SKETCH)
+    return functional.l1_loss(found, small) + 2 * functional.mse_loss(found, small)
+
+
 def distillation_loss(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    patches = functional.mse_loss(functional.avg_pool2d(found, PATCH), functional.avg_pool2d(wanted, PATCH))
+    patches = functional.mse_loss(functional.avg_pool2d(found, SCALE), functional.avg_pool2d(wanted, SCALE))
     return picture_loss(found, wanted) + COLOUR * patches + STRUCTURE * (1 - _similarity(found, wanted))
 
 
@@ -187,12 +231,41 @@ def _similarity(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return (alike / ((one**2 + other**2 + light) * (spread + other_spread + contrast))).mean()
 
 
-def _cut(latents: torch.Tensor, pictures: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same square of both, somewhere, `side` latents wide. What the autoencoder drew of a whole picture is cut, not
-    the picture of a cut: the autoencoder normalises over all that it sees, so that would have other colours."""
-    top, left = (int(torch.randint(latents.shape[-1] - side + 1, ())) for _ in range(2))
-    shown = pictures[..., SCALE * top : SCALE * (top + side), SCALE * left : SCALE * (left + side)]
-    return latents[..., top : top + side, left : left + side], shown
+@dataclass(frozen=True)
+class Span:
+    """One side of a square in a picture of `whole` latents."""
+
+    start: int
+    whole: int
+
+    @property
+    def cut(self) -> slice:
+        return slice(self.start, self.start + CUT)
+
+    @property
+    def judged(self) -> slice:
+        """In pixels of the square: up to the picture's borders, which are real, and not up to a cut."""
+        end = CUT if self.start + CUT == self.whole else CUT - REACH
+        return slice(SCALE * REACH if self.start else 0, SCALE * end)
+
+    @property
+    def pixels(self) -> slice:
+        """The same in pixels of the picture."""
+        return slice(SCALE * self.start + self.judged.start, SCALE * self.start + self.judged.stop)
+
+
+def _span(whole: int) -> Span:
+    """Borders get a few chances more: an even choice would hardly ever show them."""
+    last = whole - CUT
+    return Span(min(max(int(torch.randint(-2, last + 3, ())), 0), last), whole)
+
+
+def _square(latents: torch.Tensor, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same square of both, somewhere. What the autoencoder drew of a whole picture is cut, not the picture of a
+    cut: the autoencoder normalises over all that it sees, so that would have other colours."""
+    top, left = (int(torch.randint(latents.shape[-1] - ENCODED + 1, ())) for _ in range(2))
+    shown = pictures[..., SCALE * top : SCALE * (top + ENCODED), SCALE * left : SCALE * (left + ENCODED)]
+    return latents[..., top : top + ENCODED, left : left + ENCODED], shown
 
 
 @dataclass(frozen=True)
