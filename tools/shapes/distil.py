@@ -40,7 +40,7 @@ class Plan:
     pictures: int = 304
     """Each pair of colours at least twice. The first 96 pictures had 46 of the 56 pairs, and a decoder that had learnt
     from them drew whole shapes in a wrong colour."""
-    steps: int = 2400
+    steps: int = 5300
     sketched: int = 8
     """Pictures of a step. Their colours are decided where they have 32x32 places, at a tenth of the decoder's work."""
     drawn: int = 2
