@@ -22,7 +22,7 @@ from torch._inductor import config as inductor
 from fastdiff.host import allocator
 from fastdiff.instruments import fingerprint
 from fastdiff.models.libraries import torch
-from fastdiff.optimize import build, noise, precision, switches
+from fastdiff.optimize import build, layout, noise, precision, switches
 from fastdiff.quality.metrics import likeness
 from fastdiff.record.errors import UserError
 from fastdiff.stages.published import LADDER
@@ -516,3 +516,13 @@ def test_attention_is_written_out_where_a_denoiser_has_no_method_for_it() -> Non
     attention.write_out([unet])
     used = {type(module.processor).__name__ for module in unet.modules() if hasattr(module, "processor")}
     assert used == {"AttnProcessor"}
+
+
+def test_every_kernel_has_the_strides_that_its_part_would_get_by_itself() -> None:
+    """Of 1x1 kernels the values lie alike in both layouts, and libraries go by the strides."""
+    wide, narrow = (torch.nn.Conv2d(8, 4, size) for size in (3, 1))
+    published = torch.nn.Sequential(torch.nn.Conv2d(8, 4, 3), torch.nn.Conv2d(8, 4, 1)).to(
+        memory_format=torch.channels_last  # type: ignore[call-overload]
+    )
+    layout.channels_last([torch.nn.Sequential(wide, narrow, torch.nn.Conv3d(4, 4, 1))])
+    assert [one.weight.stride() for one in (wide, narrow)] == [one.weight.stride() for one in published]
