@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import owned
 import pytest
 import warm
 from here import HERE
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from fastdiff.models import Model
 
-FOLDER = Path(__file__).parent / "own"
 SUITE = Path(__file__).parent.parent / "perf_tests"
 STEPS = {"inpainting": 1, "controlnet": 2, "ip-adapter": 2, "lora": 2, "lora-beside": 2, "refiner": 2}
 """Of a call, by the name of the pipeline; `strength` leaves half of them out."""
@@ -51,7 +51,7 @@ def a_lora(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def own(name: str) -> Model:
-    return factories.models(f"kinds.py::{name}", FOLDER)[0]
+    return owned.own(f"kinds.py::{name}")
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_a_lora_changes_the_picture_and_is_fused(built: Callable[..., LiveStage]
 @pytest.mark.nightly
 def test_a_session_measures_all_of_them(tmp_path: Path, tiny: Model, a_lora: Path) -> None:
     shutil.copytree(SUITE, tmp_path / "perf_tests", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(FOLDER / "kinds.py", tmp_path / "perf_tests" / "kinds.py")
+    shutil.copy(owned.FOLDER / "kinds.py", tmp_path / "perf_tests" / "kinds.py")
     (tmp_path / "pytest.ini").write_text("[pytest]\nfastdiff_rounds = 2\n")
     options = ("--fastdiff-model=perf_tests/kinds.py", "--fastdiff-stage=fp32,sdpa", "-p", "no:cacheprovider")
     done = warm.pytest("perf_tests", *options, cwd=tmp_path, env=dict(os.environ))

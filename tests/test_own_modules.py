@@ -12,9 +12,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import owned
 import pytest
 import warm
 from here import HERE
+from owned import live as live
 from typer.testing import CliRunner
 
 import fastdiff
@@ -40,11 +42,8 @@ from fastdiff.trial.reference import Reference
 from fastdiff.trial.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fastdiff.models import Model
 
-FOLDER = Path(__file__).parent / "own"
 SUITE = Path(__file__).parent.parent / "perf_tests"
 FP32 = HERE["fp32"]
 BF16 = Stage("bf16", Recipe(dtype="bfloat16"), "in bfloat16", "fp32")
@@ -53,20 +52,11 @@ INT8 = Stage("int8", Recipe(quantize="int8-dynamic", compile=Compile()), "in int
 
 
 def own(name: str) -> Model:
-    return factories.models(f"modules.py::{name}", FOLDER)[0]
-
-
-@pytest.fixture
-def live(request: pytest.FixtureRequest) -> Iterator[LiveStage]:
-    name, stage = request.param
-    model = own(name)
-    found = LiveStage(model, stage, "cpu", model.request)
-    yield found
-    found.close()
+    return owned.own(f"modules.py::{name}")
 
 
 def stage(name: str, of: Stage = FP32) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("live", [(name, of)], ids=[f"{name}-{of.name}"], indirect=True)
+    return pytest.mark.parametrize("live", [(f"modules.py::{name}", of)], ids=[f"{name}-{of.name}"], indirect=True)
 
 
 def reference(name: str) -> Reference:
@@ -113,10 +103,10 @@ def test_a_decorator_refuses_what_it_cannot_use(given: dict[str, Any], sentence:
 def test_a_model_of_the_configuration_may_answer_latents() -> None:
     request = {"prompt": "a cat", "steps": 2, "size": 64, "guidance": 2.0, "call": {"output_type": "latent"}}
     table = {"pipeline": "FluxPipeline", "source": "org/name", "request": request}
-    (found,) = toml.models({"mine": table | {"close": {"relative-l2": 0.05}}}, FOLDER)
+    (found,) = toml.models({"mine": table | {"close": {"relative-l2": 0.05}}}, owned.FOLDER)
     assert found.close == Close(elements=False, relative_l2=0.05)
     with pytest.raises(UserError, match="model 'mine': close: no number is called 'ssim'"):
-        toml.models({"mine": table | {"close": {"ssim": 0.05}}}, FOLDER)
+        toml.models({"mine": table | {"close": {"ssim": 0.05}}}, owned.FOLDER)
 
 
 # -- one component ----------------------------------------------------------------------------------------------------
@@ -375,7 +365,7 @@ def test_tensors_lie_beside_the_run_and_large_ones_are_thinned(tmp_path: Path) -
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     shutil.copytree(SUITE, tmp_path / "perf_tests", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(FOLDER / "modules.py", tmp_path / "perf_tests" / "modules.py")
+    shutil.copy(owned.FOLDER / "modules.py", tmp_path / "perf_tests" / "modules.py")
     (tmp_path / "pytest.ini").write_text("[pytest]\nfastdiff_rounds = 3\n")
     return tmp_path
 

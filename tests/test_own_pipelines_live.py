@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import owned
 import pytest
 import warm
 from here import DTYPE, HERE
+from owned import live as live
 from torch._dynamo.utils import counters
 from typer.testing import CliRunner
 
@@ -36,11 +38,8 @@ from fastdiff.trial.reference import Reference
 from fastdiff.trial.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fastdiff.models import Model
 
-FOLDER = Path(__file__).parent / "own"
 SUITE = Path(__file__).parent.parent / "perf_tests"
 NO_ATTENTION = "attention: no attention module was found, so nothing shows which kind is in use."
 
@@ -51,21 +50,13 @@ def tiny_weights(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def own(name: str) -> Model:
-    return factories.models(f"pipelines.py::{name}", FOLDER)[0]
-
-
-@pytest.fixture
-def live(request: pytest.FixtureRequest) -> Iterator[LiveStage]:
-    """Of the pipeline and the stage that the test is parametrized with."""
-    name, stage = request.param
-    model = own(name)
-    found = LiveStage(model, stage, "cpu", model.request)
-    yield found
-    found.close()
+    return owned.own(f"pipelines.py::{name}")
 
 
 def stages(*names: str, stage: Stage = HERE["sdpa"]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("live", [(name, stage) for name in names], ids=names, indirect=True)
+    return pytest.mark.parametrize(
+        "live", [(f"pipelines.py::{name}", stage) for name in names], ids=names, indirect=True
+    )
 
 
 # -- of diffusers -----------------------------------------------------------------------------------------------------
@@ -234,7 +225,7 @@ def test_what_has_no_place_in_it_is_refused() -> None:
 
 
 def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    text = (FOLDER / "pipelines.py").read_text()
+    text = (owned.FOLDER / "pipelines.py").read_text()
     (tmp_path / "pipelines.py").write_text(text.replace('step="sampler.step"', 'step="sampler.stepp"'))
     (model,) = factories.models("pipelines.py::mine", tmp_path)
     with pytest.raises(UserError, match=r"Mine has no sampler\.stepp that can be called; name another\."):
@@ -322,7 +313,7 @@ def test_what_is_not_a_number_stays_for_the_tripwire() -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     shutil.copytree(SUITE, tmp_path / "perf_tests", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(FOLDER / "pipelines.py", tmp_path / "perf_tests" / "pipelines.py")
+    shutil.copy(owned.FOLDER / "pipelines.py", tmp_path / "perf_tests" / "pipelines.py")
     (tmp_path / "pytest.ini").write_text("[pytest]\nfastdiff_rounds = 2\n")
     return tmp_path
 
@@ -345,12 +336,12 @@ def test_a_session_measures_it(project: Path) -> None:
 
 def test_a_process_of_its_own_builds_it(tmp_path: Path) -> None:
     """As one side of a pair; its file lies in the checkout of that side."""
-    shutil.copy(FOLDER / "pipelines.py", tmp_path)
+    shutil.copy(owned.FOLDER / "pipelines.py", tmp_path)
     text = (tmp_path / "pipelines.py").read_text()
     (tmp_path / "pipelines.py").write_text(
         text.replace("def __call__(self, text, steps=4)", "def __call__(self, text, steps=3)")
     )
-    model = factories.moved(own("mine"), FOLDER, tmp_path)
+    model = factories.moved(own("mine"), owned.FOLDER, tmp_path)
     work = Work(model, HERE["sdpa"], HERE["sdpa"], "cpu", model.request)
     with Fresh("old", Path(sys.executable), {"PYTHONPATH": str(Path(__file__).parents[1])}).side(work) as side:
         side.build()()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastdiff.models import dummy, places, shrinking
 from fastdiff.models.architectures import Part
 from fastdiff.models.libraries import diffusers, named, torch, transformers
-from fastdiff.record.errors import UserError
+from fastdiff.record.errors import UserError, named_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,7 +46,7 @@ def assemble(model: Model, cls: Any, dtype: str, device: str, *, place: str | No
     except (UserError, torch.OutOfMemoryError):  # a full GPU is no matter of configurations, and a RuntimeError
         raise
     except (AttributeError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        reason = named_line(error)
         raise UserError(
             "weights",
             f"no {model.pipeline} can be made of the configurations of {model.name!r} with {model.weights} weights "

@@ -144,7 +144,8 @@ def close_of(given: Mapping[str, Any], *, elements: bool) -> Close:
 
 
 def _require_given(kind: str, name: str, make: Callable[..., Any]) -> None:
-    strange = [one.name for one in inspect.signature(make).parameters.values() if _must_be_given(one)]
+    takes = inspect.signature(make).parameters
+    strange = [name for name, one in takes.items() if must_be_given(one) and name not in GIVEN]
     if strange:
         raise UserError(
             "recipe",
@@ -153,9 +154,10 @@ def _require_given(kind: str, name: str, make: Callable[..., Any]) -> None:
         )
 
 
-def _must_be_given(parameter: inspect.Parameter) -> bool:
+def must_be_given(parameter: inspect.Parameter) -> bool:
+    """Whether a call fails without it."""
     varies = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return parameter.name not in GIVEN and parameter.default is parameter.empty and not varies
+    return parameter.default is parameter.empty and not varies
 
 
 def _wrong(name: Any, output: Any, compiled: Any, parts: Any, stages: Any, close: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fastdiff.models import ASTRONAUT
-from fastdiff.models.factories import HEIGHT, STEPS, WIDTH
+from fastdiff.models.factories import HEIGHT, STEPS, WIDTH, must_be_given
 from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ PLAIN = {
 SMALL_STEPS, SMALL_SIDE, SMALL_FRAMES = 4, 128, 9
 SMALL = {
     **{STEPS: SMALL_STEPS, HEIGHT: SMALL_SIDE, WIDTH: SMALL_SIDE, "num_frames": SMALL_FRAMES},
-    "max_area": SMALL_SIDE**2,  # to which some pipelines scale what was asked of them
+    "max_area": SMALL_SIDE**2,  # to which some pipelines scale the size of the request
 }
 """Random weights draw no better with more steps; with fewer some schedulers fail, and a call with a `strength`, which
 takes a part of them, may take none. 9 frames: 8 behind the first, which autoencoders of videos halve three times."""
@@ -47,7 +47,7 @@ def call(pipeline: Any, *, small: bool) -> dict[str, Any]:
     side = SMALL_SIDE if small else _side(pipeline)
     made = PLAIN | NUMBERS | _pictures(type(pipeline).__name__, takes, side) | (least(takes) if small else {})
     found = {name: value for name, value in made.items() if name in takes}
-    lacking = [one.name for one in takes.values() if _must_be_given(one) and one.name not in found]
+    lacking = [one.name for one in takes.values() if must_be_given(one) and one.name not in found]
     if lacking:
         raise UserError(
             "recipe",
@@ -72,7 +72,7 @@ def _pictures(cls: str, takes: Mapping[str, inspect.Parameter], side: int) -> di
         ("mask_image", OF_A_MASK, mask),
         ("video", OF_A_VIDEO, lambda side: [picture(side)] * SMALL_FRAMES),
     ):
-        if name in takes and (of_it.search(cls) or _must_be_given(takes[name])):
+        if name in takes and (of_it.search(cls) or must_be_given(takes[name])):
             made[name] = make(side)
     return made
 
@@ -102,8 +102,3 @@ def _side(pipeline: Any) -> int:
     if not (isinstance(latents, int) and isinstance(factor, int)):
         return USUAL_SIDE
     return min(LARGEST_SIDE, latents * factor)
-
-
-def _must_be_given(parameter: inspect.Parameter) -> bool:
-    varies = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return parameter.default is parameter.empty and not varies

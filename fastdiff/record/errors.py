@@ -54,6 +54,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def named_line(error: BaseException) -> str:
+    """Its class and the first line of its message."""
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence about an unknown name, with the nearest known one."""
     known = list(known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastdiff.models.libraries import diffusers
-from fastdiff.record.errors import UserError, first_line
+from fastdiff.record.errors import UserError, first_line, named_line
 
 if TYPE_CHECKING:
     from fastdiff.trial.live import LiveStage
@@ -46,7 +46,6 @@ def require_callable(live: LiveStage, error: Exception) -> None:
     """Of a pipeline that was named by its place only fastdiff knows what it was called with."""
     if live.model.described or live.model.factory:
         return
-    reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
     mend = "give the arguments in a function of your own: fastdiff init"
     if type(error) is RuntimeError and live.model.weights == "tiny":
         mend = "its parts do not fit each other when they are shrunk: --fastdiff-weights dummy"
@@ -56,5 +55,5 @@ def require_callable(live: LiveStage, error: Exception) -> None:
         mend = f"pip install {error.name}"
     raise UserError(
         "run",
-        f"{type(live.built.pipeline).__name__} cannot be called with its own defaults ({reason}); {mend}",
+        f"{type(live.built.pipeline).__name__} cannot be called with its own defaults ({named_line(error)}); {mend}",
     ) from error

@@ -107,11 +107,11 @@ def _answer(worker: Worker, line: str) -> dict[str, Any]:
         action: Callable[..., dict[str, Any]] = getattr(worker, asked.pop("do"))
         return action(**asked)
     except Exception as error:
-        from fastdiff.record.errors import UserError, first_line
+        from fastdiff.record.errors import UserError, first_line, named_line
         from fastdiff.trial.live import out_of_memory
 
-        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        return {"error": f"{kind}{first_line(error)}", "memory": out_of_memory(error)}
+        line = first_line(error) if isinstance(error, UserError) else named_line(error)
+        return {"error": line, "memory": out_of_memory(error)}
 
 
 def _die_with_parent(parent: int) -> None:

@@ -61,6 +61,11 @@ def byte_words(length: int = 64) -> Any:
     return made
 
 
+def words(length: int = 64) -> dict[str, Any]:
+    """A text encoder and its tokenizer."""
+    return {"text_encoder": t5(), "tokenizer": byte_words(length)}
+
+
 def vae(latents: int = 4, levels: int = 4, **more: Any) -> Any:
     """Halves a picture three times, as the real ones do; with fewer levels less often."""
     given: dict[str, Any] = {

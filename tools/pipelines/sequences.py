@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 Components = dict[str, Any]
 
 
-def words(length: int = 64) -> Components:
-    return {"text_encoder": parts.t5(), "tokenizer": parts.byte_words(length)}
-
-
 # -- videos -----------------------------------------------------------------------------------------------------------
 
 
@@ -39,7 +35,7 @@ def wan(in_channels: int = 16, **more: Any) -> Components:
         **more,
     )
     made = {"transformer": transformer, "transformer_2": None, "vae": parts.wan_vae()}
-    return words() | made | {"scheduler": parts.flow(shift=7.0)}
+    return parts.words() | made | {"scheduler": parts.flow(shift=7.0)}
 
 
 def wan_from_a_picture() -> Components:
@@ -70,7 +66,7 @@ def ltx() -> Components:
         num_layers=1,
         caption_channels=WIDTH,
     )
-    return words(128) | {"transformer": transformer, "vae": vae.eval(), "scheduler": parts.flow()}
+    return parts.words(128) | {"transformer": transformer, "vae": vae.eval(), "scheduler": parts.flow()}
 
 
 def cogvideo(in_channels: int = 4) -> Components:
@@ -90,7 +86,11 @@ def cogvideo(in_channels: int = 4) -> Components:
         sample_frames=9,
         use_rotary_positional_embeddings=True,
     )
-    return words(226) | {"transformer": transformer, "vae": vae.eval(), "scheduler": diffusers.CogVideoXDDIMScheduler()}
+    return parts.words(226) | {
+        "transformer": transformer,
+        "vae": vae.eval(),
+        "scheduler": diffusers.CogVideoXDDIMScheduler(),
+    }
 
 
 def animate() -> Components:
@@ -118,7 +118,7 @@ def latte() -> Components:
         norm_elementwise_affine=False,
         norm_eps=1e-6,
     )
-    return words(120) | {"transformer": transformer, "vae": parts.vae(), "scheduler": parts.ddim()}
+    return parts.words(120) | {"transformer": transformer, "vae": parts.vae(), "scheduler": parts.ddim()}
 
 
 def mochi() -> Components:
@@ -134,7 +134,7 @@ def mochi() -> Components:
     vae = diffusers.AutoencoderKLMochi(
         encoder_block_out_channels=(32,) * 4, decoder_block_out_channels=(32,) * 4, layers_per_block=(1,) * 5
     )
-    return words(256) | {"transformer": transformer, "vae": vae.eval(), "scheduler": parts.flow()}
+    return parts.words(256) | {"transformer": transformer, "vae": vae.eval(), "scheduler": parts.flow()}
 
 
 def hunyuan_video() -> Components:
@@ -226,7 +226,7 @@ def allegro() -> Components:
     vae = diffusers.AutoencoderKLAllegro(
         block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=2
     )
-    return words(512) | {"transformer": transformer, "vae": vae.eval(), "scheduler": parts.ddim()}
+    return parts.words(512) | {"transformer": transformer, "vae": vae.eval(), "scheduler": parts.ddim()}
 
 
 # -- sounds -----------------------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def stable_audio() -> Components:
         channel_multiples=[2, 4],
         sampling_rate=4,
     )
-    return words() | {
+    return parts.words() | {
         "transformer": transformer,
         "vae": vae.eval(),
         "projection_model": StableAudioProjectionModel(

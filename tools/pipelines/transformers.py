@@ -77,8 +77,7 @@ def chroma() -> Components:
     return {
         "transformer": diffusers.ChromaTransformer2DModel(**DOUBLE | approximated | {"in_channels": 16}),
         "vae": parts.flow_vae(),
-        "text_encoder": parts.t5(),
-        "tokenizer": parts.byte_words(),
+        **parts.words(),
         "scheduler": parts.flow(),
     }
 
@@ -99,8 +98,7 @@ def pixart() -> Components:
             cross_attention_dim=24,
         ),
         "vae": parts.vae(),
-        "text_encoder": parts.t5(),
-        "tokenizer": parts.byte_words(),
+        **parts.words(),
         "scheduler": parts.ddim(),
     }
 
@@ -168,8 +166,7 @@ def cogview3() -> Components:
             sample_size=8,
         ),
         "vae": parts.vae(),
-        "text_encoder": parts.t5(),
-        "tokenizer": parts.byte_words(),
+        **parts.words(),
         "scheduler": diffusers.CogVideoXDDIMScheduler(),
     }
 
