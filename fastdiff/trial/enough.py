@@ -46,7 +46,7 @@ def require_callable(live: LiveStage, error: Exception) -> None:
     """Of a pipeline that was named by its place only fastdiff knows what it was called with."""
     if live.model.described or live.model.factory:
         return
-    mend = "give the arguments in a function of your own: fastdiff init"
+    mend = "prepare it, or give other arguments, in a function of your own: fastdiff init"
     if type(error) is RuntimeError and live.model.weights == "tiny":
         mend = "its parts do not fit each other when they are shrunk: --fastdiff-weights dummy"
     # diffusers goes on without a package until it uses it. Any other name is a mistake in its code, and may be the name
