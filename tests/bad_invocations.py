@@ -207,6 +207,8 @@ def _strange_files() -> None:
 
 
 def main() -> None:
+    if any(Path().iterdir()):
+        sys.exit("this writes strange files, and its own pyproject.toml: run it in an empty folder")
     from test_record import a_run, benchmarks_of
 
     from fastdiff.experiments import published

@@ -382,7 +382,9 @@ def test_a_session_measures_it_and_its_run_is_accepted(project: Path, monkeypatc
     (path,) = (project / "runs").glob("*.json")
     run = files.read(path)
     assert [(one.id, one.state) for one in run.stages] == [("block-fp32", "measured"), ("block-sdpa", "measured")]
-    assert {one.quality.relative_l2 for one in run.stages if one.quality} == {0}
+    errors = {one.stage: one.quality.relative_l2 for one in run.stages if one.quality}
+    assert errors["fp32"] == 0
+    assert errors["sdpa"] < 0.01, "none in float32, and little where this CPU has bfloat16"
     monkeypatch.chdir(project)
     done = CliRunner().invoke(app, ["accept", str(path), "--reason", "first", "--no-side"])
     assert done.exit_code == 0, done.output

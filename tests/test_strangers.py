@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from faked import Faked
 
 PLAIN = ("-p", "no:fastdiff")
-MENTIONED = re.compile(r"passed|warning|error|fail|saved|compar|0001|fastdiff", re.IGNORECASE)
+MENTIONED = re.compile(r"passed|warning|error|fail|saved|compar|(?<![\d.,])0001|fastdiff", re.IGNORECASE)
 """Lines of a session that do not depend on times."""
 
 

@@ -59,7 +59,7 @@ def ab(
     calls: int = CALLS,
     pairs: int = PAIRS,
     max_time: float = MOST_TIME,
-    band: str = BAND,
+    band: str | None = BAND,
     inject: str = INJECT,
     emulate: bool = EMULATE,
     fresh: bool = FRESH,

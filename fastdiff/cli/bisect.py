@@ -35,7 +35,7 @@ def bisect(
     batch: int | None = A_BATCH,
     calls: int = CALLS,
     pairs: int = PAIRS,
-    band: str = BAND,
+    band: str | None = BAND,
     emulate: bool = EMULATE,
     also: list[str] = ALSO,
     root: Path = ROOT,

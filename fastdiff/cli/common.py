@@ -65,12 +65,12 @@ def session_in(root: Path) -> PairSession:
     return PairSession(root, say=aside, progress=Progress(sys.stderr if sys.stderr.isatty() else None))
 
 
-def band_of(text: str) -> float | None:
+def band_of(text: str | None) -> float | None:
     """None where it was not given."""
     from fastdiff.record.errors import UserError
     from fastdiff.record.percent import share
 
-    if not text:
+    if text is None:
         return None
     try:
         band = share(text)

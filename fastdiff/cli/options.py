@@ -35,7 +35,7 @@ PAIRS = typer.Option(
     12, "--pairs", metavar="N", help=f"Maximum number of pairs of processes for a stage, {FEWEST_PAIRS} or more."
 )
 BAND = typer.Option(
-    "",
+    None,
     "--band",
     metavar="PERCENT",
     help="Differences up to this, for instance 5%, are SAME; a wider band needs fewer pairs (default: 1%, or "

@@ -42,7 +42,7 @@ def assemble(model: Model, cls: Any, dtype: str, device: str, *, place: str | No
         if place is None:
             dummy.require_room(skeletons.values(), dtype, device, "--fastdiff-weights tiny")
         modules = {name: dummy.filled(one, dtype, device, place=place) for name, one in skeletons.items()}
-        return cls(**others, **modules)
+        return cls(**_absent(cls, others | modules), **others, **modules)
     except (UserError, torch.OutOfMemoryError):  # a full GPU is no matter of configurations, and a RuntimeError
         raise
     except (AttributeError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -52,6 +52,12 @@ def assemble(model: Model, cls: Any, dtype: str, device: str, *, place: str | No
             f"no {model.pipeline} can be made of the configurations of {model.name!r} with {model.weights} weights "
             f"({reason}); take its own: --fastdiff-weights auto",
         ) from error
+
+
+def _absent(cls: Any, given: Mapping[str, Any]) -> dict[str, None]:
+    """What a pipeline can do without and its index does not name, as `from_pretrained` has it."""
+    takes = inspect.signature(cls.__init__).parameters
+    return {name: None for name in cls._optional_components if name in takes and name not in given}
 
 
 def _require_small(skeletons: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import stat
+import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,7 +36,7 @@ def write_bytes(path: Path, content: bytes, *, replacing: bool = True) -> None:
     Without `replacing` a file that is there is an OSError, and stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}.part")
     try:
         with part.open("wb") as file:
             file.write(content)
