@@ -53,7 +53,11 @@ def require_callable(live: LiveStage, error: Exception) -> None:
     # of a package all the same.
     if isinstance(error, NameError) and hasattr(diffusers.utils.import_utils, f"is_{error.name}_available"):
         mend = f"pip install {error.name}"
+    dtype = live.recipe.dtype
+    if dtype != "float32":
+        mend = f"measure it in float32 alone: -k fp32. If it fails there, too, {mend}"
     raise UserError(
         "run",
-        f"{type(live.built.pipeline).__name__} cannot be called with its own defaults ({named_line(error)}); {mend}",
+        f"{type(live.built.pipeline).__name__} cannot be called with its own defaults in {dtype} "
+        f"({named_line(error)}); {mend}",
     ) from error

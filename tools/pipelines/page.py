@@ -14,10 +14,11 @@ DATA = Path(__file__).parent / "found.toml"
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "pipelines.md"
 WIDTH = 110
 RUNS = "runs"
+WAYS = ("auto", "bfloat16", "tiny")
 
 
 def read(path: Path = DATA) -> dict[str, dict[str, str]]:
-    """What became of each class, by the kind of weights."""
+    """What became of each class: with its own weights, in float32 and in bfloat16, and as a tiny copy."""
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
@@ -34,16 +35,17 @@ def page(found: Mapping[str, Mapping[str, str]]) -> str:
             "made by `python -m tools.pipelines`."
         ),
         "",
-        "| class | its own weights | `--fastdiff-weights tiny` |",
-        "|---|---|---|",
-        *(f"| `{cls}` | {_cell(outcome['auto'])} | {_cell(outcome['tiny'])} |" for cls, outcome in found.items()),
+        "| class | in float32 | in bfloat16 | `--fastdiff-weights tiny` |",
+        "|---|---|---|---|",
+        *(f"| `{cls}` | {' | '.join(_cell(outcome[way]) for way in WAYS)} |" for cls, outcome in found.items()),
         "",
         "## Refused",
         "",
     ]
     for cls, outcome in found.items():
-        sentences = dict.fromkeys(text for text in outcome.values() if text != RUNS)
-        for text in sentences:
+        # Where it runs in neither, the reason is the same.
+        ways = WAYS if outcome["auto"] == RUNS else ("auto", "tiny")
+        for text in dict.fromkeys(outcome[way] for way in ways if outcome[way] != RUNS):
             lines += _wrapped(f"- `{cls}`: {text}", "  ")
     return "\n".join(lines) + "\n"
 
@@ -55,9 +57,9 @@ def toml(found: Mapping[str, Mapping[str, str]]) -> str:
 def _tables(found: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     for cls, outcome in found.items():
         yield f"[{cls}]"
-        for weights, text in outcome.items():
+        for way, text in outcome.items():
             escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-            yield f'{weights} = "{escaped}"'
+            yield f'{way} = "{escaped}"'
         yield ""
 
 

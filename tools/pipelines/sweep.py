@@ -1,4 +1,7 @@
-"""Tries a class: a small folder of it is measured as a user names it, with its own weights and with made ones."""
+"""Tries a class: a small folder of it is measured as a user names it, with its own weights and with made ones.
+
+In float32, and once in bfloat16, so that every machine finds the same.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastdiff.host.processor import emulated
+from fastdiff.host.processor import NATIVE
 from fastdiff.models import factories, places, usual
 from fastdiff.models.libraries import diffusers, torch
 from fastdiff.record.errors import UserError
@@ -20,12 +23,14 @@ from tools.pipelines.transformers import TRANSFORMERS
 from tools.pipelines.unets import UNETS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fastdiff.models import Model
     from fastdiff.stages.ladder import Stage
 
 CLASSES = {**UNETS, **TRANSFORMERS, **SEQUENCES}
-WEIGHTS = ("auto", "tiny")
-EAGER = ("fp32", "bf16", "sdpa")
+WITHOUT_BFLOAT16 = LADDER.native(NATIVE)
+IN_FLOAT32 = tuple(WITHOUT_BFLOAT16[name] for name in ("fp32", "sdpa"))
 SIDE = 64
 """The smallest that a session takes: where an autoencoder halves a picture once, attention sees every other pixel."""
 
@@ -35,7 +40,13 @@ def tried(cls: str, folder: Path) -> dict[str, str]:
     torch.manual_seed(0)
     _save(cls, folder)
     (model,) = places.models(str(folder), Path())
-    return {weights: _outcome(model.with_weights(weights)).replace(str(folder), "FOLDER") for weights in WEIGHTS}
+    tiny = model.with_weights("tiny")
+    found = {
+        "auto": _outcome(model, IN_FLOAT32),
+        "bfloat16": _outcome(model, [LADDER["bf16"]]),
+        "tiny": _outcome(tiny, IN_FLOAT32[-1:]),  # a small copy that runs in one stage is one
+    }
+    return {way: outcome.replace(str(folder), "FOLDER") for way, outcome in found.items()}
 
 
 def _save(cls: str, folder: Path) -> None:
@@ -47,12 +58,10 @@ def _save(cls: str, folder: Path) -> None:
     (folder / "model_index.json").write_text(json.dumps({"_class_name": cls}))
 
 
-def _outcome(model: Model) -> str:
+def _outcome(model: Model, stages: Iterable[Stage]) -> str:
     takes = inspect.signature(getattr(diffusers, model.pipeline).__call__).parameters
     request = factories.request_of(usual.least(takes))
     request = request.changed(size=SIDE if request.size else None)
-    # A small copy that runs in one stage is one; its own weights go through all.
-    stages = eager() if model.weights == "auto" else eager()[-1:]
     try:
         for stage in stages:
             with here(Work(model, stage, stage, "cpu", request)) as live:
@@ -62,10 +71,3 @@ def _outcome(model: Model) -> str:
     except UserError as error:
         return str(error)
     return RUNS
-
-
-def eager() -> list[Stage]:
-    """The stages without compiled code in the arithmetic that this CPU has."""
-    lacking = emulated("cpu")
-    ladder = LADDER.native(lacking)
-    return [ladder[name] for name in EAGER if name not in ladder.refused(lacking)]
