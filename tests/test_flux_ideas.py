@@ -85,6 +85,14 @@ def test_a_cache_saves_work_and_keeps_the_picture(flux: Model, plain: tuple[Refe
         assert stage.unapplied == []
         assert tripped(stage.images) is None
         assert stage.likeness_to(reference).shortfall(stage.budget) is None
+        stage.count()
+        if kind == "first-block":
+            assert stage.unapplied == []
+            (said,) = stage.unproven
+            assert said.startswith("cache: none of 8 steps had less to compute than the others, so first-block skipped")
+        else:
+            assert (stage.unapplied, stage.unproven) == ([], [])
+            assert 0 < stage.facts["lighter_steps"] < 8
         calls = attention_calls(stage)
         assert 0 < calls < without or kind == "first-block", f"{calls} of {without}"
         assert calls == attention_calls(stage), "the cache of one call must not reach into the next"
@@ -98,6 +106,19 @@ def test_the_first_block_cache_skips_where_its_threshold_is_wide(
     monkeypatch.setattr("fastdiff.optimize.caching.THRESHOLD", 10.0)
     with alive(flux, replace(SDPA, cache="first-block")) as stage:
         assert 0 < attention_calls(stage) < plain[1]
+        stage.count()
+        assert (stage.unapplied, stage.unproven) == ([], [])
+
+
+def test_a_cache_whose_hooks_are_there_and_skip_nothing_is_missed(flux: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastdiff.optimize.caching.INTERVAL", 1)
+    with alive(flux, replace(SDPA, cache="taylorseer")) as stage:
+        assert stage.unapplied == [], "nothing was counted yet"
+        stage.count()
+        assert stage.unapplied == [
+            "cache: none of 8 steps had less to compute than the others, so taylorseer skipped nothing; give it more "
+            "steps."
+        ]
 
 
 @pytest.mark.parametrize("kind", CACHES)

@@ -19,6 +19,7 @@ from fastdiff.instruments import components, counts, fingerprint, memory
 from fastdiff.models.anatomy import Anatomy
 from fastdiff.models.libraries import torch
 from fastdiff.record.errors import UserError
+from fastdiff.stages.recipe import Recipe
 from fastdiff.trial.live import LiveStage, graph_failed, out_of_memory
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ from here import HERE
 model = Model("tiny", "StableDiffusionXLPipeline", sys.argv[1], Request("a red circle", steps=2, size=64, guidance=4.0))
 live = LiveStage(model, HERE["sdpa"], "cpu", model.request, rounds=1)
 live.first_call()
-found = counts.count(live.built, live.generate, 2) | counts.inductor() | memory.measure(live.built, live.generate).peaks
+found = counts.count(live.built, live.generate, 2).facts | counts.inductor()
+found |= memory.measure(live.built, live.generate).peaks
 live.close()
 print(json.dumps(found))
 """
@@ -63,7 +65,7 @@ def test_every_stage_does_the_same_arithmetic(tiny: Model) -> None:
     found: dict[str, dict[str, Any]] = {}
     for name in ("fp32", "sdpa", "int8"):
         live = LiveStage(tiny, HERE[name], "cpu", tiny.request, rounds=1)
-        found[name] = counts.count(live.built, live.generate, 2)
+        found[name] = counts.count(live.built, live.generate, 2).facts
         assert live.fingerprint.compilation.graphs == 0
         live.close()
     assert len({facts["flops"] for facts in found.values()}) == 1
@@ -77,19 +79,19 @@ def test_twice_the_steps_is_twice_the_denoising(live: LiveStage) -> None:
     flops = []
     for steps in (1, 2, 3):
         live.request = live.request.changed(steps=steps)
-        flops.append(counts.count(live.built, live.generate, steps)["flops"])
+        flops.append(counts.count(live.built, live.generate, steps).facts["flops"])
     assert flops[2] - flops[1] == flops[1] - flops[0] > flops[0] / 2
 
 
 def test_arithmetic_of_what_torch_has_no_formula_for() -> None:
     nothing: Any = SimpleNamespace(step=print, decode=print)
     pipeline = SimpleNamespace(encode_prompt=print, progress_bar=print, scheduler=nothing, vae=nothing)
-    built: Any = SimpleNamespace(device="cpu", anatomy=Anatomy(pipeline))
+    built: Any = SimpleNamespace(device="cpu", anatomy=Anatomy(pipeline), pipeline=pipeline, recipe=Recipe())
     query, key = torch.zeros(1, 2, 16, 8), torch.zeros(1, 2, 32, 8)
-    attention = counts.count(built, lambda: torch.nn.functional.scaled_dot_product_attention(query, key, key), 1)
+    attention = counts.count(built, lambda: torch.nn.functional.scaled_dot_product_attention(query, key, key), 1).facts
     assert attention["flops"] == 2 * (2 * 2 * 16 * 8 * 32), "two products, two heads"
     left, right = torch.zeros(32, 16, dtype=torch.int8), torch.zeros(16, 8, dtype=torch.int8)
-    assert counts.count(built, lambda: torch._int_mm(left, right), 1) == {
+    assert counts.count(built, lambda: torch._int_mm(left, right), 1).facts == {
         "flops": 2 * 32 * 16 * 8,
         "flops_in_a_step": 0,
         "operators": 1,
@@ -107,7 +109,7 @@ def test_no_pass_disturbs_compiled_code(tiny: Model) -> None:
     made = counts.inductor()
     assert min(made.values()) > 0
     compiled = live.built.denoiser._compiled_call_impl, live.built.pipeline.vae.decode
-    eager = counts.count(live.built, live.generate, 2)
+    eager = counts.count(live.built, live.generate, 2).facts
     parts = components.measure(live.built, live.generate)
     peak = memory.measure(live.built, live.generate)
     live.generate()
@@ -119,7 +121,7 @@ def test_no_pass_disturbs_compiled_code(tiny: Model) -> None:
     assert peak.peak_bytes > 0
     live.close()
     plain = LiveStage(tiny, HERE["sdpa"], "cpu", tiny.request, rounds=1)
-    assert counts.count(plain.built, plain.generate, 2)["flops"] == eager["flops"]
+    assert counts.count(plain.built, plain.generate, 2).facts["flops"] == eager["flops"]
     plain.close()
 
 
@@ -167,13 +169,15 @@ def test_waits_inside_the_loop_are_counted(live: LiveStage, monkeypatch: pytest.
     mode = ["default"]
     monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0 if mode[-1] in ("default", 0) else 1)
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", mode.append)
-    monkeypatch.setattr(counts, "_cuda_graphs", lambda built: 3)
+    monkeypatch.setattr(counts, "_cuda_graphs", lambda built: (3, 1))
     for owner, name in [("text_encoder", "forward"), ("unet", "forward"), ("vae", "decode")]:
         wait(monkeypatch, getattr(live.built.pipeline, owner), name)
-    built: Any = SimpleNamespace(anatomy=live.built.anatomy, device="cuda:0")
-    found = counts.count(built, live.generate, 2)
+    built: Any = SimpleNamespace(**vars(live.built) | {"device": "cuda:0"})
+    counted = counts.count(built, live.generate, 2)
+    found = counted.facts
     assert (found["syncs_in_loop"], found["syncs_in_a_step"]) == (live.request.steps, 1)
-    assert found["cuda_graphs"] == 3
+    assert found["cuda_graphs"] == counted.effects.cuda_graphs == 3
+    assert counted.effects.cuda_graphs_skipped == 1
     assert mode == ["default", "warn", 0]
 
 
@@ -181,22 +185,24 @@ def test_a_wait_of_the_first_step_alone_is_none_of_every_step(live: LiveStage, m
     """As schedulers do that look up where to begin."""
     monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 1)
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda _: None)
-    monkeypatch.setattr(counts, "_cuda_graphs", lambda _: 0)
+    monkeypatch.setattr(counts, "_cuda_graphs", lambda _: (0, 0))
     live.built.pipeline.scheduler.set_begin_index = lambda _: None
     wait(monkeypatch, live.built.pipeline.scheduler, "index_for_timestep")
-    built: Any = SimpleNamespace(anatomy=live.built.anatomy, device="cuda:0")
-    found = counts.count(built, live.generate, 2)
+    built: Any = SimpleNamespace(**vars(live.built) | {"device": "cuda:0"})
+    found = counts.count(built, live.generate, 2).facts
     assert found["syncs_in_loop"] > 0
     assert found["syncs_in_a_step"] == 0
 
 
 def test_a_cpu_has_nothing_to_wait_for(live: LiveStage) -> None:
-    assert not {"syncs_in_loop", "syncs_in_a_step", "cuda_graphs"} & set(counts.count(live.built, live.generate, 2))
+    assert not {"syncs_in_loop", "syncs_in_a_step", "cuda_graphs"} & set(
+        counts.count(live.built, live.generate, 2).facts
+    )
 
 
 def test_two_steps_show_what_more_of_them_do(live: LiveStage) -> None:
     """The second step stands for the later ones; here all of them are counted."""
-    told = counts.count(live.built, live.generate, 5)
+    told = counts.count(live.built, live.generate, 5).facts
     live.request = live.request.changed(steps=5)
-    assert told == counts.count(live.built, live.generate, 5)
+    assert told == counts.count(live.built, live.generate, 5).facts
     assert told["flops_in_a_step"] < told["flops"] / 5

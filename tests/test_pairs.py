@@ -89,8 +89,9 @@ for line in sys.stdin:
         if asked["faults"].startswith("slow:"):
             put_in = float(asked["faults"][5:-1]) / 100
             said["slow"] = said.get("slow", 1.0) * (1 + put_in * said.get("seen", 1.0))
-        answer = {"trial": record, "environment": said.get("environment", {}), "packages": said.get("packages", {}),
-                  "unapplied": said.get("unapplied", [])}
+        applied = {"unapplied": said.get("unapplied", [])}
+        answer = {"trial": record | applied, "environment": said.get("environment", {}),
+                  "packages": said.get("packages", {})}
     elif do == "sample":
         time.sleep(said.get("sleep", 0))
         noisy = said.get("slow", 1.0) * 2.718281828 ** (drift + chance.gauss(0, 0.004))
@@ -100,7 +101,8 @@ for line in sys.stdin:
         picture = np.random.default_rng(0).random((1, 64, 64, 3)) * said.get("bright", 1.0)
         np.save(asked["pictures"], picture)
         memory = {"peak_bytes": said.get("bytes", 1000), "where": "decode"}
-        answer = {"trial": record | {"memory": memory, "fingerprint": said.get("fingerprint", {"graphs": 1})}}
+        counted = {"memory": memory, "fingerprint": said.get("fingerprint", {"graphs": 1})}
+        answer = {"trial": record | counted | {"unapplied": said.get("without_effect", [])}}
     text = "this is no JSON" if trouble == "nonsense" else json.dumps(answer)
     sys.__stdout__.write(text + "\\n")
     sys.__stdout__.flush()
@@ -394,6 +396,12 @@ def test_a_stage_that_was_not_applied_is_not_timed(world: World) -> None:
     assert "new (.): shapes-sdpa was not applied: attention: none of 4" in said(answer.judgements[1].verdict)
     assert answer.experiment.complete
     assert not world.survivors
+
+
+def test_a_stage_without_the_effect_that_was_counted_is_not_compared(world: World) -> None:
+    answer = world.ask({}, {"without_effect": ["cache: none of 8 steps"]})
+    assert words(answer) == {"latency": VOID, "fingerprint": CHANGED}
+    assert "new (.): shapes-sdpa was not applied: cache: none of 8 steps" in said(answer.judgements[1].verdict)
 
 
 def test_a_stage_that_stops_being_applied_is_broken_and_not_timed(world: World) -> None:

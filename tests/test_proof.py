@@ -16,7 +16,7 @@ import pytest
 from here import HERE
 
 from fastdiff.instruments import fingerprint
-from fastdiff.instruments.fingerprint import Compilation, Fingerprint
+from fastdiff.instruments.fingerprint import Compilation, Effects, Fingerprint, Structure
 from fastdiff.instruments.proof import assert_applied, assert_steady, unapplied
 from fastdiff.models.libraries import torch
 from fastdiff.optimize import attention, build, fusion, layout, quantization
@@ -222,6 +222,96 @@ def test_layers_that_were_left_plain_are_counted_against_the_filter(
 
 def attentions(built: Built) -> list[Any]:
     return [module for part in built.parts for module in part.modules() if hasattr(module, "to_q")]
+
+
+# -- effects ----------------------------------------------------------------------------------------------------------
+
+WRITTEN_OUT = {"fp32", "bf16"}
+
+
+@pytest.mark.parametrize("name", [one for one in LADDER.names if one not in ("bf16", "int8")])
+def test_the_kernels_of_a_step_show_which_attention_is_in_use(tiny: Model, name: str) -> None:
+    live = LiveStage(tiny, HERE[name] if name in HERE.names else LADDER[name], "cpu", tiny.request, rounds=1)
+    live.count()
+    seen = live.fingerprint.effects
+    assert seen is not None
+    assert bool(seen.attention) is (name not in WRITTEN_OUT)
+    assert [one for one in live.unapplied if one != NOT_COMPILED] == []
+
+
+class Named:
+    """An attention of somebody's own: its name says nothing."""
+
+    def __init__(self, like: str) -> None:
+        from diffusers.models import attention_processor
+
+        self.like = getattr(attention_processor, like)()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.like(*args, **kwargs)
+
+
+@pytest.mark.parametrize("like", ["AttnProcessor", "AttnProcessor2_0"])
+@pytest.mark.parametrize("name", ["fp32", "sdpa"])
+def test_attention_of_an_unknown_name_is_judged_by_its_kernels(tiny: Model, name: str, like: str) -> None:
+    live = LiveStage(tiny, HERE[name], "cpu", tiny.request, rounds=1)
+    for module in attentions(live.built):
+        module.processor = Named(like)
+    live.structure = replace(fingerprint.structure(live.built), own=True)
+    count = live.structure.attention_modules
+    (said,) = live.unproven
+    assert said.endswith(f"was not applied to {count} of {count} attention modules, which use Named.")
+    live.count()
+    seen = live.fingerprint.effects
+    assert seen is not None
+    assert live.unapplied == []
+    if (name == "fp32") is (like == "AttnProcessor"):
+        assert live.unproven == []
+    else:
+        said = live.unproven[-1]
+        written = f"a denoising step dispatched {seen.attention} kernels of SDPA, and the recipe has attention written "
+        plain = "a denoising step dispatched no kernel of SDPA, but plain products."
+        assert said.startswith(f"attention: {written if name == 'fp32' else plain}")
+    live.structure = replace(live.structure, own=False)
+    assert bool(live.unapplied) is ((name == "fp32") is not (like == "AttnProcessor"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "captured", "skipped", "expected"),
+    [
+        ("reduce-overhead", 3, 0, []),
+        ("reduce-overhead", None, 0, []),
+        ("max-autotune-no-cudagraphs", 0, 2, []),
+        (
+            "max-autotune",
+            0,
+            2,
+            ["compile: max-autotune captures CUDA graphs, and none was captured (inductor skipped 2)."],
+        ),
+        (
+            "reduce-overhead",
+            1,
+            1,
+            ["compile: of the CUDA graphs of reduce-overhead, 1 were captured, and inductor skipped 1."],
+        ),
+    ],
+)
+def test_cuda_graphs_are_captured_and_none_is_skipped(
+    tiny: Model, mode: str, captured: int | None, skipped: int, expected: list[str]
+) -> None:
+    with build(tiny, HERE["sdpa"].recipe, "cpu") as built:
+        structure = replace(fingerprint.structure(built), channels_last_convolutions=10**6)
+    recipe = replace(HERE["sdpa"].recipe, compile=Compile(mode=mode))
+    seen = Effects(attention=4, cuda_graphs=captured, cuda_graphs_skipped=skipped)
+    assert unapplied(recipe, Fingerprint(structure, Compilation(graphs=2), effects=seen)) == expected
+
+
+def test_every_kind_of_region_has_a_graph() -> None:
+    regional = Recipe(attention="sdpa", compile=Compile(mode="default", regional=True))
+    built = Structure({"part": {"float32": 1}}, {"AttnProcessor2_0": 1}, 1, 0, 0, 0, 0, regions=2)
+    (said,) = unapplied(regional, Fingerprint(built, Compilation(graphs=2)))
+    assert said.startswith("compile: 2 of 3 parts were compiled;"), "two kinds of blocks, and the decoder"
+    assert unapplied(regional, Fingerprint(built, Compilation(graphs=3))) == []
 
 
 # -- sabotage of the compilation --------------------------------------------------------------------------------------

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.instruments.boundaries import DENOISING, boundaries
+from fastdiff.instruments.fingerprint import Effects
 from fastdiff.models.libraries import torch
+from fastdiff.models.modules import Alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +21,19 @@ SYNC_WARNING = "called a synchronizing CUDA operation"
 """What torch says at every wait while it is asked to warn of them."""
 
 
-def count(built: Built, call: Callable[[], object], steps: int) -> dict[str, int | str | list[str]]:
-    """Facts of a call of `steps` steps, by name; `call` makes two of them, on a GPU twice.
+ATTENTION = "_scaled_dot_product"
+"""How the names of torch's attention kernels begin. Where none of them fits, torch computes plain products."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    facts: dict[str, int | str | list[str]]
+    """By name; the same from call to call."""
+    effects: Effects
+
+
+def count(built: Built, call: Callable[[], object], steps: int) -> Counts:
+    """Of a call of `steps` steps; `call` makes two of them, on a GPU twice.
 
     `flops` counts matrix products, convolutions and attention; `operators` every dispatched one of aten. Both are those
     of the call without its compiled code, in which they would be hidden. Counting is slow, and the steps after the
@@ -28,9 +42,11 @@ def count(built: Built, call: Callable[[], object], steps: int) -> dict[str, int
     found = _eager(built, call, steps)
     if torch.device(built.device).type == "cuda":
         waits = _syncs(built, call)
+        graphs, skipped = _cuda_graphs(built)
         # A scheduler may look up its place in the first step; what the last one does, each does.
-        found |= {"syncs_in_loop": sum(waits), "syncs_in_a_step": waits[-1] if waits else 0}
-        found |= {"cuda_graphs": _cuda_graphs(built)}
+        facts = {"syncs_in_loop": sum(waits), "syncs_in_a_step": waits[-1] if waits else 0, "cuda_graphs": graphs}
+        effects = replace(found.effects, cuda_graphs=graphs, cuda_graphs_skipped=skipped)
+        found = Counts(found.facts | facts, effects)
     return found
 
 
@@ -53,7 +69,7 @@ def inductor(*, tuned: bool = False) -> dict[str, int]:
     }
 
 
-def _eager(built: Built, call: Callable[[], object], steps: int) -> dict[str, int | str | list[str]]:
+def _eager(built: Built, call: Callable[[], object], steps: int) -> Counts:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -81,18 +97,34 @@ def _eager(built: Built, call: Callable[[], object], steps: int) -> dict[str, in
     before = [("", 0, Counter[str]()), *marks]
     stretches = [(now[0], now[1] - last[1], now[2] - last[2]) for last, now in zip(before, marks, strict=False)]
     in_a_step = [stretch for stretch in stretches if stretch[0] == DENOISING]
+    effects = _effects(in_a_step, counted if isinstance(built.pipeline, Alone) else None)
     more = max(steps - len(in_a_step), 0)
     step_flops, step_operators = in_a_step[-1][1:] if in_a_step else (0, Counter[str]())
     for name, count_ in step_operators.items():
         counted[name] += more * count_
-    attention = sorted(name for name in counted if name.startswith("_scaled_dot_product"))
-    return {
+    attention = sorted(name for name in counted if name.startswith(ATTENTION))
+    facts = {
         "flops": flops.get_total_flops() + more * step_flops,
         "flops_in_a_step": step_flops,
         "operators": counted.total(),
         "operators_in_a_step": step_operators.total(),
         "attention_kernels": [f"{name} x {counted[name]}" for name in attention],
     }
+    if built.recipe.cache != "none":
+        facts["lighter_steps"] = effects.lighter_steps
+    return Counts(facts, effects)
+
+
+def _effects(in_a_step: list[tuple[str, int, Counter[str]]], whole: Counter[str] | None) -> Effects:
+    """`whole`: the operators of a call without steps, if all of them are those of one module."""
+    arithmetic = [flops for _, flops, _ in in_a_step]
+    operators = [found for _, _, found in in_a_step] or ([] if whole is None else [whole])
+    attention = [sum(found[name] for name in found if name.startswith(ATTENTION)) for found in operators]
+    return Effects(
+        attention=max(attention, default=None),
+        steps=len(in_a_step),
+        lighter_steps=sum(flops < max(arithmetic) for flops in arithmetic),
+    )
 
 
 def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
@@ -128,9 +160,11 @@ def _syncs(built: Built, call: Callable[[], object]) -> list[int]:
     return steps
 
 
-def _cuda_graphs(built: Built) -> int:
-    """How many CUDA graphs inductor has recorded."""
+def _cuda_graphs(built: Built) -> tuple[int, int]:
+    """How many CUDA graphs inductor has captured, and how often it skipped one, about which it only writes a log."""
+    from torch._dynamo.utils import counters
     from torch._inductor.cudagraph_trees import get_manager
 
     manager = get_manager(torch.device(built.device).index or 0, create_if_none_exists=False)
-    return sum(1 + root.num_descendants() for root in manager.get_roots()) if manager else 0
+    captured = sum(1 + root.num_descendants() for root in manager.get_roots()) if manager else 0
+    return captured, counters["inductor"]["cudagraph_skips"]

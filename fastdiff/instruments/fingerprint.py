@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
 ONLY_WHERE_ON = ("kernels", "freed", "decoding", "offloaded_modules", "cached_modules", "quantized_text_layers")
 """Facts that are left out where they are empty: then runs that were accepted before they existed still compare."""
-FOR_THE_PROOF = ("decoder_processors", "encoders", "scheduler", "own", "alone", "dispatched", "denoisers", "decoders")
+FOR_THE_PROOF = (
+    "decoder_processors",
+    "encoders",
+    "scheduler",
+    "own",
+    "alone",
+    "random",
+    "dispatched",
+    "denoisers",
+    "decoders",
+    "regions",
+)
 """Left out of the facts: other facts or the recipe hold them already."""
 
 
@@ -50,11 +61,15 @@ class Structure:
     denoisers: int = 1
     """What is compiled as such, and what as a decoder."""
     decoders: int = 1
+    regions: int = 0
+    """Kinds of blocks that diffusers can compile one by one; two denoisers of one kind share their graphs."""
     scheduler: str = ""
     own: bool = False
     """Whether neither the catalogue nor the project describes it, so that fastdiff knows only what it finds."""
     alone: bool = False
     """Whether it is one module rather than a pipeline."""
+    random: bool = False
+    """Whether its weights are drawn at random."""
     dispatched: tuple[str, ...] = ()
     """Those of `processors` that go through diffusers' dispatcher."""
     unquantized: dict[str, int] = field(default_factory=dict)
@@ -85,11 +100,27 @@ class Compilation:
 
 
 @dataclass(frozen=True)
+class Effects:
+    """What a call was seen to do, for ideas that the structure of a pipeline cannot show."""
+
+    attention: int | None = None
+    """Kernels of attention that a denoising step dispatched; of a module, its call. None: no steps are known."""
+    steps: int = 0
+    lighter_steps: int = 0
+    """Steps with less arithmetic than the one with the most."""
+    cuda_graphs: int | None = None
+    """Captured by inductor; None on a device that has none."""
+    cuda_graphs_skipped: int = 0
+
+
+@dataclass(frozen=True)
 class Fingerprint:
     structure: Structure
     compilation: Compilation = field(default_factory=Compilation)
     recompiles: int = 0
     """Graphs that were compiled after the first call."""
+    effects: Effects | None = None
+    """None before they were counted."""
 
     def flat(self) -> dict[str, Any]:
         """Names and values, without what depends on the state of the compile cache, and without ideas that are off."""
@@ -134,9 +165,11 @@ def structure(built: Built) -> Structure:
         encoders=len(built.encoders),
         denoisers=len(where.denoised),
         decoders=int(where.decoded is not None),
+        regions=len(set().union(*map(_regions, where.denoisers))),
         scheduler=type(getattr(built.pipeline, "scheduler", None)).__name__,
         own=not built.model.described,
         alone=isinstance(built.pipeline, Alone),
+        random=built.model.made_here,
         dispatched=tuple(sorted({_processor(one) for one in attentions if _is_dispatched(one)})),
         unquantized=_plain_layers(built, fitting=True),
         left_out=_plain_layers(built, fitting=False),
@@ -221,6 +254,11 @@ def _hooks(module: Any) -> set[str]:
     """Names of diffusers' own hooks on a module."""
     registry = getattr(module, "_diffusers_hook", None)
     return set(registry.hooks) if registry is not None else set()
+
+
+def _regions(denoiser: Any) -> set[str]:
+    kinds = {type(module).__name__ for module in denoiser.modules()}
+    return kinds & set(getattr(denoiser, "_repeated_blocks", None) or ())
 
 
 def _offloaded(module: Any) -> bool:

@@ -1,24 +1,28 @@
 """Proof that a stage was applied: its recipe against its fingerprint.
 
-A stage that silently did nothing is a failure. Of a pipeline of the user's own fastdiff knows only what it finds: what
-cannot be shown there is named, and fails in strict mode alone.
+A stage that silently did nothing is a failure. What can be counted in a call is proven by that: attention by the
+kernels that a denoising step dispatched, a cache by steps that do less, CUDA graphs by those that were captured. Of a
+pipeline of the user's own fastdiff knows only what it finds: what cannot be shown there is named, and fails in strict
+mode alone.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.stages.recipe import KERNELS
+from fastdiff.stages.recipe import GRAPH_MODES, KERNELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastdiff.instruments.fingerprint import Compilation, Fingerprint, Structure
+    from fastdiff.instruments.fingerprint import Compilation, Effects, Fingerprint, Structure
     from fastdiff.stages.recipe import Recipe
 
 KEPT_IN_FLOAT32 = "float32 (kept)"
 """Parameters that their library keeps in float32 beside float16 ones, because they would overflow."""
 VANILLA_PROCESSORS = frozenset({"AttnProcessor", "FluxAttnProcessor(_native_math)"})
+BY_LIKENESS = ("first-block",)
+"""Caches that compare a step with the one before it, and skip what would hardly differ."""
 SDPA_PROCESSORS = frozenset({"AttnProcessor2_0", "FusedAttnProcessor2_0", "FluxAttnProcessor"})
 """By name, because a suite imports this file while it is collected, and diffusers must stay outside until then."""
 
@@ -29,24 +33,36 @@ class Unshown(str):
     __slots__ = ()
 
 
+class Undecided(Unshown):
+    """About what depends on weights that this run does not have, whether the pipeline is known or not."""
+
+    __slots__ = ()
+
+
 def unapplied(recipe: Recipe, found: Fingerprint) -> list[str]:
     """One sentence for each idea of the recipe that the built stage does not show; empty is what everybody wants."""
-    return [one for one in _sentences(recipe, found) if not (found.structure.own and isinstance(one, Unshown))]
+    return [one for one in _sentences(recipe, found) if not _may_be_there(one, found)]
 
 
 def unproven(recipe: Recipe, found: Fingerprint) -> list[str]:
     """The same for ideas that may be there: a pipeline of the user's own has no place for them that fastdiff knows."""
-    return [one for one in _sentences(recipe, found) if found.structure.own and isinstance(one, Unshown)]
+    return [one for one in _sentences(recipe, found) if _may_be_there(one, found)]
+
+
+def _may_be_there(sentence: str, found: Fingerprint) -> bool:
+    return isinstance(sentence, Undecided) or (found.structure.own and isinstance(sentence, Unshown))
 
 
 def _sentences(recipe: Recipe, found: Fingerprint) -> list[str]:
     built = found.structure
     return [
         *_precision(recipe, built),
-        *_attention(recipe, built),
+        *_attention(recipe, built, found.effects),
         *_layers(recipe, built),
         *_saving(recipe, built),
+        *_caching(recipe, built, found.effects),
         *_compilation(recipe, built, found.compilation),
+        *_captured(recipe, found.effects),
         *_steady(found),
     ]
 
@@ -75,7 +91,24 @@ def _precision(recipe: Recipe, found: Structure) -> Iterator[str]:
             yield f"dtype: {wanted} was not applied to {part}, which has parameters {listed}."
 
 
-def _attention(recipe: Recipe, found: Structure) -> Iterator[str]:
+def _attention(recipe: Recipe, found: Structure, seen: Effects | None) -> Iterator[str]:
+    """By the kernels that a call dispatched, whatever the modules are called; before that was counted, by modules."""
+    dispatched = seen.attention if seen and recipe.attention != "math" and not recipe.attention_backend else None
+    written_out = recipe.attention in WRITTEN_OUT
+    for sentence in _modules(recipe, found):
+        if not isinstance(sentence, Unshown) or dispatched is None or written_out == bool(dispatched):
+            yield sentence
+    in_denoiser = sum(found.processors.values()) > sum(found.decoder_processors.values())
+    if written_out and dispatched:
+        kernels = "one kernel" if dispatched == 1 else f"{dispatched} kernels"
+        yield Unshown(
+            f"attention: a denoising step dispatched {kernels} of SDPA, and the recipe has attention written out."
+        )
+    elif dispatched == 0 and not written_out and in_denoiser:
+        yield Unshown("attention: a denoising step dispatched no kernel of SDPA, but plain products.")
+
+
+def _modules(recipe: Recipe, found: Structure) -> Iterator[str]:
     if not found.attention_modules and not (found.alone and recipe.attention == "sdpa"):
         yield Unshown("attention: no attention module was found, so nothing shows which kind is in use.")
     dispatched = frozenset(name.partition("(")[0] for name in found.dispatched)
@@ -105,6 +138,7 @@ def _attention(recipe: Recipe, found: Structure) -> Iterator[str]:
 
 
 ALL, DENOISER, DECODER = "attention modules", "attention modules of the denoiser", "attention modules of the decoder"
+WRITTEN_OUT = {"vanilla": (ALL,), "vanilla-denoiser": (DENOISER,)}
 
 
 def _attention_of(recipe: Recipe, found: Structure) -> dict[str, dict[str, int]]:
@@ -117,7 +151,7 @@ def _attention_of(recipe: Recipe, found: Structure) -> dict[str, dict[str, int]]
 
 
 def _written_out(recipe: Recipe) -> tuple[str, ...]:
-    return {"vanilla": (ALL,), "vanilla-denoiser": (DENOISER,)}.get(recipe.attention, ())
+    return WRITTEN_OUT.get(recipe.attention, ())
 
 
 def _layers(recipe: Recipe, found: Structure) -> Iterator[str]:
@@ -173,13 +207,30 @@ def _saving(recipe: Recipe, found: Structure) -> Iterator[str]:
         yield f"cache: {found.cached_modules} modules have a cache, and the recipe says {recipe.cache}."
 
 
+def _caching(recipe: Recipe, built: Structure, seen: Effects | None) -> Iterator[str]:
+    """By the steps that had less to compute: a hook may be there and never skip anything."""
+    if recipe.cache == "none" or seen is None or seen.lighter_steps:
+        return
+    if not seen.steps:
+        yield Unshown("cache: the steps of a call are not known, so nothing shows that any had less to compute.")
+        return
+    sentence = (
+        f"cache: none of {seen.steps} steps had less to compute than the others, so {recipe.cache} skipped nothing"
+    )
+    if built.random and recipe.cache in BY_LIKENESS:
+        yield Undecided(f"{sentence}; with random weights the steps differ more than its threshold allows.")
+    else:
+        yield f"{sentence}; give it more steps."
+
+
 def _compilation(recipe: Recipe, built: Structure, found: Compilation) -> Iterator[str]:
     how = recipe.compile
     if how is None:
         if found.graphs:
             yield Unshown(f"compile: {found.graphs} graphs were compiled, and the recipe asks for none.")
         return
-    wanted = how.denoiser * built.denoisers + how.decoder * built.decoders + how.text * built.encoders
+    denoising = built.regions if how.regional else built.denoisers
+    wanted = how.denoiser * denoising + how.decoder * built.decoders + how.text * built.encoders
     if found.graphs < wanted:
         sentence = (
             f"compile: {found.graphs} of {wanted} parts were compiled; "
@@ -188,6 +239,17 @@ def _compilation(recipe: Recipe, built: Structure, found: Compilation) -> Iterat
         yield Unshown(sentence) if found.graphs else sentence
     if found.breaks:
         yield f"compile: the graph broke {found.breaks} times ({'; '.join(found.break_reasons)})."
+
+
+def _captured(recipe: Recipe, seen: Effects | None) -> Iterator[str]:
+    how = recipe.compile
+    if how is None or how.mode not in GRAPH_MODES or seen is None or seen.cuda_graphs is None:
+        return
+    skipped = f"inductor skipped {seen.cuda_graphs_skipped}"
+    if not seen.cuda_graphs:
+        yield f"compile: {how.mode} captures CUDA graphs, and none was captured ({skipped})."
+    elif seen.cuda_graphs_skipped:
+        yield f"compile: of the CUDA graphs of {how.mode}, {seen.cuda_graphs} were captured, and {skipped}."
 
 
 def _steady(found: Fingerprint) -> Iterator[str]:

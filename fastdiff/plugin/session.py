@@ -80,10 +80,8 @@ class Session:
     def measured(self, live: LiveStage, *, whole: bool) -> None:
         """After every test of a stage. `whole`: the test did not raise, so further passes over the stage may follow."""
         self.state.keep(live)
-        if whole and not live.unapplied:
-            live.count()
-            if live.samples:
-                live.take_apart()
+        if whole and not live.unapplied and live.samples:
+            live.take_apart()
             self.state.keep(live)
 
     def judge_exact(self, subject: Subject, test: str) -> None:

@@ -69,6 +69,9 @@ class StageManager:
             self.began(subject)
             with self._reasons(subject):
                 stage = alive.enter_context(self._built(subject))
+                if not stage.unapplied:
+                    with self.progress.doing(f"{subject.id}: counting"):
+                        stage.count()
             self.alive[subject.id] = stage
             yield stage
 

@@ -25,7 +25,9 @@ AUTOENCODERS = ("own", "pipeline", "tiny")
 TEXTS = ("live", "precomputed")
 CACHES = ("none", "first-block", "pyramid-attention", "faster", "taylorseer")
 """diffusers' own caches, which reuse what an earlier step computed; all of them change the picture."""
-COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+GRAPH_MODES = ("reduce-overhead", "max-autotune")
+"""Those that capture CUDA graphs."""
+COMPILE_MODES = ("default", *GRAPH_MODES, "max-autotune-no-cudagraphs")
 
 
 PUBLISHED_FLAGS = (
@@ -66,7 +68,7 @@ class Compile:
             )
         if self.regional and not self.denoiser:
             raise UserError("recipe", "compile: regional is about the denoiser's blocks; set denoiser = true.")
-        if self.regional and self.mode in ("max-autotune", "reduce-overhead"):
+        if self.regional and self.mode in GRAPH_MODES:
             raise UserError(
                 "recipe",
                 f"compile: with mode {self.mode!r} every region has CUDA graphs of its own, and one overwrites what "

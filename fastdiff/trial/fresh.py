@@ -99,9 +99,6 @@ class FreshSide:
             )
 
     def _built(self, answer: dict[str, Any]) -> None:
-        if answer.get("unapplied"):
-            name, why = self._process.name, answer["unapplied"][0]
-            raise UserError("not-applied", f"{name}: {self._work.id} was not applied: {why}")
         self.facts = answer
         self._examined(answer)
 
@@ -111,6 +108,9 @@ class FreshSide:
 
     def _examined(self, answer: dict[str, Any]) -> None:
         self._trial = _read(answer, "trial", Trial, self._process.name)
+        if self._trial.unapplied:
+            why = self._trial.unapplied[0]
+            raise UserError("not-applied", f"{self._process.name}: {self._work.id} was not applied: {why}")
 
 
 def _read(answer: Mapping[str, Any], what: str, kind: type[T], name: str) -> T:

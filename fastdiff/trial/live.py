@@ -124,7 +124,8 @@ class LiveStage:
         self._first_call_peak: int | None = None
         self.drawing_s = math.inf
         """Seconds of the first steady-state call."""
-        self._counts: dict[str, Any] | None = None
+        self._counted: dict[str, Any] | None = None
+        self._effects: fingerprint.Effects | None = None
         self.samples: list[Sample] = []
         """The samples of the running test; those of earlier tests are in the session's trial."""
         self.watch = Watch(device)
@@ -227,10 +228,11 @@ class LiveStage:
     def count(self) -> None:
         """FLOPs, operators and attention kernels of one call without compiled code."""
         steps = self.request.steps or 0
-        if self._counts is None:
+        if self._counted is None:
             # With a cache no step stands for the others.
             with self._few_steps() if self.recipe.cache == "none" else nullcontext():
-                self._counts = counts.count(self.built, self.generate, steps) | counts.inductor(tuned=self._is_tuned)
+                found = counts.count(self.built, self.generate, steps)
+            self._counted, self._effects = found.facts | counts.inductor(tuned=self._is_tuned), found.effects
 
     @property
     def _is_tuned(self) -> bool:
@@ -278,7 +280,7 @@ class LiveStage:
     @property
     def facts(self) -> dict[str, Any]:
         """The fingerprint as a flat table, with everything counted so far."""
-        return self.fingerprint.flat() | (self._counts or {})
+        return self.fingerprint.flat() | (self._counted or {})
 
     def first_call(self) -> float:
         """The first call, which compiles if the stage does; its seconds never count as steady state."""
@@ -320,7 +322,7 @@ class LiveStage:
         if self._at_the_end is not None:
             return self._at_the_end
         now = fingerprint.compilation()
-        return Fingerprint(self.structure, now, recompiles=now.graphs - self.compilation.graphs)
+        return Fingerprint(self.structure, now, now.graphs - self.compilation.graphs, self._effects)
 
     @property
     def recipe(self) -> Recipe:

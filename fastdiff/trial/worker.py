@@ -76,7 +76,6 @@ class Worker:
             "trial": asdict(self.stage.trial()),
             "environment": environment(work.device),
             "packages": {name: one.version for name, one in installed().items()},
-            "unapplied": self.stage.unapplied,
         }
 
     def settle(self) -> dict[str, Any]:
