@@ -66,7 +66,7 @@ def test_parts_add_up_to_the_call(live: LiveStage) -> None:
     parts = [found.text_s, *found.steps_s, found.decode_s, found.rest_s]
     assert len(found.steps_s) == live.request.steps
     assert all(part > 0 for part in parts)
-    assert sum(parts) == pytest.approx(wall_s[0], rel=0.02)
+    assert any(sum(parts) == pytest.approx(one, rel=0.02) for one in wall_s)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,26 @@ def test_what_is_slow_is_named(
     assert max(grown, key=lambda name: grown[name]) == part
 
 
+@pytest.mark.parametrize(("pauses", "calls", "decode_s"), [((0.5, 0.1, 0.2), 3, 0.2), ((3.0, 0.1, 0.1), 1, 3.0)])
+def test_one_disturbed_call_decides_nothing(
+    live: LiveStage, monkeypatch: pytest.MonkeyPatch, pauses: tuple[float, ...], calls: int, decode_s: float
+) -> None:
+    """A long call is made once."""
+    monkeypatch.setattr(components, "synchronised_clock", clock := Clock())
+    coming = iter(pauses)
+    original, made = live.built.pipeline.vae.decode, []
+
+    @functools.wraps(original)
+    def disturbed(*args: Any, **kwargs: Any) -> Any:
+        made.append(pause := next(coming))
+        clock.now += pause
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(live.built.pipeline.vae, "decode", disturbed)
+    found = components.measure(live.built, live.generate)
+    assert (len(made), found.decode_s) == (calls, pytest.approx(decode_s, abs=0.01))
+
+
 def test_the_pipeline_is_left_as_it_was(live: LiveStage) -> None:
     before = own(live)
     components.measure(live.built, live.generate)
@@ -123,7 +143,7 @@ def test_what_was_put_on_the_instance_is_put_back(live: LiveStage) -> None:
 
     vae.decode = compiled
     components.measure(live.built, live.generate)
-    assert calls == ["decode"]
+    assert set(calls) == {"decode"}
     assert vae.decode is compiled
 
 
