@@ -15,7 +15,9 @@ from here import HERE
 from typer.testing import CliRunner
 
 from fastdiff.cli import app
-from fastdiff.models import Model, places
+from fastdiff.models import Model, checkpoints, places
+from fastdiff.models.libraries import torch
+from fastdiff.models.loading import load
 from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
@@ -151,7 +153,7 @@ def test_the_next_command_names_the_place(faked: Faked, org: Path) -> None:
         json.dumps({"seconds": {"org--some.model-sdpa": [1.4, 1.41, 1.39]}, "errors": {}})
     )
     result = faked.session(*options)
-    assert "--fastdiff-model hub:org/some.model" in str(result.stdout)
+    assert f"--fastdiff-model hub:org/some.model@{NEWER}" in str(result.stdout), "the same tomorrow"
 
 
 def test_a_session_refuses_a_place_without_a_pipeline(faked: Faked, hub: Path) -> None:
@@ -177,7 +179,7 @@ def test_a_folder_is_measured_by_its_own_defaults(tiny: Model) -> None:
     live = called(model, steps=2)
     try:
         assert live.images.shape == (1, 64, 64, 3), "as its configuration says"
-        assert live.weights == "folder"
+        assert live.weights == f"folder {checkpoints.identity(Path(tiny.source))}"
         assert "a CPU generator" in live.added
         kept = live.trial().request
         assert (kept["steps"], kept["prompt"][:9]) == (2, "Astronaut")
@@ -193,6 +195,64 @@ def test_a_repository_is_measured_at_its_commit(tiny: Model, org: Path) -> None:
     live = called(model, steps=1, size=64)
     live.close()
     assert live.weights == f"hub@{COMMIT}"
+
+
+def test_weights_of_a_folder_are_known_by_their_numbers(tmp_path: Path) -> None:
+    folder = index(tmp_path / "x", unet=["diffusers", "UNet2DConditionModel"])
+    (folder / "unet").mkdir()
+    weights = folder / "unet" / "weights.safetensors"
+    numbers = bytearray(2 * checkpoints.EVERY_BYTES)
+    weights.write_bytes(numbers)
+    first = checkpoints.identity(folder)
+    (folder / "runs").mkdir()
+    (folder / "runs" / "a.json").write_text("written by a session, and no part")
+    assert checkpoints.identity(folder) == first
+    found = {first}
+    for place in (0, checkpoints.EVERY_BYTES + 7, len(numbers) - 1):
+        weights.write_bytes(numbers[:place] + b"1" + numbers[place + 1 :])
+        found.add(checkpoints.identity(folder))
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_checkpoint_in_half_precision_alone_serves_every_dtype(tiny: Model, tmp_path: Path, dtype: str) -> None:
+    """Only the denoiser was saved so; the other parts have whole files."""
+    folder = Path(shutil.copytree(tiny.source, tmp_path / "halves"))
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(folder / "unet" / "gone")
+    (model,) = places.models(str(folder), Path())
+    with pytest.raises(UserError, match="could not be loaded"):
+        load(model, dtype)
+    (folder / "unet" / "gone").rename(folder / "unet" / "diffusion_pytorch_model.fp16.safetensors")
+    pipeline = load(model, dtype)
+    assert {str(pipeline.unet.dtype), str(pipeline.vae.dtype)} == {f"torch.{dtype}"}
+    whole = load(places.models(tiny.source, Path())[0], dtype)
+    assert torch.equal(pipeline.unet.conv_in.weight, whole.unet.conv_in.weight)
+
+
+def test_a_repository_in_half_precision_alone_is_loaded(
+    tiny: Model, org: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = org / "snapshots" / COMMIT
+    shutil.copytree(tiny.source, folder, dirs_exist_ok=True)
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(
+        folder / "unet" / "diffusion_pytorch_model.fp16.safetensors"
+    )
+    (model,) = places.models("hub:org/some.model@v1")
+    assert load(model, "float32").unet.dtype == torch.float32, "without a connection, by what is in the cache"
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: names)
+    assert load(model, "float32").unet.dtype == torch.float32
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: [])
+    with pytest.raises(UserError, match=r"could not be loaded from org/some\.model"):
+        load(model, "float32")
+
+
+def test_which_files_are_in_half_precision() -> None:
+    whole, half = "unet/x.safetensors", "unet/x.fp16.safetensors"
+    assert checkpoints.variant([whole, half, "vae/x.safetensors"]) is None
+    assert checkpoints.variant([half, "vae/x.safetensors"]) == "fp16"
+    assert checkpoints.variant(["text_encoder_3/model.fp16-00001-of-00002.safetensors", whole]) == "fp16"
+    assert checkpoints.variant(["unet/x.fp16.bin"]) is None
 
 
 @pytest.fixture

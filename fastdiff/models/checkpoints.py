@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models import CATALOGUE, EMBEDDED
@@ -11,11 +13,19 @@ from fastdiff.record.errors import UserError, first_line
 from fastdiff.record.reading import load
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from fastdiff.models import Model
 
 INDEX = "model_index.json"
 LARGEST_INDEX = 1024**2
 """diffusers' own has about a kB."""
+READ_BYTES, EVERY_BYTES = 4 * 1024, 4 * 1024**2
+"""Of a file of weights, which may have many gigabytes: so much of every stretch, and its end."""
+DIGITS = 8
+FP16 = "fp16"
+IN_FP16 = re.compile(rf"\.{FP16}(-\d+-of-\d+)?\.safetensors$")
+"""How files are called that were saved in half precision beside, or in the place of, the others; perhaps in shards."""
 
 OTHER_NAMES = {
     "runwayml/stable-diffusion-v1-5": "sd15",  # the published scripts' name; the repository has moved
@@ -106,6 +116,46 @@ def class_of(checkpoint: str) -> str:
 
 def is_folder(checkpoint: str) -> bool:
     return Path(checkpoint).expanduser().is_dir() or checkpoint.startswith((".", "~", "/"))
+
+
+def identity(folder: Path) -> str:
+    """Of a pipeline in a folder: a hash of its index, and of names, sizes and samples of its parts' files."""
+    found = hashlib.sha256()
+    parts = [name for name in load(folder / INDEX, LARGEST_INDEX) if not name.startswith("_")]
+    inside = [path for name in parts for path in (folder / name).rglob("*") if path.is_file()]
+    for path in sorted([folder / INDEX, *inside]):
+        size = path.stat().st_size
+        found.update(f"{path.relative_to(folder)}\0{size}\0".encode("utf-8", "surrogateescape"))
+        with path.open("rb") as file:
+            for place in (*range(0, size, EVERY_BYTES), max(size - READ_BYTES, 0)):
+                file.seek(place)
+                found.update(file.read(READ_BYTES))
+    return found.hexdigest()[:DIGITS]
+
+
+def variant(names: Collection[str]) -> str | None:
+    """Of a checkpoint's files, by their paths in it: fp16 where a part was saved in half precision alone."""
+    weights = [name for name in names if name.endswith(".safetensors")]
+    halves, whole = (
+        {PurePosixPath(name).parent for name in weights if bool(IN_FP16.search(name)) == half} for half in (True, False)
+    )
+    return FP16 if halves - whole else None
+
+
+def files(checkpoint: str, revision: str | None) -> list[str]:
+    """Of a folder, or of a repository on the hub; without a connection those that are in its cache."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    folder = Path(checkpoint).expanduser()
+    if not is_folder(checkpoint):
+        try:
+            return list(HfApi().list_repo_files(checkpoint, revision=revision))
+        except Exception:  # the errors of whichever library connects to it have no class in common
+            try:
+                folder = Path(snapshot_download(checkpoint, revision=revision, local_files_only=True))
+            except OSError:
+                return []
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
 def _index(checkpoint: str) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.models import configs, factories, modules, places, usual
+from fastdiff.models import checkpoints, configs, factories, modules, places, usual
 from fastdiff.models.anatomy import Anatomy
 from fastdiff.models.libraries import diffusers, torch
 from fastdiff.record.errors import UserError, first_line
@@ -175,14 +175,15 @@ def _loaded(model: Model, dtype: str, autoencoder: str) -> Any:
             )
         elif model.vae is not None and autoencoder != "pipeline":
             parts["vae"] = diffusers.AutoencoderKL.from_pretrained(model.vae, revision=model.vae_revision, **safely)
-        return cls.from_pretrained(
-            model.source,
-            revision=model.revision,
-            trust_remote_code=False,
-            local_files_only=folder is not None,
-            **safely,
-            **parts,
-        )
+        found = {"revision": model.revision, "trust_remote_code": False, "local_files_only": folder is not None}
+        try:
+            return cls.from_pretrained(model.source, **found, **safely, **parts)
+        except (OSError, ValueError):
+            # Files in half precision serve every dtype where there are no others.
+            variant = checkpoints.variant(checkpoints.files(model.source, model.revision))
+            if variant is None:
+                raise
+            return cls.from_pretrained(model.source, variant=variant, **found, **safely, **parts)
 
 
 @contextmanager

@@ -28,6 +28,11 @@ def names_a_place(name: str) -> bool:
     return factories.is_path(name) or name.startswith((HUB, ".", "~")) or "/" in name
 
 
+def names_no_commit(name: str) -> bool:
+    """Whether it is what the hub has today."""
+    return name.startswith(HUB) and AT not in name
+
+
 def models(name: str, *folders: Path) -> list[Model]:
     """What a file, a folder (seen from one of `folders`) or the hub has under this name; a file may have several."""
     if factories.is_path(name):

@@ -65,6 +65,9 @@ def _placed(name: str, config: pytest.Config) -> list[Model]:
 
 
 def _spelled(name: str, model: Model) -> str:
+    """So that it means the same tomorrow."""
+    if places.names_no_commit(name):
+        return f"{name}{places.AT}{model.revision}"
     if not factories.is_path(name):
         return name
     return f"{name.partition(IN_FILE)[0]}{IN_FILE}{model.name}"
