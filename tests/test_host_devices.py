@@ -175,3 +175,42 @@ def test_a_session_on_mps_says_what_it_does_not_see(faked: Faked) -> None:
     result.assert_outcomes(passed=8, deselected=2)
     result.stdout.fnmatch_lines(["fastdiff: MPS is untested: memory is what the driver has handed out*"])
     assert faked.run["device"]["kind"] == "mps"
+
+
+@pytest.mark.parametrize(
+    ("names", "divided", "found"),
+    [
+        (["NVIDIA T4"] * 3, False, ("cuda:0", "cuda:1")),
+        (["NVIDIA T4", "NVIDIA H200", "NVIDIA T4"], False, None),
+        (["NVIDIA T4"], False, None),
+        (["NVIDIA T4", "NVIDIA T4"], True, None),
+        ([], False, None),
+    ],
+)
+def test_a_second_gpu_is_of_the_same_kind(
+    monkeypatch: pytest.MonkeyPatch, names: list[str], divided: bool, found: tuple[str, str] | None
+) -> None:
+    monkeypatch.setattr(environment, "_nvidia_names", lambda: names)
+    monkeypatch.setattr(environment, "_amd_names", list)
+    monkeypatch.setattr(environment, "_divided", lambda: divided)
+    assert environment.two_gpus() == found
+
+
+def test_a_gpu_in_parts_is_known_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pynvml
+
+    modes: dict[int, tuple[int, int] | None] = {0: None, 1: (1, 1)}
+
+    def mode(handle: int) -> tuple[int, int]:
+        if (known := modes[handle]) is None:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return known
+
+    for name in ("nvmlInit", "nvmlShutdown"):
+        monkeypatch.setattr(pynvml, name, lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: len(modes))
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda place: place)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMigMode", mode)
+    assert environment._divided()
+    modes[1] = (0, 0)
+    assert not environment._divided()

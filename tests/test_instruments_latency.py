@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastdiff.instruments.boundaries import DECODE, DENOISING, REST, TEXT
-from fastdiff.instruments.latency import CAP_CALLS, DeviceTimer, settle
+from fastdiff.instruments.latency import CAP_CALLS, DeviceTimer, settle, synchronised_clock
 
 pytestmark = pytest.mark.alone
 
@@ -110,3 +110,15 @@ def test_device_time_lies_between_two_events(monkeypatch: pytest.MonkeyPatch) ->
         "wait",
     ]
     assert timer.seconds == 0.25
+
+
+def test_the_clock_waits_for_gpus_in_use_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To wait for another one would make a context there, beside the other side of a pair."""
+    waited: list[int] = []
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 1)
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda index: {3: 2**20}.get(index, 0))
+    monkeypatch.setattr("torch.cuda.synchronize", waited.append)
+    synchronised_clock()
+    assert waited == [1, 3]

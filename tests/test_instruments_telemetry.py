@@ -224,3 +224,28 @@ def test_what_a_gpu_does_not_report_is_left_out() -> None:
 def test_without_a_driver_nothing_is_seen() -> None:
     assert gpu_round(Driver(nvmlInit=pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND))) == telemetry.Reading()
     assert gpu_round(Driver(), index=7) == telemetry.Reading()
+
+
+def test_the_other_side_of_a_pair_is_no_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are on one GPU where they take turns."""
+    worker = [b"python", b"-P", b"-m", b"fastdiff.trial.worker"]
+    commands = {
+        4_000_001: [*worker, str(os.getppid()).encode(), b""],
+        4_000_002: [*worker, b"17", b""],
+        4_000_003: [b"python", b"train.py", b""],
+    }
+    for pid, command in commands.items():
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "cmdline").write_bytes(b"\0".join(command))
+    known = telemetry._is_other_side
+    assert [known(pid, tmp_path) for pid in (*commands, 4_000_004)] == [True, False, False, False]
+    monkeypatch.setattr(telemetry, "_is_other_side", lambda pid: known(pid, tmp_path))
+    found = {}
+    for pid in commands:
+        running = [SimpleNamespace(pid=one) for one in (os.getpid(), os.getppid(), pid)]
+        found[pid] = gpu_round(Driver(nvmlDeviceGetComputeRunningProcesses=running)).void
+    assert found == {
+        4_000_001: "",
+        4_000_002: "1 other processes computed on the GPU",
+        4_000_003: "1 other processes computed on the GPU",
+    }

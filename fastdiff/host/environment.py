@@ -69,6 +69,13 @@ def device_name(device: str) -> str:
     return ", ".join([processor.brand(), cores, *([instructions] if instructions else [])])
 
 
+def two_gpus() -> tuple[str, str] | None:
+    """Two of one kind; None where there is one, where they are divided (MIG), or where there are several kinds, because
+    the driver and CUDA may list those in another order."""
+    names = _nvidia_names() or _amd_names()
+    return ("cuda:0", "cuda:1") if len(names) > 1 and len(set(names)) == 1 and not _divided() else None
+
+
 def limits(device: str) -> str:
     """What fastdiff does not see on this device, in a sentence; empty where it sees all that it can judge."""
     return LIMITS["AMD"] if device_name(device).startswith("AMD gfx") else LIMITS.get(device, "")
@@ -141,6 +148,22 @@ def _nvidia_names() -> list[str]:
         return visible([name.decode() if isinstance(name, bytes) else name for name in names])
     finally:
         pynvml.nvmlShutdown()
+
+
+def _divided() -> bool:
+    import pynvml
+
+    with contextlib.suppress(pynvml.NVMLError):
+        pynvml.nvmlInit()
+        try:
+            for place in range(pynvml.nvmlDeviceGetCount()):
+                with contextlib.suppress(pynvml.NVMLError):  # of a GPU that cannot be divided
+                    current, _ = pynvml.nvmlDeviceGetMigMode(pynvml.nvmlDeviceGetHandleByIndex(place))
+                    if current:
+                        return True
+        finally:
+            pynvml.nvmlShutdown()
+    return False
 
 
 def _driver() -> str | None:

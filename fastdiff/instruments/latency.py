@@ -32,7 +32,9 @@ def synchronised_clock() -> float:
     # A process that has not touched CUDA must not make a context for the sake of the clock.
     if torch is not None and torch.cuda.is_initialized():
         for index in range(torch.cuda.device_count()):
-            torch.cuda.synchronize(index)
+            # Waiting for a GPU that is not in use would make a context on it.
+            if index == torch.cuda.current_device() or torch.cuda.memory_reserved(index):
+                torch.cuda.synchronize(index)
     if torch is not None and torch.backends.mps.is_available():
         torch.mps.synchronize()
     return time.perf_counter()

@@ -141,6 +141,10 @@ class ClockSampler:
         return sum(self._seen) / len(self._seen) if self._seen else self._read()
 
 
+WORKER = b"fastdiff.trial.worker"
+"""A word of such a process's command; another one is the number of the process that started it."""
+
+
 class Gpu:
     """Asks the driver, which needs no CUDA context and so disturbs nothing."""
 
@@ -181,8 +185,8 @@ class Gpu:
         causes = [words for name, words in GPU_DISTURBED.items() if reasons & getattr(self._nvml, name)]
         pids = [process.pid for process in processes or ()]
         # In a container the driver knows this process by another number; then strangers cannot be recognised.
-        # The parent process is no stranger: a session waits for its pairs.
-        strangers = set(pids) - {os.getpid(), os.getppid()}
+        # No strangers are the parent, which waits for its pairs, and the other side of a pair, which it has started.
+        strangers = {pid for pid in set(pids) - {os.getpid(), os.getppid()} if not _is_other_side(pid)}
         if os.getpid() in pids and strangers:
             causes.append(f"{len(strangers)} other processes computed on the GPU")
         known = {name: float(value) for name, value in found.items() if value is not None}
@@ -196,6 +200,14 @@ class Gpu:
             return getattr(self._nvml, question)(self._gpu, *details)
         except self._nvml.NVMLError:
             return None
+
+
+def _is_other_side(pid: int, processes: Path = Path("/proc")) -> bool:
+    """Whether it is a worker of fastdiff that the same process has started."""
+    with contextlib.suppress(OSError):
+        words = (processes / str(pid) / "cmdline").read_bytes().split(b"\0")
+        return WORKER in words and str(os.getppid()).encode() in words
+    return False
 
 
 def _cpu_void(steal_share: float, others_share: float) -> str:

@@ -27,14 +27,16 @@ ACCEPTED = "accepted"
 """The word for a side that is the accepted run's software."""
 HALVES: Final = "halves"
 TURNS: Final = "turns"
+GPUS: Final = "gpus"
 APART: Final = "apart"
-Way = Literal["halves", "turns", "apart"]
+Way = Literal["halves", "turns", "gpus", "apart"]
 """How the two processes of a pair are measured: each on its half of the cores, at the same time; call by call in turns;
-or one process after the other, where both do not fit on the device."""
+each on a GPU of its own, at the same time; or one process after the other, where both do not fit on the device."""
 
-BLOCK = {HALVES: 4, TURNS: 2}
+BLOCK = {HALVES: 4, TURNS: 2, GPUS: 1}
 """Calls of each side in a block. In halves two, and two more after the sides have changed halves; in turns old, new,
-new, old or the other way round, so that a steady drift favours neither."""
+new, old or the other way round, so that a steady drift favours neither. On two GPUs the sides change them once, in the
+middle of the pair, because a process cannot move."""
 WHOLE_BLOCKS = max(BLOCK.values())
 """Calls of a side in a pair are a multiple of it, in whichever way they come to be measured."""
 
@@ -90,8 +92,8 @@ class Pair:
     new: Trial
     way: Way
     starts: str
-    """The side that began each block, a letter for each: o or n. In halves it began on the first half; `apart` has no
-    blocks."""
+    """The side that began each block, a letter for each: o or n. In halves it began on the first half; on two GPUs it
+    had the first one; `apart` has no blocks."""
     seconds: Seconds
     old_profile: Profile | None = None
     new_profile: Profile | None = None

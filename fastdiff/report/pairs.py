@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 WAYS = {
     "halves": "side by side on halves of the cores",
     "turns": "in turns",
+    "gpus": "side by side on two GPUs, exchanged in the middle",
     "apart": "one process after the other",
 }
 FIRST_CALLS = 3
@@ -34,7 +35,7 @@ HEADINGS = ("stage", "latency", "old", "new", "change", "pairs", "memory", "fing
 
 def text(answers: Sequence[Answer], calibration: Calibration | None, shown: Sequence[str], shell: Shell) -> list[str]:
     """`shown` are the files' names as a person would type them."""
-    lines = [*tables.text(HEADINGS, [_row(answer) for answer in answers]), "", *_asked(answers[0].experiment), ""]
+    lines = [*tables.text(HEADINGS, [_row(answer) for answer in answers]), "", *_conditions(answers[0].experiment), ""]
     for answer in answers:
         lines += [line for judgement in answer.judgements for line in _sentence(judgement, shell)]
     lines += _environments([answer.experiment for answer in answers])
@@ -55,7 +56,7 @@ def markdown(
     return [*tables.markdown(HEADINGS, rows), "", "```text", *rest, "```"]
 
 
-def _asked(experiment: Experiment) -> list[str]:
+def _conditions(experiment: Experiment) -> list[str]:
     """What was compared, for a reader who does not see the command."""
     one = experiment
     return [

@@ -170,7 +170,7 @@ STEPS = (
         compiled(f"{UNTUNED},{UNTUNED_GRAPHS}", REHEARSED, full_size=True),
         reading.compiled,
     ),
-    Step("pairs", 2, 60, "pairs of this environment with itself, in turns", pairs, reading.pairs),
+    Step("pairs", 2, 60, "pairs of this environment with itself", pairs, reading.pairs),
     Step(
         "int8",
         2,
