@@ -176,7 +176,7 @@ def test_beside_slow_and_fast_it_stands_once(other_attention: World, seconds: fl
     for told in (shown(answer), report.markdown([answer], None, ["file"], Shell())):
         assert sum(line.startswith(VANISHED) for line in told) == 1
         assert sum("operators and kernels differ" in line for line in told) == 1
-    assert VANISHED in verdicts.sentence(answer.latency, Shell()), "a session's failed test"
+    assert VANISHED in verdicts.announced(answer.latency, Shell()), "a session's failed test"
     assert record.read(answer.path) == answer.experiment
 
 

@@ -92,7 +92,9 @@ def test_a_cache_saves_work_and_keeps_the_picture(flux: Model, plain: tuple[Refe
             assert said.startswith("cache: none of 8 steps had less to compute than the others, so first-block skipped")
         else:
             assert (stage.unapplied, stage.unproven) == ([], [])
-            assert 0 < stage.facts["lighter_steps"] < 8
+            seen = stage.fingerprint.effects
+            assert seen is not None
+            assert 0 < seen.lighter_steps < seen.steps == 8
         calls = attention_calls(stage)
         assert 0 < calls < without or kind == "first-block", f"{calls} of {without}"
         assert calls == attention_calls(stage), "the cache of one call must not reach into the next"

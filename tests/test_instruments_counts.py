@@ -100,6 +100,43 @@ def test_arithmetic_of_what_torch_has_no_formula_for() -> None:
     }
 
 
+def test_attention_in_inference_mode_is_counted_by_its_kernel() -> None:
+    """There a composite operator arrives whole."""
+    nothing: Any = SimpleNamespace(step=print)
+    pipeline = SimpleNamespace(progress_bar=print, scheduler=nothing)
+    built: Any = SimpleNamespace(device="cpu", anatomy=Anatomy(pipeline), pipeline=pipeline, recipe=Recipe())
+    query = torch.zeros(1, 2, 16, 8)
+
+    @torch.inference_mode()
+    def call() -> None:
+        pipeline.progress_bar(end="")
+        torch.nn.functional.scaled_dot_product_attention(query, query, query)
+        pipeline.scheduler.step(end="")
+
+    found = counts.count(built, call, 1)
+    assert (found.effects.attention, len(found.facts["attention_kernels"])) == (1, 1)  # type: ignore[arg-type]
+
+
+def test_a_first_step_whose_beginning_is_not_known_shows_nothing() -> None:
+    """It has everything that came before, such as the attention of text encoders."""
+    nothing: Any = SimpleNamespace(step=print)
+    pipeline = SimpleNamespace(scheduler=nothing)
+    built: Any = SimpleNamespace(device="cpu", anatomy=Anatomy(pipeline), pipeline=pipeline, recipe=Recipe())
+    query, square = torch.zeros(1, 2, 16, 8), torch.zeros(8, 8)
+
+    def call() -> None:
+        torch.nn.functional.scaled_dot_product_attention(query, query, query)
+        for _ in range(3):
+            torch.mm(square, square)
+            pipeline.scheduler.step(end="")
+
+    found = counts.count(built, call, 3).effects
+    assert (found.attention, found.steps, found.lighter_steps) == (0, 2, 0)
+    pipeline.progress_bar = print
+    built.anatomy = Anatomy(pipeline)
+    assert counts.count(built, lambda: (pipeline.progress_bar(end=""), call()), 3).effects.attention == 1
+
+
 @pytest.mark.compile
 @pytest.mark.timeout(1800)
 def test_no_pass_disturbs_compiled_code(tiny: Model) -> None:

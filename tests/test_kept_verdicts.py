@@ -35,7 +35,7 @@ def judged_run(run: dict[str, Any], accepted: dict[str, Any], folder: Path) -> l
 
 def judged_pairs(experiment: dict[str, Any], folder: Path) -> list[Judgement]:
     read = kept_pairs.read(_written(folder / "pairs", experiment))
-    return pairs.judge(read, default(read.device.kind), pairs.errors_of(read.comparisons))
+    return pairs.judge(read, default(read.device.kind), pairs.comparisons_of(read.comparisons))
 
 
 def _written(path: Path, content: dict[str, Any]) -> Path:

@@ -263,7 +263,10 @@ def test_a_session_refuses_what_is_not_there(faked: Faked, option: str, sentence
 def test_what_cannot_be_proven_is_named_and_fails_in_strict_mode(faked: Faked) -> None:
     model = own(faked)
     conftest = faked.root / "conftest.py"
-    unproven = "\nfrom fastdiff.trial.fake import FakeStage\nFakeStage.unproven = ('attention: none was found.',)\n"
+    unproven = (
+        "\nfrom fastdiff.trial.fake import FakeStage\n"
+        "FakeStage.count = lambda stage: setattr(stage, 'unproven', ('attention: none was found.',))\n"
+    )
     added = "FakeStage.added = ('a CPU generator', 'num_inference_steps=50')\n"
     conftest.write_text(conftest.read_text() + unproven + added)
     result = faked.session(model, "--fastdiff-emulate", "--fastdiff-stage=sdpa")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastdiff.compare.pairs import errors_of, judge
+from fastdiff.compare.pairs import comparisons_of, judge
 from fastdiff.compare.policy import default
 from fastdiff.compare.verdicts import SAME, SLOW, UNSURE
 from fastdiff.experiments import ab
@@ -177,6 +177,52 @@ def test_each_side_starts_on_its_half_with_its_threads(world: World) -> None:
     assert side("x").runner(NEW, Path("source")).cores == ()
 
 
+def test_two_gpus_of_one_kind_are_used_and_exchanged(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second GPU takes a tenth longer, which no verdict may notice."""
+    world.halves = None
+    monkeypatch.setattr(ab, "two_gpus", lambda: ("cuda:0", "cuda:3"))
+    seated: list[tuple[str, str]] = []
+
+    def start(name: str, side: Side, seat: Seat | None) -> AbstractContextManager[FakeSide]:
+        assert seat is None
+        seated.append((name, side.work.device))
+        seconds = [1.1 if side.work.device == "cuda:3" else 1.0]
+        return Fake({side.work.id: seconds}, log=Log(name, world.log)).side(side.work)
+
+    monkeypatch.setattr(world, "start", start)
+    question = Question(side("1", device="cuda"), side("2", device="cuda"), calls=8, most_pairs=5)
+    answer = ask(question, default("cuda"), world.root, world.root, progress=SILENT, say=world.said.append, start=start)
+    assert (answer.latency.verdict.word, answer.experiment.way) == (SAME, "gpus")
+    assert answer.latency.verdict.estimate is not None
+    assert answer.latency.verdict.estimate.ratio == pytest.approx(1)
+    assert record.read(answer.path) == answer.experiment
+    places = {"cuda:0", "cuda:3"}
+    assert len(seated) == 4 * 5
+    for first, second in zip(twos(seated)[::2], twos(seated)[1::2], strict=True):
+        assert {gpu for _, gpu in first} == {gpu for _, gpu in second} == places
+        assert set(first) | set(second) == {(name, gpu) for name in (OLD, NEW) for gpu in places}, "exchanged"
+    kept = answer.experiment.pairs[0]
+    assert sorted({kept.starts[:4], kept.starts[4:]}) == ["nnnn", "oooo"]
+    assert steps(world.log[:14]) == ["load", "build", "settle", *["sample"] * 4], "at the same time"
+
+
+@pytest.mark.parametrize(
+    ("device", "variables", "found"),
+    [
+        ("cuda", {}, ("cuda:0", "cuda:1")),
+        ("cuda:0", {}, None),
+        ("cpu", {}, None),
+        ("cuda", {"CUDA_VISIBLE_DEVICES": "1"}, None),
+    ],
+)
+def test_a_gpu_that_is_named_is_the_only_one(
+    monkeypatch: pytest.MonkeyPatch, device: str, variables: dict[str, str], found: tuple[str, str] | None
+) -> None:
+    monkeypatch.setattr(ab, "two_gpus", lambda: ("cuda:0", "cuda:1"))
+    question = Question(side("1", device=device), side("2", device=device, **variables), calls=8, most_pairs=5)
+    assert ab.gpus_for(question) == found
+
+
 def test_both_calls_begin_at_one_instant_that_lies_ahead() -> None:
     begun: list[tuple[str, float]] = []
 
@@ -246,7 +292,7 @@ def test_across_stacks_their_band_is_no_narrower_than_that_of_halves(world: Worl
         "new": replace(measured.new, packages={"torch": torch}),
     }
     wide = replace(default("cpu"), paired_across_stacks=0.5)
-    found = {one.metric: one.verdict.word for one in judge(replace(measured, **stacks), wide, errors_of(1))}
+    found = {one.metric: one.verdict.word for one in judge(replace(measured, **stacks), wide, comparisons_of(1))}
     assert found["latency_all_cores"] == word
 
 
@@ -274,11 +320,12 @@ def test_a_stop_among_the_pairs_with_all_cores_is_gone_on_with(world: World) -> 
 def test_where_pairs_with_all_cores_are_missing_the_halves_do_not_speak_for_them(world: World, measured: int) -> None:
     whole = world.ask().experiment
     stopped = replace(whole, all_cores=whole.all_cores[:measured], complete=False)
-    found = {one.metric: one.verdict for one in judge(stopped, default("cpu"), errors_of(stopped.comparisons))}
+    found = {one.metric: one.verdict for one in judge(stopped, default("cpu"), comparisons_of(stopped.comparisons))}
     assert (found["latency"].word, found["latency_all_cores"].word) == (SAME, UNSURE)
     assert f"only {measured} of 5 pairs with all cores" in sentences.sentence(found["latency_all_cores"].reason)
     assert "latency_all_cores" not in {
-        one.metric for one in judge(replace(stopped, complete=True), default("cpu"), errors_of(stopped.comparisons))
+        one.metric
+        for one in judge(replace(stopped, complete=True), default("cpu"), comparisons_of(stopped.comparisons))
     }, "not wanted"
 
 

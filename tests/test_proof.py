@@ -255,12 +255,14 @@ class Named:
 @pytest.mark.parametrize("name", ["fp32", "sdpa"])
 def test_attention_of_an_unknown_name_is_judged_by_its_kernels(tiny: Model, name: str, like: str) -> None:
     live = LiveStage(tiny, HERE[name], "cpu", tiny.request, rounds=1)
-    for module in attentions(live.built):
-        module.processor = Named(like)
+    count = 0
+    for module in live.built.denoiser.modules():
+        if attention.is_attention(module):
+            module.processor = Named(like)
+            count += 1
     live.structure = replace(fingerprint.structure(live.built), own=True)
-    count = live.structure.attention_modules
     (said,) = live.unproven
-    assert said.endswith(f"was not applied to {count} of {count} attention modules, which use Named.")
+    assert f"was not applied to {count} of {count + 2} attention modules, which use Named." in said
     live.count()
     seen = live.fingerprint.effects
     assert seen is not None
@@ -270,10 +272,34 @@ def test_attention_of_an_unknown_name_is_judged_by_its_kernels(tiny: Model, name
     else:
         said = live.unproven[-1]
         written = f"a denoising step dispatched {seen.attention} kernels of SDPA, and the recipe has attention written "
-        plain = "a denoising step dispatched no kernel of SDPA, but plain products."
+        plain = "a denoising step dispatched no kernel of SDPA."
         assert said.startswith(f"attention: {written if name == 'fp32' else plain}")
     live.structure = replace(live.structure, own=False)
     assert bool(live.unapplied) is ((name == "fp32") is not (like == "AttnProcessor"))
+
+
+def test_the_kernels_of_some_modules_prove_nothing_of_the_others(tiny: Model) -> None:
+    live = LiveStage(tiny, HERE["sdpa"], "cpu", tiny.request, rounds=1)
+    modules = attentions(live.built)
+    modules[0].processor = Named("AttnProcessor")
+    live.structure = replace(fingerprint.structure(live.built), own=True)
+    live.count()
+    assert live.unapplied == []
+    assert live.unproven == [
+        f"attention: sdpa was not applied to 1 of {len(modules)} attention modules, which use Named."
+    ]
+
+
+def test_a_denoising_step_shows_nothing_of_the_decoder(tiny: Model) -> None:
+    live = LiveStage(tiny, HERE["sdpa"], "cpu", tiny.request, rounds=1)
+    count = len(attentions(live.built))
+    for module in attentions(live.built):
+        module.processor = Named("AttnProcessor2_0")
+    live.structure = replace(fingerprint.structure(live.built), own=True)
+    live.count()
+    assert live.unproven == [
+        f"attention: sdpa was not applied to {count} of {count} attention modules, which use Named."
+    ]
 
 
 @pytest.mark.parametrize(

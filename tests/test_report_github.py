@@ -98,7 +98,7 @@ def test_no_text_breaks_out_of_its_line_on_a_page_or_in_a_terminal() -> None:
     for lines in (
         verdicts.markdown(found, SHELL),
         verdicts.text(found, SHELL),
-        verdicts.sentence(found[1], SHELL).split("\n"),
+        verdicts.announced(found[1], SHELL).split("\n"),
     ):
         assert any("torn" in line for line in lines)
         assert all("\n" not in line and "::error file" not in line and "##[" not in line for line in lines)

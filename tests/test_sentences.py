@@ -41,7 +41,7 @@ def examples() -> str:
             verdict = one.verdict
             parts = (*verdict.about, verdict.reason, *verdict.notes, *verdict.details[:1])
             kind = (one.metric, verdict.word, *(part.code for part in parts))
-            found.setdefault(kind, f"# {name}\n{verdicts.sentence(one, Shell())}\n")
+            found.setdefault(kind, f"# {name}\n{verdicts.announced(one, Shell())}\n")
     return "\n".join(found.values())
 
 

@@ -9,7 +9,7 @@ import pytest
 from fastdiff.compare import verdicts
 from fastdiff.compare.gate import Judgement
 from fastdiff.compare.reasons import because
-from fastdiff.plugin.judge import Judge, compared_with
+from fastdiff.plugin.judge import Judge, accepted_baseline
 from fastdiff.plugin.pairs import Pairs
 from fastdiff.plugin.selection import Selection
 from fastdiff.plugin.state import SessionState
@@ -23,7 +23,7 @@ def judge_of(config: pytest.Config, *, comparing: bool = True, **state: Any) -> 
     return Judge(
         selection,
         known,
-        Pairs(selection, known, Progress(), compared_with(selection) if comparing else None),
+        Pairs(selection, known, Progress(), accepted_baseline(selection) if comparing else None),
         comparing=comparing,
     )
 

@@ -111,6 +111,26 @@ def test_wheel_works_in_a_clean_environment(environment: Path, empty: Path) -> N
     assert "fused-qkv" in command
 
 
+def test_four_commands_lead_from_nothing_to_an_accepted_baseline(
+    environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is the installation, and the others are typed as they are printed; only the work is made small."""
+    monkeypatch.setenv("PATH", f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--fastdiff-stage=sdpa --fastdiff-steps=1 --fastdiff-rounds=1")
+    monkeypatch.setenv("FASTDIFF_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    run(["git", "init", "-q"], folder)
+    said = run(["fastdiff", "init"], folder).stdout
+    measure, accept = (line.removeprefix("next: ") for line in said.splitlines() if line.startswith("next: "))
+    assert "5 passed" in run(["bash", "-c", measure], folder).stdout
+    run(["bash", "-c", accept], folder)
+    (baseline,) = (folder / "baselines").glob("*/*.json")
+    assert baseline.name == "0001_shapes.json"
+    again = run(["bash", "-c", measure], folder).stdout
+    assert "against 0001_shapes" in again
+
+
 def test_another_project_of_the_name_is_named_and_the_command_mends_it(
     environment: Path, empty: Path, built: Path, tmp_path: Path
 ) -> None:

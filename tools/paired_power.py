@@ -164,11 +164,11 @@ def word(ratios: list[float], looks: tuple[int, ...], comparisons: int, policy: 
 
 def table(measured: list[Measured], most: int, stages: int) -> list[str]:
     looks, chance = plan.looks(most), random.Random(0)
-    policy, comparisons = default(device_kind()), judge.errors_of(stages)
+    policy, comparisons = default(device_kind()), judge.comparisons_of(stages)
     columns = ["clean: SLOW or FAST", *(f"+{amount} %: SLOW" for amount in AMOUNTS)]
 
     def ours(amount: int) -> str:
-        ratios = [judge.ratio_of(one.amounts[amount]) for one in chance.sample(measured, most)]
+        ratios = [judge.log_ratio(one.amounts[amount]) for one in chance.sample(measured, most)]
         # Without a change, old and new are names only, and which is which is thrown anew.
         signs = (1, -1) if amount == CLEAN else (1,)
         return word([chance.choice(signs) * one for one in ratios], looks, comparisons, policy)
@@ -209,7 +209,7 @@ def read(measured: list[Measured]) -> list[str]:
     """What the pairs read for each amount."""
     lines = ["| put in | mean of the pairs | scatter of the pairs |", "| --- | ---: | ---: |"]
     for amount in (CLEAN, *AMOUNTS):
-        ratios = [judge.ratio_of(one.amounts[amount]) for one in measured]
+        ratios = [judge.log_ratio(one.amounts[amount]) for one in measured]
         mean = 100 * math.expm1(sum(ratios) / len(ratios))
         lines.append(f"| {f'+{amount} %' if amount else 'nothing'} | {mean:+.2f} % | {100 * stdev(ratios):.2f} % |")
     return lines

@@ -23,7 +23,7 @@ from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Bisect, MorePairs
 from fastdiff.compare.verdicts import CHANGED, FAST, SAME, SLOW, UNSURE, VOID, Verdict, decide
-from fastdiff.record.pairs import ACCEPTED, APART, BLOCK, HALVES, TURNS
+from fastdiff.record.pairs import ACCEPTED, APART, BLOCK, GPUS, HALVES, TURNS
 from fastdiff.record.run import Acceptance, Baseline, Run
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ ENVIRONMENT = (
     "variables",
 )
 """Facts of an environment that affect speed; packages are compared separately."""
+INTERVAL_METRICS = ("latency", "latency_all_cores", "first_call")
+"""Metrics with noise. Each metric of each stage is one comparison of the suite."""
 EXPLAINED = ("latency", "latency_all_cores", "fingerprint", "picture")
 """The first of these metrics that differs gets the list of what the two sides ran; the list would be the same for
 all."""
@@ -67,31 +69,36 @@ class Answer:
         return next(one for one in self.judgements if one.metric == "latency")
 
 
-def errors_of(stages: int) -> int:
-    """The number of comparisons that share the suite's error: for each stage the latency, the latency with all cores,
-    and the first call."""
-    return 3 * stages
+def comparisons_of(stages: int) -> int:
+    """The number of comparisons that share the error of a suite with `stages` stages."""
+    return stages * len(INTERVAL_METRICS)
 
 
 # -- what was seen ----------------------------------------------------------------------------------------------------
 
 
-def ratio_of(pair: Pair) -> float:
+def log_ratio(pair: Pair) -> float:
     """The logarithm of new to old for one pair.
 
     Each block gives a mean of logarithms; side by side, a block has equally many calls on each half. The result is the
     median of the means of all two blocks (Hodges and Lehmann): as precise as the mean without disturbances, and hardly
-    affected by a few disturbed blocks.
+    affected by a few disturbed blocks. On two GPUs it is the mean of both seatings, in which the difference of the GPUs
+    cancels.
     """
     old, new = ([logarithm(one.wall_s, "a call") for one in side.samples] for side in (pair.old, pair.new))
     if pair.way == APART:
         return median(new) - median(old)
     size, void = BLOCK[pair.way], void_blocks(pair)
-    ratios = [
-        fmean(new[place : place + size]) - fmean(old[place : place + size])
-        for place in range(0, len(old), size)
-        if place // size not in void
-    ]
+    ratios: dict[str, list[float]] = {}
+    for block, start in enumerate(pair.starts):
+        if block not in void:
+            place = slice(block * size, (block + 1) * size)
+            seating = start if pair.way == GPUS else ""
+            ratios.setdefault(seating, []).append(fmean(new[place]) - fmean(old[place]))
+    return fmean(map(_centre, ratios.values()))
+
+
+def _centre(ratios: Sequence[float]) -> float:
     return median([(one + other) / 2 for one, other in combinations_with_replacement(ratios, 2)])
 
 
@@ -103,6 +110,9 @@ def void_blocks(pair: Pair) -> set[int]:
     size = BLOCK[pair.way]
     disturbed = [{place // size for place, one in enumerate(side.samples) if one.void} for side in (pair.old, pair.new)]
     void = disturbed[0] ^ disturbed[1]
+    seatings = [{block for block, one in enumerate(pair.starts) if one == start} for start in set(pair.starts)]
+    if pair.way == GPUS and any(blocks <= void for blocks in seatings):
+        return set()  # one seating alone would show the difference of the GPUs
     return void if 2 * len(void) <= len(pair.starts) else set()
 
 
@@ -146,7 +156,7 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
     explained = next((name for name in EXPLAINED if (one := found.get(name)) and one.word in (SLOW, FAST, CHANGED)), "")
     if (verdict := found.get(explained)) and experiment.pairs and not experiment.unapplied:
         pairs = experiment.all_cores if explained == "latency_all_cores" else experiment.pairs
-        ratio = math.exp(median(map(ratio_of, pairs)))
+        ratio = math.exp(median(map(log_ratio, pairs)))
         details = (*verdict.details, *inside(pairs[0], ratio))
         found[explained] = replace(verdict, details=details)
     return [
@@ -165,7 +175,7 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
         why = experiment.failures[-1] if experiment.failures else ""
         return Verdict(VOID, because("before-the-first-look", pairs=count, first=experiment.looks[0], why=why))
     # Only the pairs up to the last planned look count.
-    effect = of_pairs([ratio_of(pair) for pair in experiment.pairs[:looked]])
+    effect = of_pairs([log_ratio(pair) for pair in experiment.pairs[:looked]])
     verdict = _decided(effect, experiment, policy, comparisons, band_of(experiment, policy))
     details = tuple(differing(experiment)) if verdict.word == SLOW else ()
     if verdict.word == SLOW and (only := _only_difference(experiment)):

@@ -20,12 +20,12 @@ from fastdiff.compare.facts import differences, listed
 from fastdiff.compare.pairs import Answer
 from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Side, processes
 from fastdiff.host import cores
-from fastdiff.host.environment import device_name, device_slug
+from fastdiff.host.environment import device_name, device_slug, two_gpus
 from fastdiff.record import calibration
 from fastdiff.record import pairs as record
 from fastdiff.record.errors import UserError
 from fastdiff.record.files import stamp
-from fastdiff.record.pairs import APART, HALVES, TURNS, Experiment, Pictures
+from fastdiff.record.pairs import APART, GPUS, HALVES, TURNS, Experiment, Pictures
 from fastdiff.record.project import distribution
 from fastdiff.record.run import Device
 from fastdiff.record.writing import locked, write_text
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fastdiff.compare.policy import Policy
     from fastdiff.experiments.pairs import Start
     from fastdiff.host.cores import Halves
+    from fastdiff.record.pairs import Way
     from fastdiff.trial.runner import Progress
 
 CALLS = 24
@@ -115,19 +116,20 @@ def ask(
 ) -> Answer:
     """Continues a stopped experiment of the same question, unless `fresh`. After `until`, a reading of
     `time.monotonic`, no new pair starts. `start` replaces the usual way to start the sides' processes."""
-    halves = halves_for(question, root)
-    with _held(question, halves, root, fresh=fresh) as (path, experiment):
+    halves, gpus = halves_for(question, root), gpus_for(question)
+    way: Way = HALVES if halves else GPUS if gpus else TURNS
+    with _held(question, way, root, fresh=fresh) as (path, experiment):
         sides = {OLD: question.old, NEW: question.new}
         folder = path.with_suffix("")
         runner = PairRunner(
-            sides, question.calls, start or processes(source), halves, folder, progress, random.Random()
+            sides, question.calls, start or processes(source), halves, folder, progress, random.Random(), gpus
         )
         return _ask(question, experiment, path, policy, runner, say, until)
 
 
 def halves_for(question: Question, root: Path) -> Halves | None:
-    """The halves of the cores; None if the sides take turns: on a GPU, if the processor has no halves or they hide
-    work, or if the user sets a variable about threads."""
+    """The halves of the cores; None on a GPU, if the processor has no halves or they hide work, or if the user sets
+    a variable about threads."""
     sides = (question.old, question.new)
     on_cpu = all(side.work.device == "cpu" for side in sides)
     own = [name for side in sides for name in side.environment.variables]
@@ -135,6 +137,14 @@ def halves_for(question: Question, root: Path) -> Halves | None:
     if wanted is None:
         wanted = not calibration.hides_work(root, device_slug(question.new.work.device))
     return cores.halves() if wanted and on_cpu and not cores.decided(os.environ, own) else None
+
+
+def gpus_for(question: Question) -> tuple[str, str] | None:
+    """Two GPUs of one kind; None if the sides take turns on one: there is no other, or the user names one, by its
+    number or by a variable of a side."""
+    sides = (question.old, question.new)
+    named = any(name.endswith("_VISIBLE_DEVICES") for side in sides for name in side.environment.variables)
+    return two_gpus() if all(side.work.device == "cuda" for side in sides) and not named else None
 
 
 def _ask(
@@ -146,17 +156,17 @@ def _ask(
     say: Callable[[str], None],
     until: float,
 ) -> Answer:
-    errors = judge.errors_of(experiment.comparisons)
+    comparisons = judge.comparisons_of(experiment.comparisons)
     if experiment.pairs:
         say(f"{experiment.stage}: continues {path.name}, which has {_pairs(len(experiment.pairs))}")
         # With another band it may be decided already.
-        experiment = replace(experiment, complete=_is_over(experiment, policy, errors, question))
+        experiment = replace(experiment, complete=_is_over(experiment, policy, comparisons, question))
     # Its processes have other numbers of threads, so they are not compared with what was seen of the others.
     in_turns = replace(runner, halves=None, calls=min(runner.calls, CALLS_ALL_CORES), seen={})
 
     failed = 0
     while not experiment.complete and time.monotonic() < until and failed < question.attempts:
-        beside = judge.is_decided(experiment, policy, errors)
+        beside = judge.is_decided(experiment, policy, comparisons)
         number = len(experiment.all_cores if beside else experiment.pairs) + 1
         try:
             if beside:
@@ -175,6 +185,10 @@ def _ask(
                 raise
             # Where a pair fitted already it was a passing guest, and pairs of two kinds do not mix.
             if error.code == "memory" and experiment.way != APART and not experiment.pairs:
+                if experiment.way == GPUS:
+                    say(f"{experiment.stage}: it does not fit on one of the two GPUs, so the sides take turns on one.")
+                    experiment = replace(experiment, way=TURNS)
+                    continue
                 say(f"{experiment.stage}: two copies do not fit on the device, so one process runs after the other.")
                 experiment = replace(experiment, way=APART)
                 continue
@@ -184,17 +198,17 @@ def _ask(
             say(f"{experiment.stage}: pair {number} ended early: {error}")
             continue
         failed = 0
-        experiment = replace(experiment, complete=_is_over(experiment, policy, errors, question))
+        experiment = replace(experiment, complete=_is_over(experiment, policy, comparisons, question))
         record.write(path, experiment)
         say(_seen(experiment, pair, beside=beside))
-    judgements = judge.judge(experiment, policy, errors)
+    judgements = judge.judge(experiment, policy, comparisons)
     experiment = replace(experiment, judgements=tuple(one.as_dict() for one in judgements))
     record.write(path, experiment)
     return Answer(experiment, judgements, path)
 
 
 @contextmanager
-def _held(question: Question, halves: Halves | None, root: Path, *, fresh: bool) -> Iterator[tuple[Path, Experiment]]:
+def _held(question: Question, way: Way, root: Path, *, fresh: bool) -> Iterator[tuple[Path, Experiment]]:
     """An experiment that no other process is working on: a stopped one of the same question, or a new one."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     asked = question.new.work
@@ -212,7 +226,7 @@ def _held(question: Question, halves: Halves | None, root: Path, *, fresh: bool)
         options=question.options,
         comparisons=question.comparisons,
         calls=question.calls,
-        way=HALVES if halves else TURNS,
+        way=way,
         looks=question.looks,
         injected=asked.faults,
         made_by=f"fastdiff {__version__}",
@@ -248,7 +262,8 @@ def _stopped(path: Path, new: Experiment) -> Experiment | None:
         known = record.read(path)
     except UserError:
         return None  # it cannot be resumed; it stays for the user to look at
-    questions = (new.question, replace(new, way=APART).question)  # what did not fit then does not now
+    narrower: list[Way] = [TURNS, APART] if new.way == GPUS else [APART]  # what did not fit then does not now
+    questions = [new.question, *(replace(new, way=way).question for way in narrower)]
     return known if not known.complete and known.question in questions else None
 
 
@@ -322,7 +337,7 @@ def _seen(experiment: Experiment, pair: record.Pair, *, beside: bool) -> str:
         which = f"pair {len(experiment.all_cores)} of {judge.ALL_CORES} in turns with all cores"
     elif not experiment.complete and next_look > count:
         what = f", next look after {next_look}"
-    change = 100 * math.expm1(judge.ratio_of(pair))
+    change = 100 * math.expm1(judge.log_ratio(pair))
     return f"{experiment.stage}: {which}: new is {change:+.2f} % ({pair.seconds:.0f} s{what})"
 
 

@@ -52,7 +52,11 @@ def calibration(
         confidence=policy.paired_confidence,
         band=policy.paired,
         smallest=plan.smallest(
-            plan.upper(seen.scatter, seen.dof), plan.looks(most_pairs), policy.paired, policy, judge.errors_of(stages)
+            plan.upper(seen.scatter, seen.dof),
+            plan.looks(most_pairs),
+            policy.paired,
+            policy,
+            judge.comparisons_of(stages),
         ),
     )
 
@@ -69,7 +73,7 @@ def _seen(experiment: Experiment) -> Effect:
         why = experiment.unapplied or next(reversed(experiment.failures), "nothing says why")
         needed = max(FEWEST_PAIRS, experiment.looks[-1])
         raise UserError("experiment", f"{counted(len(pairs))} measured, and this calibration needs {needed}: {why}")
-    return of_pairs([judge.ratio_of(pair) for pair in pairs])
+    return of_pairs([judge.log_ratio(pair) for pair in pairs])
 
 
 def process_sd(experiment: Experiment) -> float:

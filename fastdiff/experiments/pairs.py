@@ -1,7 +1,9 @@
 """One pair: two fresh processes, one of each side, that build the same stage and are measured together.
 
 Side by side, if the processor has two equal halves: the calls of both sides start at the same instant, and the sides
-swap halves after two calls. Otherwise they take turns call by call, each with the whole device.
+swap halves after two calls. On two GPUs of one kind they start at the same instant, too, and two more processes, which
+have exchanged the GPUs, make the second half of the calls. Otherwise the sides take turns call by call, each with the
+whole device.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fastdiff.host import pagecache
 from fastdiff.record.errors import UserError
-from fastdiff.record.pairs import APART, BLOCK, HALVES, TURNS, Pair, Profile, SideFacts
+from fastdiff.record.pairs import APART, BLOCK, GPUS, HALVES, TURNS, Pair, Profile, SideFacts
 from fastdiff.record.project import CACHE_VARIABLE
 from fastdiff.record.run import MEASURED, Sample, Trial
 from fastdiff.trial.fresh import Fresh
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from fastdiff.trial.work import Work
 
 T = TypeVar("T")
+Measured = tuple[str, dict[str, Trial], dict[str, Profile]]
+"""The side that began each block, a letter each; and of both sides the trial and the profile."""
 OLD, NEW = "old", "new"
 LEAD_S = 0.003
 """From the request to the instant at which both calls start; both workers have read it after a third of this."""
@@ -64,6 +69,9 @@ class Side:
         }
         cores = seat.cores if seat else ()
         return Fresh(f"{name} ({self.environment.name})", self.environment.python, variables, cores)
+
+    def on(self, device: str) -> Side:
+        return replace(self, work=replace(self.work, device=device))
 
     def facts(self, seen: Mapping[str, Any]) -> SideFacts:
         """`seen`: what a process of this side reported about itself; empty before the first one."""
@@ -106,11 +114,13 @@ class PairRunner:
     calls: int
     start: Start
     halves: Halves | None
-    """None if the sides take turns."""
+    """None if the sides do not share a processor."""
     folder: Path
     """The folder for the pictures."""
     progress: Progress
     random: random.Random
+    gpus: tuple[str, str] | None = None
+    """Two of one kind; None if the sides share one."""
     seen: dict[str, SideFacts] = field(default_factory=dict)
     """What the two environments reported about themselves."""
     _unshared: list[Path] | None = None
@@ -119,33 +129,55 @@ class PairRunner:
     def pair(self, number: int, way: Way, *, whole: bool) -> Pair:
         """`whole`: with the additional passes (counts, components, memory, pictures, profile)."""
         began = time.monotonic()
-        measured = self._apart(number, whole) if way == APART else self._together(number, way, whole)
-        starts, trials, profiles = measured
+        measure = {APART: self._apart, GPUS: self._on_gpus}.get(way, partial(self._together, way))
+        starts, trials, profiles = measure(number, whole)
         seconds = time.monotonic() - began
         return Pair(trials[OLD], trials[NEW], way, starts, seconds, profiles.get(OLD), profiles.get(NEW))
 
-    def _together(self, number: int, way: Way, whole: bool) -> tuple[str, dict[str, Trial], dict[str, Profile]]:
+    def _together(self, way: Way, number: int, whole: bool) -> Measured:
         with self.together(number, way) as opened:
             what = "side by side" if way == HALVES else "taking turns"
             with self.progress.doing(f"{self._id}: pair {number}, {what}"):
                 starts, samples = self.measured(opened, way)
-            trials = {name: self._end(name, opened[name], samples[name], whole) for name in opened}
-            return starts, trials, {name: self._profile(name, one) for name, one in opened.items() if whole}
+            return starts, *self._ended(opened, samples, whole)
+
+    def _on_gpus(self, number: int, whole: bool) -> Measured:
+        """Two processes after the other two, because a process cannot move to another GPU."""
+        assert self.gpus is not None
+        starts, samples, seated = "", {OLD: list[Sample](), NEW: list[Sample]()}, shuffled(self.random)
+        for half, seating in enumerate((seated, seated[::-1]), 1):
+            sides = {name: self.sides[name].on(gpu) for name, gpu in zip(seating, self.gpus, strict=True)}
+            with self.together(number, GPUS, sides) as opened:
+                with self.progress.doing(f"{self._id}: pair {number}, side by side on two GPUs, half {half} of 2"):
+                    starts += seating[0][0] * (self.calls // 2)
+                    for name, found in at_one_instant(opened, self.calls // 2).items():
+                        samples[name] += found
+                if half == 2:
+                    return starts, *self._ended(opened, samples, whole)
+        raise AssertionError("both halves have run")
+
+    def _ended(
+        self, opened: Mapping[str, SideTrial], samples: Mapping[str, list[Sample]], whole: bool
+    ) -> tuple[dict[str, Trial], dict[str, Profile]]:
+        trials = {name: self._end(name, opened[name], samples[name], whole) for name in opened}
+        return trials, {name: self._profile(name, one) for name, one in opened.items() if whole}
 
     @contextmanager
-    def together(self, number: int, way: Way) -> Iterator[dict[str, SideTrial]]:
+    def together(
+        self, number: int, way: Way, sides: Mapping[str, Side] | None = None
+    ) -> Iterator[dict[str, SideTrial]]:
         """Both sides, built and warm. They do each step at the same time: when they did not, the side that was built
-        and warm first was slower by a tenth in every pair."""
-        order = shuffled(self.random)
-        with ExitStack() as alive:
+        and warm first was slower by a tenth in every pair. `sides`: the same, each on its device."""
+        sides, order = sides or self.sides, shuffled(self.random)
+        with ExitStack() as stack:
             opened = {
-                name: alive.enter_context(self.start(name, self.sides[name], seat))
+                name: stack.enter_context(self.start(name, sides[name], seat))
                 for name, seat in zip(order, self._seats(way), strict=True)
             }
             self._forget_libraries(opened)
             at_once(one.load() for one in opened.values())
             with self.progress.doing(f"{self._id}: pair {number}: building and first calls{self._compiles(*order)}"):
-                if self._on_cpu:
+                if self._on_cpu or way == GPUS:
                     at_once(one.build() for one in opened.values())
                 else:  # tuning kernels on a GPU that computes for the other side would choose others
                     for one in opened.values():
@@ -162,7 +194,7 @@ class PairRunner:
             return side_by_side(opened, self.calls, self.halves, self.random)
         return take_turns(opened, self.calls, self.random)
 
-    def _apart(self, number: int, whole: bool) -> tuple[str, dict[str, Trial], dict[str, Profile]]:
+    def _apart(self, number: int, whole: bool) -> Measured:
         """One process at a time. The order is random, so that a drift favours neither side."""
         trials, profiles = {}, {}
         for name in shuffled(self.random):
@@ -264,12 +296,22 @@ def side_by_side(
         for seated in (block, block[::-1]):
             seats = zip(seated, (halves.first, halves.second), strict=True)
             at_once(sides[name].move(cores) for name, cores in seats)
-            for _ in range(SWAP_AFTER):
-                at = clock() + LEAD_S
-                both = at_once(sides[name].sample(at) for name in seated)
-                for name, sample in zip(seated, both, strict=True):
-                    samples[name].append(sample)
+            for name, found in at_one_instant({name: sides[name] for name in seated}, SWAP_AFTER, clock).items():
+                samples[name] += found
     return starts, samples
+
+
+def at_one_instant(
+    sides: Mapping[str, SideTrial], calls: int, clock: Callable[[], float] = time.monotonic
+) -> dict[str, list[Sample]]:
+    """Each side's samples; both call at the same time."""
+    samples: dict[str, list[Sample]] = {name: [] for name in sides}
+    for _ in range(calls):
+        at = clock() + LEAD_S
+        both = at_once(one.sample(at) for one in sides.values())
+        for name, sample in zip(sides, both, strict=True):
+            samples[name].append(sample)
+    return samples
 
 
 def take_turns(

@@ -246,6 +246,9 @@ def measure(asked: Setting, *, trace: bool = False, say: Callable[[str], None], 
         say(f"first call {live.first_call_s:.1f} s" + (f" (compile cache: {cache})" if cache != "none" else ""))
         if live.added:
             say(f"fastdiff adds {', '.join(live.added)}")
+        _require_applied(live)
+        with progress.doing("counting"):
+            live.count()
         for sentence in live.unproven:
             say(f"not proven: {sentence}")
         _require_sound(live)

@@ -77,19 +77,19 @@ class Done:
             self._known = dict(json.loads(self._file.read_text(encoding="utf-8")))
 
     def answer(self, question: Question, policy: Policy) -> Answer | None:
-        name = self._known.get(_asked(question))
+        name = self._known.get(_key(question))
         if name is None:
             return None
         path = self._file.parent / name
         with suppress(UserError):
             experiment = pairs.read(path)
-            judged = judge.judge(experiment, policy, judge.errors_of(experiment.comparisons))
+            judged = judge.judge(experiment, policy, judge.comparisons_of(experiment.comparisons))
             return Answer(experiment, judged, path)
         return None
 
     def keep(self, question: Question, answer: Answer) -> None:
         if answer.experiment.complete:
-            self._known[_asked(question)] = answer.path.name
+            self._known[_key(question)] = answer.path.name
             write_text(self._file, json.dumps(self._known) + "\n")
 
     def forget(self) -> None:
@@ -97,7 +97,7 @@ class Done:
         self._file.unlink(missing_ok=True)
 
 
-def _asked(question: Question) -> str:
+def _key(question: Question) -> str:
     """The key of one question among those of a command."""
     return f"{question.id} {question.new.work.faults} {question.in_halves}"
 

@@ -30,7 +30,7 @@ FOR_THE_PROOF = (
     "decoders",
     "regions",
 )
-"""Left out of the facts: other facts or the recipe hold them already."""
+"""Left out of the facts: other facts or the recipe hold them already, or they are the model's."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def unapplied(recipe: Recipe, found: Fingerprint) -> list[str]:
 
 
 def unproven(recipe: Recipe, found: Fingerprint) -> list[str]:
-    """The same for ideas that may be there: a pipeline of the user's own has no place for them that fastdiff knows."""
+    """The same for ideas that may be there: a pipeline of the user's own has no place for them that fastdiff knows, or
+    it takes real weights to see them."""
     return [one for one in _sentences(recipe, found) if _may_be_there(one, found)]
 
 
@@ -92,41 +93,42 @@ def _precision(recipe: Recipe, found: Structure) -> Iterator[str]:
 
 
 def _attention(recipe: Recipe, found: Structure, seen: Effects | None) -> Iterator[str]:
-    """By the kernels that a call dispatched, whatever the modules are called; before that was counted, by modules."""
-    dispatched = seen.attention if seen and recipe.attention != "math" and not recipe.attention_backend else None
-    written_out = recipe.attention in WRITTEN_OUT
-    for sentence in _modules(recipe, found):
-        if not isinstance(sentence, Unshown) or dispatched is None or written_out == bool(dispatched):
-            yield sentence
-    in_denoiser = sum(found.processors.values()) > sum(found.decoder_processors.values())
-    if written_out and dispatched:
-        kernels = "one kernel" if dispatched == 1 else f"{dispatched} kernels"
-        yield Unshown(
-            f"attention: a denoising step dispatched {kernels} of SDPA, and the recipe has attention written out."
-        )
-    elif dispatched == 0 and not written_out and in_denoiser:
-        yield Unshown("attention: a denoising step dispatched no kernel of SDPA, but plain products.")
-
-
-def _modules(recipe: Recipe, found: Structure) -> Iterator[str]:
-    if not found.attention_modules and not (found.alone and recipe.attention == "sdpa"):
+    """By the modules, and those of the denoiser whose names say nothing by the kernels that a step dispatched."""
+    kernels = seen.attention if seen and recipe.attention != "math" and not recipe.attention_backend else None
+    modules = sum(found.processors.values()) - sum(found.decoder_processors.values())
+    plain = recipe.attention in WRITTEN_OUT
+    shown = kernels is not None and (kernels == 0 if plain else kernels >= max(modules, 1))
+    if not (found.attention_modules or shown or kernels or (found.alone and recipe.attention == "sdpa")):
         yield Unshown("attention: no attention module was found, so nothing shows which kind is in use.")
-    dispatched = frozenset(name.partition("(")[0] for name in found.dispatched)
+    yield from _modules(recipe, found, shown=shown)
+    if plain and kernels:
+        count = "one kernel" if kernels == 1 else f"{kernels} kernels"
+        yield Unshown(
+            f"attention: a denoising step dispatched {count} of SDPA, and the recipe has attention written out."
+        )
+    elif kernels == 0 and modules and not plain:
+        yield Unshown("attention: a denoising step dispatched no kernel of SDPA.")
+
+
+def _modules(recipe: Recipe, found: Structure, *, shown: bool) -> Iterator[str]:
+    """`shown`: what kind the denoiser uses was counted."""
+    dispatcher = frozenset(name.partition("(")[0] for name in found.dispatched)
     for where, there in _attention_of(recipe, found).items():
-        plain, written_out = SDPA_PROCESSORS | dispatched, frozenset(f"{name}(_native_math)" for name in dispatched)
-        wanted = VANILLA_PROCESSORS | written_out if where in _written_out(recipe) else plain
+        fused, in_math = SDPA_PROCESSORS | dispatcher, frozenset(f"{name}(_native_math)" for name in dispatcher)
+        wanted = VANILLA_PROCESSORS | in_math if where in WRITTEN_OUT.get(recipe.attention, ()) else fused
         if recipe.attention_backend:
-            chosen = frozenset(f"{name}({recipe.attention_backend})" for name in plain)
+            chosen = frozenset(f"{name}({recipe.attention_backend})" for name in fused)
             if not chosen & set(there):
                 yield f"attention_backend: no attention module uses {recipe.attention_backend}."
             wanted |= chosen
-        if strangers := sorted(set(there) - wanted):
+        known = VANILLA_PROCESSORS | fused | in_math
+        settled = set(there) - known - set(found.decoder_processors) if shown else set()
+        if strangers := sorted(set(there) - wanted - settled):
             count = sum(there[name] for name in strangers)
             sentence = (
                 f"attention: {recipe.attention} was not applied to {count} of {sum(there.values())} {where}, "
                 f"which use {', '.join(strangers)}."
             )
-            known = VANILLA_PROCESSORS | SDPA_PROCESSORS | dispatched | written_out
             yield sentence if known & set(strangers) else Unshown(sentence)
     if recipe.attention in KERNELS:
         if found.kernels != (recipe.attention,):
@@ -148,10 +150,6 @@ def _attention_of(recipe: Recipe, found: Structure) -> dict[str, dict[str, int]]
     decoder = found.decoder_processors
     denoiser = {name: count - decoder.get(name, 0) for name, count in found.processors.items()}
     return {DENOISER: {name: count for name, count in denoiser.items() if count}, DECODER: decoder}
-
-
-def _written_out(recipe: Recipe) -> tuple[str, ...]:
-    return WRITTEN_OUT.get(recipe.attention, ())
 
 
 def _layers(recipe: Recipe, found: Structure) -> Iterator[str]:
@@ -218,7 +216,10 @@ def _caching(recipe: Recipe, built: Structure, seen: Effects | None) -> Iterator
         f"cache: none of {seen.steps} steps had less to compute than the others, so {recipe.cache} skipped nothing"
     )
     if built.random and recipe.cache in BY_LIKENESS:
-        yield Undecided(f"{sentence}; with random weights the steps differ more than its threshold allows.")
+        yield Undecided(
+            f"{sentence}; random weights differ more from step to step than its threshold allows, so measure it with "
+            "real ones."
+        )
     else:
         yield f"{sentence}; give it more steps."
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from fastdiff.plugin import specs
-from fastdiff.plugin.options import add_options, is_asked
+from fastdiff.plugin.options import add_options, is_configured
 from fastdiff.plugin.waiting import give_back, hold_back
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Reports wrong values and impossible recipes before anything is collected, without importing torch."""
-    if is_asked(session.config):
+    if is_configured(session.config):
         from fastdiff.plugin.settings import check
 
         check(session.config)

@@ -166,7 +166,7 @@ class Judge:
     # -- in words -----------------------------------------------------------------------------------------------------
 
     @property
-    def compared_with(self) -> str:
+    def headline(self) -> str:
         """The line above the verdicts."""
         if self.against:
             return f"against {' '.join(self.against)}, measured in pairs with this environment"
@@ -204,7 +204,7 @@ def masked(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(mask, words))
 
 
-def compared_with(selection: Selection) -> Baseline | None:
+def accepted_baseline(selection: Selection) -> Baseline | None:
     """The accepted run. With `--fastdiff-against` only its skipped stages are used."""
     if not selection.settings.against:
         return accepted_run(selection.config, selection.device)

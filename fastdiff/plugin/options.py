@@ -131,7 +131,7 @@ def given_options(config: pytest.Config, names: Sequence[str] = ()) -> list[str]
     return [f"{option.flag}={text}" if option.metavar else option.flag for option, text in given if text]
 
 
-def is_asked(config: pytest.Config) -> bool:
+def is_configured(config: pytest.Config) -> bool:
     """Whether this session sets an option of fastdiff. The rest of the configuration is read when a test needs a
     stage."""
     return any(config.getoption(option.flag) or config.getini(option.ini) for option in OPTIONS)

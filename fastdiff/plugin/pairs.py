@@ -87,7 +87,7 @@ class Pairs:
                 f"today's, for at most {minutes} minutes"
             )
             coming = [one for one in in_order(self._screened) if self._is_asked(one.id)]
-            planned = planned_pairs(self._asked(subject.model), self.selection.kind)
+            planned = planned_pairs(self._options(subject.model), self.selection.kind)
             for line in of_pairs([expected(self.state.trials[one.id], planned) for one in coming], minutes):
                 self.progress.say(line)
         self._until = self._until or time.monotonic() + 60 * minutes
@@ -245,7 +245,7 @@ class Pairs:
         """The result of pairs of `old` and this environment for a stage."""
         from fastdiff.experiments import ab, questions
 
-        session, asked, ladder = self._session, self._asked(subject.model), self.selection.ladders[subject.model.name]
+        session, asked, ladder = self._session, self._options(subject.model), self.selection.ladders[subject.model.name]
         new = session.environment(["."])
         question = ab.Question(
             old=questions.side_of(old, subject.model, subject.stage, asked, session.root),
@@ -263,7 +263,7 @@ class Pairs:
         self.found[subject.id] = answer.judgements
         self.state.experiments.append(answer.path)
 
-    def _asked(self, model: Model) -> AbOptions:
+    def _options(self, model: Model) -> AbOptions:
         """The options of this session that concern pairs."""
         from fastdiff.experiments.ab import CALLS, MOST_PAIRS
         from fastdiff.experiments.questions import AbOptions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fastdiff.plugin.benchmark import is_comparing, write_run
-from fastdiff.plugin.judge import Judge, compared_with
+from fastdiff.plugin.judge import Judge, accepted_baseline
 from fastdiff.plugin.pairs import Pairs
 from fastdiff.plugin.selection import Selection
 from fastdiff.plugin.stages import StageManager
@@ -17,7 +17,7 @@ from fastdiff.plugin.state import SessionState
 from fastdiff.record.errors import UserError
 from fastdiff.record.project import compile_cache
 from fastdiff.record.run import FAILED, INCOMPLETE, Trial
-from fastdiff.report.verdicts import sentence
+from fastdiff.report.verdicts import announced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class Session:
         self.config, self.progress, self.comparing = config, progress, is_comparing(config)
         self.selection = Selection(config)
         self.state = SessionState(config, self.selection.device)
-        baseline = compared_with(self.selection) if self.comparing else None
+        baseline = accepted_baseline(self.selection) if self.comparing else None
         self.pairs = Pairs(self.selection, self.state, progress, baseline)
         self.judge = Judge(self.selection, self.state, self.pairs, comparing=self.comparing)
         self.stages = StageManager(self.selection, progress, self.began, self.remark)
@@ -52,7 +52,7 @@ class Session:
         self.deselected: dict[str, list[str]] = {}
         """By stage, the names of its deselected tests."""
         self.compared: set[str] = set()
-        self.asked: set[str] = set()
+        self.regressions: set[str] = set()
         """Stages whose `regression` test has run."""
         self.interrupted = False
         """Whether Ctrl-C came in a comparison after the last test."""
@@ -107,7 +107,7 @@ class Session:
             pytest.fail(f"{sentence}; add them, for instance with -k {subject.stage.name}.", pytrace=False)
         if trial is None or not trial.samples:
             pytest.skip(f"{subject.id} was not timed in this session.")
-        self.asked.add(subject.id)
+        self.regressions.add(subject.id)
         try:
             self.compare(subject)
         except UserError as error:
@@ -176,7 +176,7 @@ class Session:
         """Stages that were timed and that no `regression` test has compared."""
         failing = False
         for subject in self._timed():
-            if subject.id in self.asked:
+            if subject.id in self.regressions:
                 continue
             try:
                 self.compare(subject)
@@ -196,7 +196,7 @@ class Session:
     def _fail_on(self, subject: Subject, failing: list[Judgement]) -> None:
         if failing:
             self.remark(subject, failing[0].verdict.word, state=None)
-            raise Judged("\n".join(sentence(one, self.judge.shell) for one in failing), pytrace=False)
+            raise Judged("\n".join(announced(one, self.judge.shell) for one in failing), pytrace=False)
 
 
 @dataclass(frozen=True)

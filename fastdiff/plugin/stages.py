@@ -60,18 +60,20 @@ class StageManager:
     @contextmanager
     def live(self, subject: Subject) -> Iterator[LiveStage]:
         """Builds the stage, draws with it, and ends it. An error ends only this stage, with one sentence."""
-        with ExitStack() as alive:
+        with ExitStack() as opened:
             with self._reasons(subject):
-                alive.enter_context(compile_cache(self.cache_folder))
+                opened.enter_context(compile_cache(self.cache_folder))
             with self._reasons(subject):  # a skipped stage needs no reference
                 self.selection.work(subject)
             self._draw_reference(subject.model, before=subject)
             self.began(subject)
             with self._reasons(subject):
-                stage = alive.enter_context(self._built(subject))
+                stage = opened.enter_context(self._built(subject))
                 if not stage.unapplied:
                     with self.progress.doing(f"{subject.id}: counting"):
                         stage.count()
+                for sentence in stage.unproven:
+                    self.progress.say(f"{subject.id}: not proven: {sentence}")
             self.alive[subject.id] = stage
             yield stage
 
@@ -122,8 +124,6 @@ class StageManager:
                 self.progress.say(again)
             if stage.added:
                 self.progress.say(f"{subject.id}: fastdiff adds {', '.join(stage.added)}")
-            for sentence in stage.unproven:
-                self.progress.say(f"{subject.id}: not proven: {sentence}")
             yield stage
 
     def _compiled_again(self, subject: Subject, stage: LiveStage) -> str:

@@ -58,7 +58,7 @@ def show_verdicts(terminal: pytest.TerminalReporter, session: Session) -> None:
 
     state = session.state
     terminal.section("fastdiff: verdicts", sep="=", bold=True)
-    terminal.write_line(session.judge.compared_with)
+    terminal.write_line(session.judge.headline)
     terminal.write_line("")
     for line in verdicts.text(list(state.judgements.values()), session.judge.shell, without_verdict(state)):
         terminal.write_line(coloured(line) if terminal.hasmarkup else line)
@@ -103,7 +103,7 @@ def markdown_verdicts(session: Session) -> list[str]:
 
     state = session.state
     table = verdicts.markdown(list(state.judgements.values()), session.judge.shell, without_verdict(state))
-    return ["### verdicts", "", in_markdown(session.judge.compared_with), "", *table]
+    return ["### verdicts", "", in_markdown(session.judge.headline), "", *table]
 
 
 def write_chart(terminal: pytest.TerminalReporter, session: Session, named: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastdiff.plugin.options import is_asked, project_folder
+from fastdiff.plugin.options import is_configured, project_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def hold_back(config: pytest.Config) -> None:
     """Suppresses the warning in projects that seem to use fastdiff; other projects get it at the usual time."""
     if not getattr(config.option, "benchmark_compare", None):
         return
-    if is_asked(config) or has_accepted(project_folder(config)):
+    if is_configured(config) or has_accepted(project_folder(config)):
         config.stash[HELD_BACK] = True
         filters = warnings.catch_warnings()
         filters.__enter__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.report.verdicts import sentence
+from fastdiff.report.verdicts import announced
 
 if TYPE_CHECKING:
     from fastdiff.compare.gate import Judgement
@@ -26,7 +26,7 @@ def error(judgement: Judgement, shell: Shell, place: Place | None) -> str:
     title = f"{judgement.stage} {judgement.metric.replace('_', ' ')}: {judgement.verdict.word}"
     about = {"file": file, "line": str(line), "title": title} if place else {"title": title}
     listed = ",".join(f"{name}={_escaped(text, OF_PROPERTIES)}" for name, text in about.items())
-    return f"::error {listed}::{_escaped(sentence(judgement, shell), OF_TEXT)}"
+    return f"::error {listed}::{_escaped(announced(judgement, shell), OF_TEXT)}"
 
 
 def _escaped(text: str, by: dict[str, str]) -> str:

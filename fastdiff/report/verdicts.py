@@ -57,8 +57,8 @@ def against(baseline: Baseline | None, device: str, elsewhere: str = "") -> str:
     return clean(f"against {baseline.name}, accepted {accepted.when[:10]} ({noise}): {accepted.reason}")
 
 
-def sentence(judgement: Judgement, shell: Shell) -> str:
-    """Of a failure: what, why, where it comes from, and what to type."""
+def announced(judgement: Judgement, shell: Shell) -> str:
+    """A verdict in full: what, why, where it comes from, and what to type."""
     verdict = judgement.verdict
     command = [f"next: {steps.command(verdict.next, shell)}"] if verdict.next else []
     what = sentences.headline(judgement)

@@ -60,8 +60,8 @@ class Fake:
 
     @contextmanager
     def side(self, work: Work) -> Iterator[FakeSide]:
-        with ExitStack() as alive:
-            yield FakeSide(self, work, alive)
+        with ExitStack() as opened:
+            yield FakeSide(self, work, opened)
 
 
 def plain(work: Work) -> Trial:
@@ -158,15 +158,15 @@ class FakeSide:
 
     folders: tuple[Path, ...] = ()
 
-    def __init__(self, runner: Fake, work: Work, alive: ExitStack) -> None:
-        self.runner, self.work, self._alive = runner, work, alive
+    def __init__(self, runner: Fake, work: Work, opened: ExitStack) -> None:
+        self.runner, self.work, self._opened = runner, work, opened
         self.facts: Mapping[str, Any] = {}
 
     def load(self) -> Wait[None]:
         return self._did("load")
 
     def build(self) -> Wait[None]:
-        self._stage = self._alive.enter_context(self.runner(self.work))
+        self._stage = self._opened.enter_context(self.runner(self.work))
         self.facts = {"environment": {}, "packages": self.runner.packages}
         return lambda: None
 

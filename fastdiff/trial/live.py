@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.instruments import components, counts, fingerprint, memory, proof, trace
@@ -12,6 +13,7 @@ from fastdiff.instruments.boundaries import boundaries
 from fastdiff.instruments.fingerprint import Fingerprint
 from fastdiff.instruments.latency import DeviceTimer, settle, synchronised_clock, wait_until
 from fastdiff.instruments.telemetry import Watch
+from fastdiff.models import checkpoints
 from fastdiff.models.libraries import torch
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
 from fastdiff.optimize import build, resolved
@@ -141,7 +143,7 @@ class LiveStage:
     def id(self) -> str:
         return f"{self.model.name}-{self.stage.name}"
 
-    @property
+    @cached_property
     def weights(self) -> str:
         """The source of the weights, as stored; the path of a folder is private."""
         if self.model.factory:
@@ -152,7 +154,8 @@ class LiveStage:
         if self.model.made_here:
             return kind
         if self.model.folder is not None:
-            return "embedded" if self.model.folder == SHAPES_FOLDER else "folder"
+            shapes = self.model.folder == SHAPES_FOLDER
+            return "embedded" if shapes else f"folder {checkpoints.identity(self.model.folder)}"
         return f"hub@{self.model.revision or 'newest'}"
 
     def claim(self, stage: Stage) -> None:

@@ -35,7 +35,7 @@ class Worker:
     """One method for each action; `fastdiff.trial.runner` documents them."""
 
     def __init__(self) -> None:
-        self._alive = ExitStack()
+        self._opened = ExitStack()
         self._stage: LiveStage | None = None
 
     @property
@@ -71,7 +71,7 @@ class Worker:
         from fastdiff.trial.work import Work
 
         work = convert(asked, Work, "work")
-        self._stage = self._alive.enter_context(here(work))
+        self._stage = self._opened.enter_context(here(work))
         return {
             "trial": asdict(self.stage.trial()),
             "environment": environment(work.device),
