@@ -10,6 +10,7 @@ import pytest
 
 from fastdiff.models import Request
 from fastdiff.record.errors import UserError
+from fastdiff.stages.recipe import Recipe
 from fastdiff.trial.enough import require_callable, require_enough_steps
 
 
@@ -19,7 +20,8 @@ class OfTheUsersOwn:
 
 def live(**more: Any) -> Any:
     built = SimpleNamespace(pipeline=OfTheUsersOwn())
-    return SimpleNamespace(request=Request(None, 1, None, None), built=built, call=lambda: None, **more)
+    recipe = Recipe()
+    return SimpleNamespace(request=Request(None, 1, None, None), built=built, recipe=recipe, call=lambda: None, **more)
 
 
 def test_too_few_steps_are_named_without_a_scheduler() -> None:

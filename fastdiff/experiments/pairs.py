@@ -143,18 +143,24 @@ class PairRunner:
 
     def _on_gpus(self, number: int, whole: bool) -> Measured:
         """Two processes after the other two, because a process cannot move to another GPU."""
+        seated = shuffled(self.random)
+        with self._half_on_gpus(number, seated) as (_, first):
+            pass
+        with self._half_on_gpus(number, seated[::-1]) as (opened, second):
+            starts = "".join(name[0] * len(second[name]) for name in seated)
+            samples = {name: first[name] + second[name] for name in seated}
+            return starts, *self._ended(opened, samples, whole)
+
+    @contextmanager
+    def _half_on_gpus(
+        self, number: int, seating: list[str]
+    ) -> Iterator[tuple[dict[str, SideTrial], dict[str, list[Sample]]]]:
         assert self.gpus is not None
-        starts, samples, seated = "", {OLD: list[Sample](), NEW: list[Sample]()}, shuffled(self.random)
-        for half, seating in enumerate((seated, seated[::-1]), 1):
-            sides = {name: self.sides[name].on(gpu) for name, gpu in zip(seating, self.gpus, strict=True)}
-            with self.together(number, GPUS, sides) as opened:
-                with self.progress.doing(f"{self._id}: pair {number}, side by side on two GPUs, half {half} of 2"):
-                    starts += seating[0][0] * (self.calls // 2)
-                    for name, found in at_one_instant(opened, self.calls // 2).items():
-                        samples[name] += found
-                if half == 2:
-                    return starts, *self._ended(opened, samples, whole)
-        raise AssertionError("both halves have run")
+        sides = {name: self.sides[name].on(gpu) for name, gpu in zip(seating, self.gpus, strict=True)}
+        with self.together(number, GPUS, sides) as opened:
+            with self.progress.doing(f"{self._id}: pair {number}, side by side on two GPUs"):
+                samples = at_one_instant(opened, self.calls // 2)
+            yield opened, samples
 
     def _ended(
         self, opened: Mapping[str, SideTrial], samples: Mapping[str, list[Sample]], whole: bool

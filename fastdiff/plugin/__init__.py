@@ -233,9 +233,12 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
         if subject is not None and is_last(item, subject) and not item.stash.get(FAILED, False):
             leaks = session_of(item.config).ended(subject)
     if subject is not None and leaks:
-        listed = "; ".join(leaks)
-        pytest.fail(f"{subject.id} left global switches changed (they were put back): {listed}.", pytrace=False)
+        pytest.fail(leaked(subject, leaks), pytrace=False)
     return result
+
+
+def leaked(subject: Subject, leaks: list[str]) -> str:
+    return f"{subject.id} left global switches changed (they were put back): {'; '.join(leaks)}."
 
 
 @pytest.hookimpl(wrapper=True)
@@ -244,7 +247,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     result = yield
     subject = subject_of(item)
     if subject is not None and is_last(item, subject) and subject.id in session_of(item.config).stages.alive:
-        session_of(item.config).ended(subject)
+        session = session_of(item.config)
+        if leaks := session.ended(subject):  # the test has failed already
+            session.stages.progress.say(leaked(subject, leaks))
     show_progress(item.config)
     return result
 
