@@ -12,6 +12,7 @@ import pytest
 from faked import Faked, words
 from faked import faked as faked
 
+import fastdiff.models.libraries  # noqa: F401  (torch stays loaded between the runs inside this process)
 from fastdiff.compare import software
 from fastdiff.experiments import ab
 from fastdiff.experiments.pairs import NEW

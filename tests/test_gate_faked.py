@@ -301,3 +301,26 @@ def test_a_verdict_does_not_pass_because_its_test_is_run_again(accepted: Faked) 
     result = accepted.session("--benchmark-compare")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["FAILED *test_not_slower?shapes-other? - *latency is SLOW*"])
+
+
+def test_what_accept_would_refuse_is_to_be_measured_again(faked: Faked) -> None:
+    conftest = faked.root / "conftest.py"
+    disturbed = """
+from dataclasses import replace
+from fastdiff.trial.fake import FakeStage
+keep = FakeStage._keep
+def disturbed(stage):
+    stage.samples[-1:] = [replace(keep(stage), void="a busy neighbour")]
+    return stage.samples[-1]
+FakeStage._keep = disturbed
+"""
+    conftest.write_text(conftest.read_text() + disturbed)
+    result = faked.session("--benchmark-compare")
+    assert result.ret == 0
+    assert "fastdiff accept" not in str(result.stdout)
+    result.stdout.fnmatch_lines(
+        [
+            "next: pytest perf_tests --benchmark-compare",
+            "This run cannot be accepted: shapes-fp32 has 3 void samples of 3 (a busy neighbour), shapes-other has *",
+        ]
+    )

@@ -39,11 +39,13 @@ def test_an_empty_folder_becomes_a_project(tmp_path: Path) -> None:
     found = everything(tmp_path)
     suite = {path.name: path.read_text() for path in (REPOSITORY / "perf_tests").glob("test_*.py")}
     assert {name: found.pop(f"perf_tests/{name}") for name in suite} == suite
-    assert set(found) == {"perf_tests/__init__.py", "perf_tests/conftest.py", starter.WORKFLOW, ".gitignore"}
+    own = {"perf_tests/__init__.py", "perf_tests/pipelines.py", "perf_tests/conftest.py"}
+    assert set(found) == {*own, starter.WORKFLOW, ".gitignore"}
     assert found[".gitignore"].splitlines() == ["runs/", ".fastdiff/", ".benchmarks/"]
-    assert [line.split()[1] for line in lines[:9]] == [
+    assert [line.split()[1] for line in lines[:10]] == [
         "perf_tests/__init__.py",
         *(f"perf_tests/{name}" for name in sorted(suite)),
+        "perf_tests/pipelines.py",
         "perf_tests/conftest.py",
         starter.WORKFLOW,
         ".gitignore",
@@ -71,6 +73,25 @@ def test_the_commented_model_works_when_the_comment_signs_are_taken_away(pyteste
     result.stdout.fnmatch_lines(["*test_latency[[]mine-fp32[]]", "*test_latency[[]mine-channels-last[]]"])
 
 
+def test_the_commented_pipeline_works_when_the_comment_signs_are_taken_away(pytester: pytest.Pytester) -> None:
+    init(pytester.path)
+    file = pytester.path / "perf_tests" / "pipelines.py"
+    head, _, rest = file.read_text().partition("\n\n")
+    file.write_text(re.sub("^# ?", "", rest, flags=re.MULTILINE))
+    command = head.splitlines()[1].removeprefix("#   pytest ").split()
+    result = pytester.runpytest_inprocess(*command, "--collect-only", "-q", "-p", "no:hypothesispytest")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*test_latency[[]mine-fp32[]]", "*test_latency[[]mine-sdpa[]]"])
+
+
+@pytest.mark.parametrize("git", [True, False])
+def test_a_project_without_git_is_told_what_is_lost(tmp_path: Path, git: bool) -> None:
+    if git:
+        subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    said = [line for line in init(tmp_path) if "no git repository" in line]
+    assert bool(said) is not git
+
+
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "perf_tests").mkdir()
     (tmp_path / "perf_tests" / "conftest.py").write_text("mine")
@@ -80,7 +101,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert "kept   perf_tests/conftest.py" in lines
     assert (tmp_path / ".gitignore").read_text().split() == ["runs", "weights/", ".fastdiff/", ".benchmarks/"]
     before = everything(tmp_path)
-    assert {line.split()[0] for line in init(tmp_path)[:9]} == {"kept"}
+    assert {line.split()[0] for line in init(tmp_path)[:10]} == {"kept"}
     assert everything(tmp_path) == before
 
 

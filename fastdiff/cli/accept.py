@@ -98,7 +98,8 @@ def _side(target: Path, root: Path) -> str:
         found = side_of(target, root.resolve(), aside)
     except (UserError, OSError, subprocess.SubprocessError) as error:
         return f"side: cannot be recreated, so after a change of software comparisons will be UNSURE: {error}"
-    return "side: recreated" + "".join(f"; {remark}" for remark in found.remarks)
+    remarks = "".join(f"; {remark}" for remark in found.remarks)
+    return f"side: the software of this run was just installed again, as a comparison will do it{remarks}"
 
 
 def _noise(proposal: Proposal, say: Callable[[str], None]) -> Noise | None:

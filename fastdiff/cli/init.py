@@ -69,4 +69,6 @@ def _next(root: Path) -> list[str]:
         lines += [f"In {starter.WORKFLOW}, replace {owner} and {ref} by the repository and the commit of fastdiff."]
     if starter.runs_in_every_session(root):
         lines += [f"`pytest` alone runs {starter.FOLDER}/ too, unless pytest's setting testpaths names other folders."]
-    return [*lines, f"Your own pipeline: {starter.FOLDER}/conftest.py."]
+    if not starter.in_git(root):
+        lines += ["This folder is in no git repository, so fastdiff cannot tell which code ran: git init, and commit."]
+    return [*lines, f"The first command measures the small model of fastdiff; your own: {starter.PIPELINES}."]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER = "perf_tests"
+PIPELINES = f"{FOLDER}/pipelines.py"
 IGNORED = ("runs/", ".fastdiff/", ".benchmarks/")
 WORKFLOW = ".github/workflows/performance.yml"
 INDEX = "model_index.json"
@@ -29,7 +30,7 @@ SETTINGS = ("pyproject.toml", "pytest.toml", "pytest.ini", "tox.ini", "setup.cfg
 GITHUB = re.compile(r"github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?$")
 PATIENCE_S = 10
 
-CONFTEST = '''"""The pipelines that these tests measure. Without one of yours it is `shapes`, which comes with fastdiff.
+CONFTEST = '''"""Models by their description, and stages of your own. Without a model: `shapes`, fastdiff's own.
 
 Uncomment the first function, then: pytest {folder} --fastdiff-model {name} --benchmark-compare
 """
@@ -47,6 +48,18 @@ Uncomment the first function, then: pytest {folder} --fastdiff-model {name} --be
 #     if "sdpa" in ladder.names:
 #         return ladder.extend("channels-last", "the convolutions' layout", follows="sdpa", channels_last=True)
 '''
+
+FACTORIES = """# A pipeline of your own is a function that returns it. Uncomment it, commit the file, then:
+#   pytest {folder} --fastdiff-model {folder}/pipelines.py::{name} --benchmark-compare
+
+# import fastdiff
+# from diffusers import {pipeline}
+#
+#
+# @fastdiff.pipeline("{name}", call=dict(prompt="a cat", num_inference_steps=20))
+# def pipeline(dtype):
+#     return {pipeline}.from_pretrained("{source}", dtype=dtype)
+"""
 
 ACTION = """# Measures each pull request beside its base branch, in pairs of processes, on a hosted machine.
 name: performance
@@ -71,13 +84,18 @@ def whole_files(root: Path) -> dict[str, str]:
     own = {one.name for one in (root / FOLDER).glob("test_*.py")} - suite.keys()
     tests = {f"{FOLDER}/{name}": suite[name] for name in sorted(suite) if name.startswith("test_") and not own}
     package = {f"{FOLDER}/__init__.py": '"""A package, so that its files may have the names of other tests."""\n'}
-    return {**package, **tests, f"{FOLDER}/conftest.py": conftest(root), WORKFLOW: workflow(root)}
+    models = {PIPELINES: filled(FACTORIES, root), f"{FOLDER}/conftest.py": filled(CONFTEST, root)}
+    return {**package, **tests, **models, WORKFLOW: workflow(root)}
 
 
-def conftest(root: Path) -> str:
+def filled(text: str, root: Path) -> str:
     """With the pipeline that lies in the project, if one does."""
     found = {"name": "mine", "pipeline": "StableDiffusionXLPipeline", "source": "weights/mine"} | pipeline(root)
-    return CONFTEST.format(folder=FOLDER, **found)
+    return text.format(folder=FOLDER, **found)
+
+
+def in_git(root: Path) -> bool:
+    return bool(_git(str(root), "rev-parse", "--git-dir"))
 
 
 def pipeline(root: Path) -> dict[str, str]:

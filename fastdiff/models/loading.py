@@ -51,7 +51,10 @@ def _made(model: Model, dtype: str, place: str) -> Any:
     factory = factories.factory(model)
     offered = {"device": place, "dtype": getattr(torch, dtype)}
     torch.manual_seed(model.request.seed)
-    pipeline = factory(**_taken(factory.make, offered))
+    try:
+        pipeline = factory(**_taken(factory.make, offered))
+    except OSError as error:  # a file that is missing; any other error is one of its code, and has a traceback
+        raise UserError("weights", f"the function of {model.source} could not load it: {first_line(error)}") from error
     left = [value for name, value in offered.items() if name not in inspect.signature(factory.make).parameters]
     for one in left:
         # A pipeline of diffusers moves all of its components; another one may not know how.

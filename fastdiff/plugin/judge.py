@@ -18,6 +18,7 @@ from fastdiff.plugin.benchmark import accepted_run
 from fastdiff.plugin.options import OF_PAIRS, given_options, project_folder
 from fastdiff.plugin.pairs import OF_TIME
 from fastdiff.record import baselines
+from fastdiff.record.eligibility import objections
 from fastdiff.record.errors import UserError
 from fastdiff.record.run import FAILED, MEASURED
 from fastdiff.report import verdicts
@@ -162,6 +163,24 @@ class Judge:
     def failing(self) -> list[tuple[Judgement, str]]:
         """Verdicts that fail the session, each with its test; the test is empty if the verdict came from none."""
         return [(one, self._judged_in[key]) for key, one in self.state.judgements.items() if self._fails(one)]
+
+    @property
+    def shown(self) -> list[Judgement]:
+        """With next commands that will work: what `fastdiff accept` would refuse is measured again, as a whole."""
+        run = self.state.run()
+        found = []
+        for one in self.state.judgements.values():
+            step = one.verdict.next
+            refused = isinstance(step, Accept) and objections(run, (step.only,) if step.only else ())
+            whole = one.verdict.word == VOID and self.accepting_refused
+            found.append(replace(one, verdict=replace(one.verdict, next=Measure())) if refused or whole else one)
+        return found
+
+    @property
+    def accepting_refused(self) -> list[str]:
+        """Why `fastdiff accept` would refuse the run that these verdicts offer to accept; empty if they do not."""
+        offered = any(one.verdict.next == Accept() for one in self.state.judgements.values())
+        return objections(self.state.run()) if offered else []
 
     # -- in words -----------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from fastdiff.compare.facts import listed
 from fastdiff.host.environment import device_slug
 from fastdiff.plugin.options import project_folder
 from fastdiff.record.eligibility import VOID_SHARE
@@ -60,8 +61,10 @@ def show_verdicts(terminal: pytest.TerminalReporter, session: Session) -> None:
     terminal.section("fastdiff: verdicts", sep="=", bold=True)
     terminal.write_line(session.judge.headline)
     terminal.write_line("")
-    for line in verdicts.text(list(state.judgements.values()), session.judge.shell, without_verdict(state)):
+    for line in verdicts.text(session.judge.shown, session.judge.shell, without_verdict(state)):
         terminal.write_line(coloured(line) if terminal.hasmarkup else line)
+    if refused := session.judge.accepting_refused:
+        terminal.write_line(f"This run cannot be accepted: {listed(refused)}.")
     terminal.write_line("")
     first = next(iter(state.trials), "")
     terminal.write_line(limit(of_device(project_folder(session.config), device_slug(session.selection.device), first)))
@@ -102,7 +105,7 @@ def markdown_verdicts(session: Session) -> list[str]:
     from fastdiff.report.clean import in_markdown
 
     state = session.state
-    table = verdicts.markdown(list(state.judgements.values()), session.judge.shell, without_verdict(state))
+    table = verdicts.markdown(session.judge.shown, session.judge.shell, without_verdict(state))
     return ["### verdicts", "", in_markdown(session.judge.headline), "", *table]
 
 

@@ -88,7 +88,7 @@ def rebuild(
     project = checked_out(code, kept, say, python, digest(python, others(seen))) if code else None
     source, paths = code_in(software, project, python, protocol) if project else (None, ())
     if source is None:
-        remarks.append("both sides ran today's fastdiff, so a change of fastdiff itself was not measured")
+        remarks.append("both sides run today's fastdiff, so a change of fastdiff itself is not measured")
     chosen = dict(variables or {})
     key = digest(python, others(seen), sorted(chosen.items()), str(source), list(map(str, paths)))
     side = Environment(name, python, chosen, key, (name,), source, paths, project, tuple(differs))
