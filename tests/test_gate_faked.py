@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +13,12 @@ from faked import words
 
 from fastdiff.experiments.sessions import PairSession
 from fastdiff.record.errors import UserError
+from fastdiff.trial.fake import FakeStage
 
 if TYPE_CHECKING:
     from faked import Faked
+
+    from fastdiff.record.run import Sample
 
 
 def rerun(faked: Faked) -> None:
@@ -303,18 +307,14 @@ def test_a_verdict_does_not_pass_because_its_test_is_run_again(accepted: Faked) 
     result.stdout.fnmatch_lines(["FAILED *test_not_slower?shapes-other? - *latency is SLOW*"])
 
 
-def test_what_accept_would_refuse_is_to_be_measured_again(faked: Faked) -> None:
-    conftest = faked.root / "conftest.py"
-    disturbed = """
-from dataclasses import replace
-from fastdiff.trial.fake import FakeStage
-keep = FakeStage._keep
-def disturbed(stage):
-    stage.samples[-1:] = [replace(keep(stage), void="a busy neighbour")]
-    return stage.samples[-1]
-FakeStage._keep = disturbed
-"""
-    conftest.write_text(conftest.read_text() + disturbed)
+def test_what_accept_would_refuse_is_to_be_measured_again(faked: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = FakeStage._keep
+
+    def disturbed(stage: FakeStage) -> Sample:
+        stage.samples[-1:] = [replace(keep(stage), void="a busy neighbour")]
+        return stage.samples[-1]
+
+    monkeypatch.setattr(FakeStage, "_keep", disturbed)
     result = faked.session("--benchmark-compare")
     assert result.ret == 0
     assert "fastdiff accept" not in str(result.stdout)

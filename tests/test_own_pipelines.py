@@ -19,6 +19,7 @@ import fastdiff
 from fastdiff.models import Model, Request, factories
 from fastdiff.record.errors import UserError
 from fastdiff.stages.published import LADDER
+from fastdiff.trial.fake import FakeStage
 
 if TYPE_CHECKING:
     from faked import Faked
@@ -260,15 +261,13 @@ def test_a_session_refuses_what_is_not_there(faked: Faked, option: str, sentence
     result.stderr.fnmatch_lines([f"*{sentence}*"])
 
 
-def test_what_cannot_be_proven_is_named_and_fails_in_strict_mode(faked: Faked) -> None:
+def test_what_cannot_be_proven_is_named_and_fails_in_strict_mode(faked: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def count(stage: FakeStage) -> None:
+        stage.unproven = ("attention: none was found.",)
+
     model = own(faked)
-    conftest = faked.root / "conftest.py"
-    unproven = (
-        "\nfrom fastdiff.trial.fake import FakeStage\n"
-        "FakeStage.count = lambda stage: setattr(stage, 'unproven', ('attention: none was found.',))\n"
-    )
-    added = "FakeStage.added = ('a CPU generator', 'num_inference_steps=50')\n"
-    conftest.write_text(conftest.read_text() + unproven + added)
+    monkeypatch.setattr(FakeStage, "count", count)
+    monkeypatch.setattr(FakeStage, "added", ("a CPU generator", "num_inference_steps=50"))
     result = faked.session(model, "--fastdiff-emulate", "--fastdiff-stage=sdpa")
     assert result.ret == 0
     result.stdout.fnmatch_lines(
