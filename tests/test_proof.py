@@ -240,7 +240,7 @@ def test_the_kernels_of_a_step_show_which_attention_is_in_use(tiny: Model, name:
 
 
 class Named:
-    """An attention of somebody's own: its name says nothing."""
+    """An attention of a user's own: its name says nothing."""
 
     def __init__(self, like: str) -> None:
         from diffusers.models import attention_processor

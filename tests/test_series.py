@@ -1,4 +1,4 @@
-"""A series of experiments on one machine: what is kept of each, and what is said of them together."""
+"""A series of experiments on one machine: what is kept of each, and their summary."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ class Gpu:
         causes = [words for name, words in GPU_DISTURBED.items() if reasons & getattr(self._nvml, name)]
         pids = [process.pid for process in processes or ()]
         # In a container the driver knows this process by another number; then strangers cannot be recognised.
-        # No strangers are the parent, which waits for its pairs, and the other side of a pair, which it has started.
+        # The parent, which waits for its pairs, and the other side of a pair, which it has started, are no strangers.
         strangers = {pid for pid in set(pids) - {os.getpid(), os.getppid()} if not _is_other_side(pid)}
         if os.getpid() in pids and strangers:
             causes.append(f"{len(strangers)} other processes computed on the GPU")

@@ -167,13 +167,13 @@ class Judge:
     @property
     def shown(self) -> list[Judgement]:
         """With next commands that will work: what `fastdiff accept` would refuse is measured again, as a whole."""
-        run = self.state.run()
+        run, whole = self.state.run(), self.accepting_refused
         found = []
         for one in self.state.judgements.values():
             step = one.verdict.next
             refused = isinstance(step, Accept) and objections(run, (step.only,) if step.only else ())
-            whole = one.verdict.word == VOID and self.accepting_refused
-            found.append(replace(one, verdict=replace(one.verdict, next=Measure())) if refused or whole else one)
+            again = refused or (whole and one.verdict.word == VOID)
+            found.append(replace(one, verdict=replace(one.verdict, next=Measure())) if again else one)
         return found
 
     @property
