@@ -377,3 +377,13 @@ def test_one_setting_of_it_is_measured(project: Path, monkeypatch: pytest.Monkey
     assert str(project) not in str(row), "where the project lies is private"
     done = CliRunner().invoke(app, [*asked, "--ckpt", "org/name"])
     assert (done.exit_code, "loads its weights itself; leave out --ckpt" in done.output) == (2, True)
+
+
+def test_a_file_that_the_function_does_not_find_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "gone.py").write_text(
+        "import fastdiff\n\n\n@fastdiff.pipeline('gone', call=dict(prompt='a'))\ndef gone(dtype):\n"
+        "    return open('weights/mine')\n"
+    )
+    (model,) = factories.models("gone.py::gone", tmp_path)
+    with pytest.raises(UserError, match=r"the function of .*gone\.py::gone could not load it: .*weights/mine"):
+        LiveStage(model, HERE["fp32"], "cpu", model.request)
