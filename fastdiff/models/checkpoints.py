@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.models import CATALOGUE, EMBEDDED
-from fastdiff.record.errors import UserError, first_line
+from fastdiff.models import CATALOGUE, EMBEDDED, hub
+from fastdiff.record.errors import UserError
 from fastdiff.record.reading import load
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from fastdiff.models import Model
 
-INDEX = "model_index.json"
 LARGEST_INDEX = 1024**2
 """diffusers' own has about a kB."""
 READ_BYTES, EVERY_BYTES = 4 * 1024, 4 * 1024**2
@@ -110,7 +109,7 @@ def class_of(checkpoint: str) -> str:
     # A file of the hub's cache is a link.
     found: Any = load(path.resolve(), LARGEST_INDEX).get("_class_name")
     if not isinstance(found, str):
-        raise UserError("weights", f"{checkpoint}: {INDEX} names no pipeline class; name the model: --model NAME.")
+        raise UserError("weights", f"{checkpoint}: {hub.INDEX} names no pipeline class; name the model: --model NAME.")
     return found
 
 
@@ -121,9 +120,9 @@ def is_folder(checkpoint: str) -> bool:
 def identity(folder: Path) -> str:
     """Of a pipeline in a folder: a hash of its index, and of names, sizes and samples of its parts' files."""
     found = hashlib.sha256()
-    parts = [name for name in load(folder / INDEX, LARGEST_INDEX) if not name.startswith("_")]
+    parts = [name for name in load(folder / hub.INDEX, LARGEST_INDEX) if not name.startswith("_")]
     inside = [path for name in parts for path in (folder / name).rglob("*") if path.is_file()]
-    for path in sorted([folder / INDEX, *inside]):
+    for path in sorted([folder / hub.INDEX, *inside]):
         size = path.stat().st_size
         found.update(f"{path.relative_to(folder)}\0{size}\0".encode("utf-8", "surrogateescape"))
         with path.open("rb") as file:
@@ -143,43 +142,18 @@ def variant(names: Collection[str]) -> str | None:
 
 
 def files(checkpoint: str, revision: str | None) -> list[str]:
-    """Of a folder, or of a repository on the hub; without a connection those that are in its cache."""
-    from huggingface_hub import HfApi, snapshot_download
-
-    folder = Path(checkpoint).expanduser()
-    if not is_folder(checkpoint):
-        try:
-            return list(HfApi().list_repo_files(checkpoint, revision=revision))
-        except Exception:  # the errors of whichever library connects to it have no class in common
-            try:
-                folder = Path(snapshot_download(checkpoint, revision=revision, local_files_only=True))
-            except OSError:
-                return []
-    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    """Of a folder, or of a repository on the hub."""
+    if is_folder(checkpoint):
+        return hub.names_in(Path(checkpoint).expanduser())
+    return hub.file_names(checkpoint, revision)
 
 
 def _index(checkpoint: str) -> Path:
     if not is_folder(checkpoint):
-        return index_on_the_hub(checkpoint)
+        return hub.index(checkpoint, otherwise="give a folder: --ckpt FOLDER.")
     folder = Path(checkpoint).expanduser()
-    if not (folder / INDEX).is_file():
+    if not (folder / hub.INDEX).is_file():
         raise UserError(
-            "weights", f"{checkpoint!r} is no folder in diffusers' layout: there is no {folder.name}/{INDEX}."
+            "weights", f"{checkpoint!r} is no folder in diffusers' layout: there is no {folder.name}/{hub.INDEX}."
         )
-    return folder / INDEX
-
-
-def index_on_the_hub(
-    name: str, revision: str | None = None, *, otherwise: str = "give a folder: --ckpt FOLDER."
-) -> Path:
-    """The file lies in a folder called by its commit. `otherwise`: what a person without the hub can do."""
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(name, INDEX, revision=revision))
-    except Exception as error:  # the errors of whichever library connects to it have no class in common
-        raise UserError(
-            "weights",
-            f"the hub did not say what {name} is ({first_line(error)}); check the name, the connection and HF_TOKEN, "
-            f"or {otherwise}",
-        ) from error
+    return folder / hub.INDEX

@@ -10,17 +10,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fastdiff.models import Model, Request, checkpoints, factories
+from fastdiff.models import Model, Request, checkpoints, factories, hub
 from fastdiff.record.bounds import NAME
-from fastdiff.record.errors import UserError, first_line
+from fastdiff.record.errors import UserError
 from fastdiff.record.reading import load
 
 HUB, AT = "hub:", "@"
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 LONGEST = 100
 """Characters of a name that files are called by."""
-CONFIGS = ("*.json", "*.txt", "*.model", "*.jinja")
-"""Of a repository without its weights: configurations, and the files of tokenizers."""
 
 
 def names_a_place(name: str) -> bool:
@@ -54,17 +52,7 @@ def configs(model: Model) -> Path:
     """The folder with everything but the weights, which is fetched from the hub where it is not here."""
     if not _on_the_hub(model):
         return Path(model.source)
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model.source, revision=model.revision, allow_patterns=list(CONFIGS)))
-    except Exception as error:  # the errors of whichever library connects to it have no class in common
-        reason = first_line(error)
-        raise UserError(
-            "weights",
-            f"the configurations of {model.source} could not be fetched from the hub ({reason}); "
-            "check the connection and HF_TOKEN, or name a folder instead: ./FOLDER",
-        ) from error
+    return hub.configs(model.source, model.revision)
 
 
 def _in_a_repository(name: str) -> Model:
@@ -97,9 +85,7 @@ def _model(name: str, file: Path, source: str, **where: Any) -> Model:
             "checkpoint; if you trust it, load it in a function of your own: fastdiff init",
         )
     if not isinstance(cls, str):
-        raise UserError(
-            "weights", f"{source}: {checkpoints.INDEX} names no pipeline class; save it with save_pretrained."
-        )
+        raise UserError("weights", f"{source}: {hub.INDEX} names no pipeline class; save it with save_pretrained.")
     request = Request(None, None, None, None)
     return Model(_legal(name), cls, source, request, placed=True, **where)
 
@@ -115,18 +101,18 @@ def _legal(name: str) -> str:
 
 
 def _index_in(folder: Path) -> Path:
-    file = folder / checkpoints.INDEX
+    file = folder / hub.INDEX
     if not file.is_file():
         raise UserError(
             "weights",
-            f"{folder} is no pipeline in diffusers' layout, because it has no {checkpoints.INDEX}; name the folder "
+            f"{folder} is no pipeline in diffusers' layout, because it has no {hub.INDEX}; name the folder "
             "that save_pretrained wrote, or load it in a function of your own: fastdiff init",
         )
     return file
 
 
 def _index_on_the_hub(repository: str, revision: str | None) -> Path:
-    return checkpoints.index_on_the_hub(repository, revision, otherwise="name a folder: ./FOLDER")
+    return hub.index(repository, revision, otherwise="name a folder: ./FOLDER")
 
 
 def _read(file: Path) -> dict[str, Any]:
