@@ -471,3 +471,27 @@ def test_a_stage_that_was_compiled_unasked(tiny: Model, traced_only: None) -> No
     (sentence,) = live.unapplied
     assert sentence.startswith("compile: ")
     assert sentence.endswith("and the recipe asks for none.")
+
+
+def test_a_call_that_cannot_be_counted_is_not_proven(tiny: Model) -> None:
+    from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+    live = LiveStage(tiny, HERE["sdpa"], "cpu", tiny.request, rounds=1)
+    forward = live.built.denoiser.forward
+
+    def opaque(*args: Any, **kwargs: Any) -> Any:
+        if _get_current_dispatch_mode() is not None:
+            raise TypeError("no such operator\nand more of it")
+        return forward(*args, **kwargs)
+
+    live.built.denoiser.forward = opaque
+    with pytest.raises(TypeError, match="no such operator"):
+        live.count()
+    live.structure = replace(live.structure, own=True)
+    live.count()
+    assert live.unapplied == []
+    assert live.unproven == [
+        "counts: a call whose operators are counted fails (TypeError: no such operator), so nothing shows what a step "
+        "does."
+    ]
+    assert "flops" not in live.trial().fingerprint

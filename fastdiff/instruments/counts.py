@@ -50,6 +50,11 @@ def count(built: Built, call: Callable[[], object], steps: int) -> Counts:
     return found
 
 
+def none(why: str) -> Counts:
+    """Of a call that fails while it is counted."""
+    return Counts({}, Effects(uncounted=why))
+
+
 def inductor(*, tuned: bool = False) -> dict[str, int]:
     """What dynamo and inductor made since the stage was built; the same from a cold and from a warm cache.
 

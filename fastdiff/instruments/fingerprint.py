@@ -111,6 +111,8 @@ class Effects:
     cuda_graphs: int | None = None
     """Captured by inductor; None on a device that has none."""
     cuda_graphs_skipped: int = 0
+    uncounted: str = ""
+    """Why nothing was counted."""
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ def _sentences(recipe: Recipe, found: Fingerprint) -> list[str]:
         *_compilation(recipe, built, found.compilation),
         *_captured(recipe, found.effects),
         *_steady(found),
+        *_countable(found.effects),
     ]
 
 
@@ -207,7 +208,7 @@ def _saving(recipe: Recipe, found: Structure) -> Iterator[str]:
 
 def _caching(recipe: Recipe, built: Structure, seen: Effects | None) -> Iterator[str]:
     """By the steps that had less to compute: a hook may be there and never skip anything."""
-    if recipe.cache == "none" or seen is None or seen.lighter_steps:
+    if recipe.cache == "none" or seen is None or seen.lighter_steps or seen.uncounted:
         return
     if not seen.steps:
         yield Unshown("cache: the steps of a call are not known, so nothing shows that any had less to compute.")
@@ -251,6 +252,13 @@ def _captured(recipe: Recipe, seen: Effects | None) -> Iterator[str]:
         yield f"compile: {how.mode} captures CUDA graphs, and none was captured ({skipped})."
     elif seen.cuda_graphs_skipped:
         yield f"compile: of the CUDA graphs of {how.mode}, {seen.cuda_graphs} were captured, and {skipped}."
+
+
+def _countable(seen: Effects | None) -> Iterator[str]:
+    if seen is not None and seen.uncounted:
+        yield Unshown(
+            f"counts: a call whose operators are counted fails ({seen.uncounted}), so nothing shows what a step does."
+        )
 
 
 def _steady(found: Fingerprint) -> Iterator[str]:

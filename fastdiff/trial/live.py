@@ -18,7 +18,7 @@ from fastdiff.models.libraries import torch
 from fastdiff.models.shapes import FOLDER as SHAPES_FOLDER
 from fastdiff.optimize import build, resolved
 from fastdiff.quality.parity import compared
-from fastdiff.record.errors import UserError
+from fastdiff.record.errors import UserError, named_line
 from fastdiff.record.outputs import write_whole
 from fastdiff.record.run import OWN, Sample, Trial
 from fastdiff.trial import drawing
@@ -230,12 +230,17 @@ class LiveStage:
 
     def count(self) -> None:
         """FLOPs, operators and attention kernels of one call without compiled code."""
-        steps = self.request.steps or 0
-        if self._counted is None:
-            # With a cache no step stands for the others.
-            with self._few_steps() if self.recipe.cache == "none" else nullcontext():
-                found = counts.count(self.built, self.generate, steps)
-            self._counted, self._effects = found.facts | counts.inductor(tuned=self._is_tuned), found.effects
+        if self._counted is not None:
+            return
+        # With a cache no step stands for the others.
+        with self._few_steps() if self.recipe.cache == "none" else nullcontext():
+            try:
+                found = counts.count(self.built, self.generate, self.request.steps or 0)
+            except Exception as error:
+                if out_of_memory(error) or not self.structure.own:
+                    raise
+                found = counts.none(named_line(error))  # a user's call need not work without its compiled code
+        self._counted, self._effects = found.facts | counts.inductor(tuned=self._is_tuned), found.effects
 
     @property
     def _is_tuned(self) -> bool:
