@@ -70,7 +70,7 @@ test-nightly: $(VENV)/.test-installed
 
 test-floors: BIN := $(OLDEST)/bin
 test-floors: $(OLDEST)/.installed
-	$(call tests,not compile and not nightly,loadfile)
+	$(call tests,not compile and not nightly and not pinned,loadfile)
 
 install: $(VENV)/.bench-installed
 

@@ -156,7 +156,7 @@ def test_a_cpu_that_emulates_int8_is_refused() -> None:
         (["--quantize", "none"], "no quantization is called 'none'"),
         (["--quantize", "float8-dynamic", "--emulate"], "float8-dynamic has kernels for CUDA devices only"),
         (["--model", "sdlx"], "did you mean 'sdxl'"),
-        (["--turns", "2"], "greater than or equal to 5"),
+        (["--turns", "2"], "Invalid value for '--turns'"),
     ],
 )
 def test_what_cannot_be_explored_is_one_sentence(options: list[str], sentence: str) -> None:

@@ -19,7 +19,7 @@ from fastdiff.models.filters import published
 from fastdiff.models.libraries import torch
 from fastdiff.models.tokenizers import tokenizer
 from fastdiff.models.twins import TWINS
-from fastdiff.optimize import quantization
+from fastdiff.optimize import noise, quantization
 from fastdiff.quality.metrics import likeness
 from fastdiff.quality.tripwires import tripped
 from fastdiff.record.errors import UserError
@@ -60,7 +60,7 @@ def test_a_twin_is_quick(model: str) -> None:
 def test_a_twin_draws_the_same_picture_in_bf16(model: str, steps: int) -> None:
     """Within the budget of the suite; and a denoiser that does nothing, or is told something else, is beyond it."""
     asked = request(model, steps=steps)
-    exact, rounded = (dummy.assemble(TWINS[model], dtype, "cpu") for dtype in ("float32", "bfloat16"))
+    exact, rounded = (assembled(TWINS[model], dtype, "cpu") for dtype in ("float32", "bfloat16"))
     images = draw(exact, model, asked)
     found = likeness(draw(rounded, model, asked), images)
     assert found.ssim > LOSSLESS.ssim
@@ -73,8 +73,8 @@ def test_a_twin_draws_the_same_picture_in_bf16(model: str, steps: int) -> None:
 @pytest.mark.parametrize("model", TWINS)
 def test_a_twin_draws_the_same_picture_in_int8(model: str) -> None:
     """In eager mode, because nothing but the widths is in question here."""
-    images = draw(dummy.assemble(TWINS[model], "float32", "cpu"), model, request(model))
-    quantized = dummy.assemble(TWINS[model], "bfloat16", "cpu")
+    images = draw(assembled(TWINS[model], "float32", "cpu"), model, request(model))
+    quantized = assembled(TWINS[model], "bfloat16", "cpu")
     part = denoiser(quantized)
     quantization.quantize([part], "int8-dynamic", published(next(one for one in CATALOGUE if one.name == model)))
     assert sum(map(quantization.is_quantized, part.modules())) >= 20
@@ -85,7 +85,7 @@ def test_a_twin_draws_the_same_picture_in_int8(model: str) -> None:
 
 @pytest.mark.parametrize("model", TWINS)
 def test_the_tiny_autoencoder_draws_a_picture_too(model: str) -> None:
-    exact, rounded = (dummy.assemble(TWINS[model], dtype, "cpu", "tiny") for dtype in ("float32", "bfloat16"))
+    exact, rounded = (assembled(TWINS[model], dtype, "cpu", "tiny") for dtype in ("float32", "bfloat16"))
     assert type(exact.vae).__name__ == "AutoencoderTiny"
     images = draw(exact, model, request(model))
     assert tripped(images) is None
@@ -278,6 +278,13 @@ def witness(code: str, timeout_s: float = 120) -> dict[str, Any]:
 def request(model: str, steps: int = 2) -> Request:
     guidance = next(one for one in CATALOGUE if one.name == model).request.guidance
     return Request("a large red circle on a blue background", steps=steps, size=64, guidance=guidance)
+
+
+def assembled(architecture: Architecture, dtype: str, *how: str) -> Any:
+    """As a stage is built: every dtype begins with the same noise."""
+    pipeline = dummy.assemble(architecture, dtype, *how)
+    noise.draw_in_float32(pipeline)
+    return pipeline
 
 
 def draw(pipeline: Any, model: str, asked: Request) -> np.ndarray:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from here import DTYPE, HERE, NATIVE, SLOW
+from packaging.version import Version
 from torch._dynamo import config as dynamo
 from torch._inductor import config as inductor
 
 from fastdiff.host import allocator
 from fastdiff.instruments import fingerprint
-from fastdiff.models.libraries import torch
+from fastdiff.models.libraries import diffusers, torch
 from fastdiff.optimize import build, layout, noise, precision, switches
 from fastdiff.quality.metrics import likeness
 from fastdiff.record.errors import UserError
@@ -354,9 +355,27 @@ def test_every_dtype_starts_from_the_same_noise(tiny: Model, monkeypatch: pytest
     assert (whole.bfloat16() == half).all()
 
 
+def test_a_picture_is_encoded_in_the_dtype_of_the_stage(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its pipeline draws in float32: the noise that is added to it, and that of the encoder."""
+    asked: list[torch.dtype] = []
+    original = torch.randn
+    half = replace(LADDER["fp32"].recipe, dtype="bfloat16")
+    with build(tiny, half, "cpu") as built:
+        pipeline = diffusers.StableDiffusionXLImg2ImgPipeline(**built.pipeline.components)
+        pipeline.scheduler.set_timesteps(2)
+        monkeypatch.setattr(noise, "dtypes_draw_alike", lambda: False)
+        noise.draw_in_float32(pipeline)
+        monkeypatch.setattr(torch, "randn", lambda *a, **k: (asked.append(k["dtype"]), original(*a, **k))[1])
+        picture, start = torch.zeros(1, 3, 64, 64), pipeline.scheduler.timesteps[:1]
+        latents = pipeline.prepare_latents(picture, start, 1, 1, torch.bfloat16, "cpu", torch.Generator())
+    assert latents.dtype == torch.bfloat16
+    assert asked == [torch.float32, torch.float32]
+    assert diffusers.utils.torch_utils.randn_tensor is sys.modules[noise.ENCODER].randn_tensor, "put back"
+
+
 def test_this_torch_is_asked_whether_its_dtypes_draw_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     noise.dtypes_draw_alike.cache_clear()
-    assert noise.dtypes_draw_alike()
+    assert noise.dtypes_draw_alike() is (Version(torch.__version__) >= Version("2.12"))
     original = torch.randn
 
     def unrelated(*size: int, generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:

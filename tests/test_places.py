@@ -6,12 +6,14 @@ import csv
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from faked import faked as faked
 from here import HERE
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from fastdiff.cli import app
@@ -247,12 +249,44 @@ def test_a_repository_in_half_precision_alone_is_loaded(
         load(model, "float32")
 
 
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_a_hub_that_does_not_answer_is_named(
+    seconds: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def silent(*_: Any, **__: Any) -> str:
+        time.sleep(seconds)
+        raise ConnectionError("no route\nand more")
+
+    monkeypatch.setattr("fastdiff.models.hub.PATIENCE_S", 0.1)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", silent)
+    with pytest.raises(UserError, match=r"^the hub did not say what org/some is \(no route\); check the name"):
+        places.models("hub:org/some")
+    waited = (
+        "fastdiff: waiting for the model hub, which was asked about org/some; HF_HUB_OFFLINE=1 uses its cache alone\n"
+    )
+    assert capsys.readouterr().err == (waited if seconds else "")
+
+
 def test_which_files_are_in_half_precision() -> None:
     whole, half = "unet/x.safetensors", "unet/x.fp16.safetensors"
     assert checkpoints.variant([whole, half, "vae/x.safetensors"]) is None
     assert checkpoints.variant([half, "vae/x.safetensors"]) == "fp16"
     assert checkpoints.variant(["text_encoder_3/model.fp16-00001-of-00002.safetensors", whole]) == "fp16"
     assert checkpoints.variant(["unet/x.fp16.bin"]) is None
+
+
+def test_weights_that_a_library_makes_up_are_refused(tiny: Model, tmp_path: Path) -> None:
+    """As transformers 5.5 does with text encoders that 5.6 saved; it writes a log and nothing else."""
+    folder = Path(shutil.copytree(tiny.source, tmp_path / "mine"))
+    (file,) = (folder / "text_encoder").glob("*.safetensors")
+    weights = load_file(file)
+    name = next(iter(weights))
+    save_file({name.replace(".", ".was."): weights.pop(name), **weights}, file, metadata={"format": "pt"})
+    (model,) = places.models(str(folder), Path())
+    with pytest.raises(
+        UserError, match=r"mine lacks weights that transformers \S+ looks for, and it drew them at random"
+    ):
+        load(model, "float32")
 
 
 @pytest.fixture

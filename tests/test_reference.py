@@ -8,6 +8,7 @@ from fastdiff.plugin.options import OPTIONS
 from tools import reference
 
 
+@pytest.mark.pinned
 @pytest.mark.parametrize("name", reference.PAGES)
 def test_a_page_is_fresh(name: str) -> None:
     assert (reference.FOLDER / name).read_text() == reference.PAGES[name](), "python -m tools.reference"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models import checkpoints, configs, factories, modules, places, usual
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
     from fastdiff.models import Model, Request
     from fastdiff.models.architectures import Architecture
+
+MADE_UP = "newly initialized"
+"""What transformers and diffusers write of weights that a checkpoint lacks."""
 
 
 def load(model: Model, dtype: str, autoencoder: str = "own", device: str = "cpu", *, place: str | None = None) -> Any:
@@ -171,7 +176,7 @@ def _loaded(model: Model, dtype: str, autoencoder: str) -> Any:
     parts: dict[str, Any] = dict.fromkeys(model.without)
     if autoencoder == "tiny" and model.tiny_autoencoder is None:
         raise UserError("recipe", f'the model {model.name!r} has no tiny autoencoder; set autoencoder = "own".')
-    with _quiet_bars(), _clear_errors(model):
+    with _quiet_bars(), _clear_errors(model), _nothing_made_up(model):
         if autoencoder == "tiny":
             parts["vae"] = diffusers.AutoencoderTiny.from_pretrained(
                 model.tiny_autoencoder, revision=model.tiny_revision, **safely
@@ -203,6 +208,32 @@ def _clear_errors(model: Model) -> Iterator[None]:
             f"the weights of {model.name!r} could not be loaded from {model.source} ({reason}); "
             "check the connection and HF_TOKEN, or do without: --fastdiff-weights dummy, or --fastdiff-model shapes.",
         ) from error
+
+
+@contextmanager
+def _nothing_made_up(model: Model) -> Iterator[None]:
+    """Refuses a checkpoint some of whose weights a library draws at random, about which it only writes a log."""
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if MADE_UP in record.getMessage():
+                said.append(record.name.partition(".")[0])
+
+    listener, loggers = Listener(), [logging.getLogger(name) for name in ("transformers", "diffusers")]
+    for logger in loggers:
+        logger.addHandler(listener)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(listener)
+    if said:
+        raise UserError(
+            "weights",
+            f"{model.source} lacks weights that {said[0]} {version(said[0])} looks for, and it drew them at random; "
+            f"install the {said[0]} that saved them, or a newer one: pip install -U {said[0]}",
+        )
 
 
 @contextmanager

@@ -33,6 +33,8 @@ KNOWN_WARNINGS = (
     r"Int8Tensor does not implement _stable_hash_for_caching",
     # max-autotune on small chips.
     r"Not enough SMs to use max_autotune_gemm mode",
+    # torch 2.11 says so at every profile, whether there is a next cycle or not.
+    r"Warning. Profiler clears events at the end of each cycle",
     # diffusers' own use of what torch has renamed.
     r"`torch\.jit\.script(_method)?` is deprecated",
 )

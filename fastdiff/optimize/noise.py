@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any
+import re
+import sys
+from typing import TYPE_CHECKING, Any
 
 from fastdiff.models.libraries import torch
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ALIKE = 0.05
 """Numbers of a normal distribution that were rounded to bfloat16 differ by less; unrelated ones by about 4."""
+DRAWING = re.compile(r"prepare_(\w+_)?latents(_\w+)?|_encode_vae_image")
+"""Methods of diffusers' pipelines that draw, some of them while they encode a picture."""
+DRAWS = "randn_tensor"
+"""diffusers' function for it, under the name that its modules import."""
+ENCODER = "diffusers.models.autoencoders.vae"
 
 
 def draw_in_float32(pipeline: Any) -> None:
     """Where this torch needs it, the latents are drawn in float32 and then rounded."""
-    prepares = getattr(pipeline, "prepare_latents", None)
-    if prepares and "dtype" in inspect.signature(prepares).parameters and not dtypes_draw_alike():
-        _wrap(pipeline)
+    if dtypes_draw_alike():
+        return
+    for name in filter(DRAWING.fullmatch, dir(pipeline)):
+        setattr(pipeline, name, _in_float32(getattr(pipeline, name)))
 
 
 @functools.cache
@@ -32,16 +43,26 @@ def dtypes_draw_alike() -> bool:
     return bool((whole - half.float()).abs().max() < ALIKE)
 
 
-def _wrap(pipeline: Any) -> None:
-    original = pipeline.prepare_latents
-    signature = inspect.signature(original)
+def _in_float32(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The same method. While it runs, its module and the encoders' have another `randn_tensor`."""
+    modules = [getattr(inspect.unwrap(method), "__globals__", {}), vars(sys.modules.get(ENCODER, object))]
+    places = [names for names in modules if DRAWS in names]
 
-    @functools.wraps(original, updated=())
-    def prepare(*args: Any, **kwargs: Any) -> Any:
-        asked = signature.bind(*args, **kwargs)
-        dtype, asked.arguments["dtype"] = asked.arguments["dtype"], torch.float32
-        found = original(*asked.args, **asked.kwargs)
-        # Flux's come with the places of its tokens.
-        return tuple(one.to(dtype) for one in found) if isinstance(found, tuple) else found.to(dtype)
+    @functools.wraps(method, updated=())
+    def drawing(*args: Any, **kwargs: Any) -> Any:
+        before = [names[DRAWS] for names in places]
+        for names, draw in zip(places, before, strict=True):
+            names[DRAWS] = functools.partial(_rounded, draw)
+        try:
+            return method(*args, **kwargs)
+        finally:
+            for names, draw in zip(places, before, strict=True):
+                names[DRAWS] = draw
 
-    pipeline.prepare_latents = prepare
+    return drawing
+
+
+def _rounded(draw: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    asked = inspect.signature(draw).bind(*args, **kwargs)
+    dtype, asked.arguments["dtype"] = asked.arguments.get("dtype"), torch.float32
+    return draw(*asked.args, **asked.kwargs).to(dtype or torch.get_default_dtype())

@@ -149,7 +149,7 @@ class Mine:
     @torch.no_grad()
     def __call__(self, text, steps=4):
         condition = self.encode(text)
-        x = torch.randn(1, 64, 64, 16, dtype=condition.dtype)
+        x = torch.randn(1, 64, 64, 16).to(condition.dtype)
         for _ in range(steps):
             x = self.sampler.step(x, self.net(x + condition))
         return {"img": self.vae.decode(x.permute(0, 3, 1, 2)), "steps": steps}
