@@ -29,7 +29,7 @@ from fastdiff.trial.fake import Fake
 
 def pytest_configure(config):
     told = json.loads((config.rootpath / "fake.json").read_text())
-    refused = {id_: UserError("weights", sentence) for id_, sentence in told["errors"].items()}
+    refused = {id_: UserError(told["code"], sentence) for id_, sentence in told["errors"].items()}
     config.stash[RUNNER] = Fake(told["seconds"], errors=refused)
 
 def pytest_fastdiff_ladder(ladder, model):
@@ -79,9 +79,9 @@ class Faked:
         (self.root / "perf_tests" / "test_suite.py").write_text(SUITE)
         self.takes()
 
-    def takes(self, *, errors: dict[str, str] | None = None, **seconds: float) -> None:
+    def takes(self, *, errors: dict[str, str] | None = None, code: str = "weights", **seconds: float) -> None:
         whole = {f"shapes-{stage}": [each, each * 1.01, each * 0.99] for stage, each in seconds.items()}
-        (self.root / "fake.json").write_text(json.dumps({"seconds": whole, "errors": errors or {}}))
+        (self.root / "fake.json").write_text(json.dumps({"seconds": whole, "errors": errors or {}, "code": code}))
 
     def session(
         self, *options: str, suite: tuple[str, ...] = ("perf_tests",), interrupted: bool = False

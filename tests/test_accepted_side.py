@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -191,7 +192,7 @@ def test_a_hostile_baseline_reaches_neither_uv_nor_git(hostile: dict[str, str]) 
     assert convert({"python": "3.11.7", "distributions": [whole]}, Software, "x").distributions == (THING,)
 
 
-@pytest.mark.parametrize("commit", ["--help", "HEAD", "abc\n", ""])
+@pytest.mark.parametrize("commit", ["--help", "HEAD", "abc\n", "\n"])
 def test_a_commit_is_one(commit: str) -> None:
     with pytest.raises(UserError):
         convert({"python": "3.11.7", "project": {"commit": commit, "dirty": False}}, Software, "x")
@@ -324,11 +325,55 @@ def test_what_was_measured_with_changes_comes_back_once_it_was_committed_with_th
 ) -> None:
     (repository / "untracked.py").write_text("1\n")
     measured = ran(THING, FASTDIFF, project=code(repository))
+    with pytest.raises(UserError, match="it still lies here, so commit it with its accepted run: git add") as caught:
+        again(measured, repository, kept_in, baseline=repository / BASELINE)
+    assert caught.value.code == "side-changed-files"
+    (repository / "untracked.py").write_text("2\n")
     with pytest.raises(UserError, match=r"untracked\.py were changed and never committed like that") as caught:
         again(measured, repository, kept_in, baseline=repository / BASELINE)
     assert caught.value.code == "side-changed-files"
+    (repository / "untracked.py").write_text("1\n")
     bring_the_baseline(repository)
     assert again(measured, repository, kept_in, baseline=repository / BASELINE).environment.source is not None
+
+
+def test_a_large_file_outside_of_git_is_not_mended_by_a_commit(
+    repository: Path, kept_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastdiff.host.software.LARGE_BYTES", 10)
+    (repository / "weights.bin").write_bytes(bytes(20))
+    measured = ran(THING, FASTDIFF, project=code(repository))
+    with pytest.raises(UserError, match=r"weights\.bin were changed and never committed like that"):
+        again(measured, repository, kept_in, baseline=repository / BASELINE)
+
+
+def test_what_was_measured_before_the_first_commit_comes_back(repository: Path, kept_in: Path) -> None:
+    shutil.rmtree(repository / ".git")
+    git(repository, "init", "-q", "-b", "main")
+    project = code(repository)
+    assert project is not None
+    assert (project.commit, project.dirty) == ("", True)
+    measured = ran(THING, FASTDIFF, project=project)
+    (repository / "later.py").write_text("1\n")
+    with pytest.raises(UserError, match="made in a repository without a commit, and its code is gone") as caught:
+        again(measured, repository, kept_in)
+    assert caught.value.code == "side-no-commit"
+    (repository / "later.py").unlink()
+    bring_the_baseline(repository)
+    assert again(measured, repository, kept_in, baseline=repository / BASELINE).environment.source is not None
+
+
+def test_what_python_compiles_is_no_code(repository: Path) -> None:
+    """In a project whose .gitignore does not name it."""
+    (repository / "fastdiff" / "__pycache__").mkdir()
+    (repository / "fastdiff" / "__pycache__" / "a.cpython-311.pyc").write_bytes(b"1")
+    commit(repository, "with it")
+    before = code(repository)
+    (repository / "fastdiff" / "__pycache__" / "a.cpython-311.pyc").write_bytes(b"2")
+    (repository / "b.pyc").write_bytes(b"2")
+    assert code(repository) == before
+    assert before is not None
+    assert not before.dirty
 
 
 def test_a_shallow_clone_says_what_fetches_the_rest(repository: Path, kept_in: Path, tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ def test_after_an_upgrade_pairs_decide_and_not_the_stored_seconds(accepted: Fake
     assert words(accepted)["shapes-fp32", "latency_all_cores"] == "SAME"
     assert machine.made == 1, "once for all stages"
     result.stdout.fnmatch_lines(["what differs from the accepted run: torch: 2.12.1 -> 2.13.0; *at most 15 minutes*"])
+    result.stdout.fnmatch_lines(["latency in pairs: both sides at once, each with half of the cores*"])
     assert machine.started > 0
 
 

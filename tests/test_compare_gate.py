@@ -16,7 +16,7 @@ from fastdiff.compare.metrics import JUDGES
 from fastdiff.compare.reasons import because
 from fastdiff.compare.verdicts import METRICS, Verdict, fails
 from fastdiff.record.run import Acceptance, Baseline, Components, Device, Memory, Run, Sample, Trial
-from fastdiff.record.software import Software
+from fastdiff.record.software import Project, Software
 from fastdiff.report import sentences, steps
 from fastdiff.report.steps import Shell
 
@@ -515,11 +515,14 @@ def test_who_accepted_a_part_did_not_say_beside_which_libraries() -> None:
 
 def test_a_doubt_wants_pairs_with_what_the_accepted_run_says_of_its_software() -> None:
     other = {"versions": {**ENVIRONMENT["versions"], "torch": "2.99.0"}}
-    known = replace(ACCEPTED, run=replace(ACCEPTED.run, software=Software("3.11.9")))
+    software = Software("3.11.9")
+    without_code = replace(ACCEPTED, run=replace(ACCEPTED.run, software=software))
+    known = replace(ACCEPTED, run=replace(ACCEPTED.run, software=replace(software, project=Project("a" * 40, False))))
     for accepted, environment, command in (
         (ACCEPTED, ENVIRONMENT, LOOK + "sdpa"),
         (ACCEPTED, other, "--fastdiff-against torch==2.13.0"),
         (known, other, LOOK + "sdpa --fastdiff-confirm all"),
+        (without_code, ENVIRONMENT, LOOK + "sdpa"),  # such pairs would not be measured
     ):
         for seconds, word in ((1.15, "UNSURE"), (1.5, "SLOW")):
             found = judge(replace(tonight(samples=timed(seconds)), environment=environment), accepted)["sdpa latency"]

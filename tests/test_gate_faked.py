@@ -84,6 +84,34 @@ def test_a_stage_that_cannot_be_built_is_an_error_and_the_others_go_on(accepted:
     assert ("shapes-other", "latency") not in words(accepted)
 
 
+def test_weights_that_cannot_be_loaded_are_tried_once(faked: Faked) -> None:
+    """A hub that does not answer is asked for two minutes."""
+    faked.takes(errors={"shapes-fp32": "nothing is there."})
+    result = faked.session("-k", "not parity")
+    for stage in ("fp32", "other"):
+        result.stdout.fnmatch_lines([f"ERROR *shapes-{stage}? - *nothing is there."])
+    assert not any("other" in line for line in faked.log)
+
+
+def test_why_a_stage_is_not_possible_stands_below_the_ladder(faked: Faked) -> None:
+    faked.takes(errors={"shapes-other": "name what is to be compiled."}, code="recipe")
+    result = faked.session()
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["other * not possible here", "other: name what is to be compiled."])
+
+
+def test_a_session_that_began_too_far_down_is_told_where_the_accepted_runs_are(accepted: Faked) -> None:
+    below = accepted.root / "perf_tests"
+    (below / "pytest.ini").write_text("[pytest]\nfastdiff_stage = fp32\n")
+    result = accepted.session(
+        "--benchmark-compare", suite=(str(below), f"--rootdir={below}", "-c", "perf_tests/pytest.ini")
+    )
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [f"no accepted run of *; {accepted.root} has accepted runs, so perhaps start pytest there"]
+    )
+
+
 # -- slower -----------------------------------------------------------------------------------------------------------
 
 

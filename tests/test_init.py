@@ -41,7 +41,7 @@ def test_an_empty_folder_becomes_a_project(tmp_path: Path) -> None:
     assert {name: found.pop(f"perf_tests/{name}") for name in suite} == suite
     own = {"perf_tests/__init__.py", "perf_tests/pipelines.py", "perf_tests/conftest.py"}
     assert set(found) == {*own, starter.WORKFLOW, ".gitignore"}
-    assert found[".gitignore"].splitlines() == ["runs/", ".fastdiff/", ".benchmarks/"]
+    assert found[".gitignore"].splitlines() == ["runs/", ".fastdiff/", ".benchmarks/", "__pycache__/"]
     assert [line.split()[1] for line in lines[:10]] == [
         "perf_tests/__init__.py",
         *(f"perf_tests/{name}" for name in sorted(suite)),
@@ -99,7 +99,13 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     lines = init(tmp_path)
     assert (tmp_path / "perf_tests" / "conftest.py").read_text() == "mine"
     assert "kept   perf_tests/conftest.py" in lines
-    assert (tmp_path / ".gitignore").read_text().split() == ["runs", "weights/", ".fastdiff/", ".benchmarks/"]
+    assert (tmp_path / ".gitignore").read_text().split() == [
+        "runs",
+        "weights/",
+        ".fastdiff/",
+        ".benchmarks/",
+        "__pycache__/",
+    ]
     before = everything(tmp_path)
     assert {line.split()[0] for line in init(tmp_path)[:10]} == {"kept"}
     assert everything(tmp_path) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -24,6 +25,7 @@ from fastdiff.instruments import fingerprint
 from fastdiff.models import calling, factories
 from fastdiff.models.libraries import torch
 from fastdiff.optimize import layout
+from fastdiff.plugin.stages import SKIPPING
 from fastdiff.quality.answers import pictures
 from fastdiff.quality.parity import assert_parity
 from fastdiff.record import files
@@ -230,6 +232,34 @@ def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (model,) = factories.models("pipelines.py::mine", tmp_path)
     with pytest.raises(UserError, match=r"Mine has no sampler\.stepp that can be called; name another\."):
         LiveStage(model, HERE["sdpa"], "cpu", model.request)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "sentence"),
+    [
+        (
+            'text="a cat"',
+            'txet="a cat"',
+            "no argument of the call is called 'txet'; did you mean 'text'? There are: text, ",
+        ),
+        (
+            "    return Mine()",
+            "    Mine()",
+            "::mine must return what is called, and returned nothing; end it with: return pipe",
+        ),
+        ("    return Mine()", "    return 3  #", "::mine must return what is called, and returned the type int"),
+    ],
+)
+def test_a_slip_is_one_sentence(right: str, wrong: str, sentence: str, tmp_path: Path) -> None:
+    """And no stage is skipped for it."""
+    text = (owned.FOLDER / "pipelines.py").read_text()
+    before, mine, after = text.partition('    "mine",')
+    assert right in after
+    (tmp_path / "pipelines.py").write_text(before + mine + after.replace(right, wrong, 1))
+    (model,) = factories.models("pipelines.py::mine", tmp_path)
+    with pytest.raises(UserError, match=re.escape(sentence)) as caught:
+        LiveStage(model, HERE["sdpa"], "cpu", model.request)
+    assert caught.value.code not in SKIPPING
 
 
 @stages("mine", "function")

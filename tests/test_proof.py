@@ -65,12 +65,12 @@ def test_no_two_stages_look_alike(tiny: Model, name: str) -> None:
 def one_parameter_in_float32(built: Built) -> str:
     bias = built.denoiser.conv_in.bias
     bias.data = bias.data.float()
-    return "dtype: bfloat16 was not applied to unet, which has parameters 1 in float32."
+    return "dtype: bfloat16 was not applied to unet (1 of its parameters in float32)."
 
 
 def text_encoder_in_float32(built: Built) -> str:
     count = len(list(built.pipeline.text_encoder.float().parameters()))
-    return f"dtype: bfloat16 was not applied to text_encoder, which has parameters {count} in float32."
+    return f"dtype: bfloat16 was not applied to text_encoder ({count} of its parameters in float32)."
 
 
 def one_kernel_put_back(built: Built) -> str:

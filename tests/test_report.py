@@ -304,6 +304,25 @@ def test_a_stage_that_failed_is_not_an_accepted_gap() -> None:
     assert "accepted" in verdicts.text([], Shell())[0]
 
 
+def test_accepting_a_regression_is_no_advice() -> None:
+    def judgement(stage: str, word: str, next: Step, *, excused: bool = False) -> Judgement:
+        verdict = Verdict(word, because("not-applied", why="why"), next=next, excused=excused)
+        return Judgement(f"m-{stage}", "fingerprint", verdict)
+
+    measure, accept = Measure("m", ("sdpa",)), Accept("m-fp32")
+    lines = verdicts.text([judgement("fp32", "CHANGED", accept), judgement("sdpa", "SLOW", measure)], Shell())
+    commands = [line.partition(":")[0] for line in lines if line.startswith("next")]
+    assert commands == ["next", "next, if this is intended"], "and it comes last"
+    assert "next, if this is intended: fastdiff accept" in verdicts.announced(
+        judgement("fp32", "CHANGED", accept), Shell()
+    )
+    for fine in (judgement("fp32", "NEW", accept), judgement("fp32", "CHANGED", accept, excused=True)):
+        assert any(line.startswith("next: fastdiff accept") for line in verdicts.text([fine], Shell()))
+        assert "next: fastdiff accept" in verdicts.announced(fine, Shell())
+    page = verdicts.markdown([judgement("fp32", "CHANGED", accept)], Shell())
+    assert page[-5:-3] == ["next, if this is intended:", ""]
+
+
 def test_what_mends_several_stages_is_typed_once() -> None:
     def judgement(stage: str, word: str, next: Step | None, reason: str = "why") -> Judgement:
         return Judgement(f"m-{stage}", "latency", Verdict(word, because("not-applied", why=reason), next=next))
@@ -320,9 +339,10 @@ def test_what_mends_several_stages_is_typed_once() -> None:
     ]
     many = [judgement(f"s{n}", "UNSURE", Measure("m", (f"s{n}",)), f"{n} %") for n in range(4)]
     again = "next: pytest perf_tests --benchmark-compare --fastdiff-model m --fastdiff-stage"
-    assert verdicts.text(many, shell)[-3:] == [
+    assert verdicts.text(many, shell)[-4:] == [
         "",
-        "UNSURE  4 times (see the table); the reasons are in runs/x.json",
+        "UNSURE  m-s0 latency: 0 %",
+        "UNSURE  3 more (see the table); the reasons are in runs/x.json",
         f"{again} s0,s1,s2,s3",
     ]
     lines = verdicts.text(found, shell)

@@ -72,9 +72,11 @@ def test_a_page_has_the_words_the_interval_the_sentences_and_the_commands() -> N
     assert lines[:2] == ["| stage | latency | first call |", "| --- | --- | --- |"]
     assert lines[2:4] == ["| m-fp32 | SAME | SLOW |", "| m-sdpa | SLOW +20.0 % (+15.0 % .. +25.0 %) | - |"]
     assert lines[4:6] == ["", f"- {verdicts.text(found, SHELL)[5]}"], "the terminal's sentence"
-    assert lines[-6:] == [
+    assert lines[-8:] == [
         "",
         "- SLOW  m-fp32 first call: why",
+        "",
+        "next, if this is intended:",
         "",
         "```console",
         'fastdiff accept runs/x.json --reason "..."',
@@ -113,10 +115,10 @@ def test_a_failing_verdict_is_one_command_at_its_test() -> None:
     line = github.error(judgement(), SHELL, ("perf_tests/a,b.py", 5))
     assert line == (
         "::error file=perf_tests/a%2Cb.py,line=5,title=m-sdpa first call%3A SLOW::"
-        'm-sdpa: first call is SLOW: why%0Anext: fastdiff accept runs/x.json --reason "..."'
+        'm-sdpa: first call is SLOW: why%0Anext, if this is intended: fastdiff accept runs/x.json --reason "..."'
     )
     assert github.error(judgement("100 %"), SHELL, None).startswith(
-        "::error title=m-sdpa first call%3A SLOW::m-sdpa: first call is SLOW: 100 %25%0Anext: "
+        "::error title=m-sdpa first call%3A SLOW::m-sdpa: first call is SLOW: 100 %25%0Anext"
     )
 
 

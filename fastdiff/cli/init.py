@@ -64,11 +64,12 @@ def _next(root: Path) -> list[str]:
     elsewhere = "" if root == Path() else f"cd {shlex.quote(str(root))} && "
     lines = ["", f"next: {elsewhere}pytest {starter.FOLDER} --benchmark-compare"]
     lines += ['next: fastdiff accept "$(ls -t runs/*.json | head -n 1)" --reason "the first baseline"']
+    lines += ['next: git add -A && git commit -m "a first baseline"']
     if starter.UNKNOWN[0] in (root / starter.WORKFLOW).read_text(encoding="utf-8"):
         owner, ref = starter.UNKNOWN
         lines += [f"In {starter.WORKFLOW}, replace {owner} and {ref} by the repository and the commit of fastdiff."]
     if starter.runs_in_every_session(root):
         lines += [f"`pytest` alone runs {starter.FOLDER}/ too, unless pytest's setting testpaths names other folders."]
     if not starter.in_git(root):
-        lines += ["This folder is in no git repository, so fastdiff cannot tell which code ran: git init, and commit."]
+        lines += ["This folder is in no git repository, so fastdiff cannot tell which code ran; begin with: git init"]
     return [*lines, f"The first command measures the small model of fastdiff; your own: {starter.PIPELINES}."]

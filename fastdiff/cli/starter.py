@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FOLDER = "perf_tests"
 PIPELINES = f"{FOLDER}/pipelines.py"
-IGNORED = ("runs/", ".fastdiff/", ".benchmarks/")
+IGNORED = ("runs/", ".fastdiff/", ".benchmarks/", "__pycache__/")
 WORKFLOW = ".github/workflows/performance.yml"
 INDEX = "model_index.json"
 """The file that makes a folder a pipeline in diffusers' layout."""

@@ -169,7 +169,7 @@ def _after_latency(comparison: Comparison, verdict: Verdict) -> Step:
     """Pairs distinguish a slower stage from a slower hour of the machine. They use the accepted run's software, or, if
     the run does not list it, the library versions that it does list."""
     trial, baseline = comparison.trial, comparison.baseline
-    if baseline and baseline.run.software:
+    if baseline and baseline.run.software and baseline.run.software.project:
         return Measure(trial.model, (trial.stage,), pairs=True)
     # A stage that was accepted alone may have other libraries than the rest of the baseline, and does not list them.
     in_part = comparison.base is not None and comparison.base.origin

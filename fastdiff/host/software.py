@@ -31,6 +31,7 @@ GIT_PATIENCE_S = 30
 """Files that are not in git are hashed once; a repository on a slow disk must not hold up a session for much longer."""
 LARGE_BYTES = 20 * 1024**2
 OURS = ("baselines", "runs", ".fastdiff")
+COMPILED = ":(glob)**/*.pyc"
 """In a project's folder, what fastdiff itself writes: no part of the code under test."""
 
 
@@ -117,12 +118,20 @@ def code(project: Path) -> Project | None:
     try:
         top = top_of(project)
         folder = git(project, "rev-parse", "--show-prefix").strip()
-        commit = git(top, "rev-parse", "HEAD").strip()
+        commit = _head(top)
         large = _large(top, folder)
         entries = entries_of(top, folder, without=large) | large | _changed_submodules(top)
-        return Project(commit, entries != entries_of(top, folder, commit), folder, entries, _built(top))
+        dirty = not commit or entries != entries_of(top, folder, commit)
+        return Project(commit, dirty, folder, entries, _built(top))
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _head(top: Path) -> str:
+    """Empty in a repository without a commit."""
+    with suppress(subprocess.CalledProcessError):
+        return git(top, "rev-parse", "--verify", "--quiet", "HEAD").strip()
+    return ""
 
 
 def top_of(folder: Path) -> Path:
@@ -132,7 +141,7 @@ def top_of(folder: Path) -> Path:
 
 def entries_of(top: Path, folder: str, commit: str = "", *, without: Collection[str] = ()) -> dict[str, str]:
     """Git's hash of everything at the top of a commit, or without one of the files as they lie there; but for what
-    fastdiff writes into the project's `folder`.
+    fastdiff writes into the project's `folder`, and what Python compiles.
 
     Git works with an index and a folder for objects of its own: the repository is only read.
     """
@@ -151,7 +160,8 @@ def entries_of(top: Path, folder: str, commit: str = "", *, without: Collection[
                 shutil.copyfile(index, f"{own}/index")
             git(top, "add", "--all", "--", ".", *(f":(exclude,literal){name}" for name in without), variables=apart)
         ours = [f":(literal){folder}{name}" for name in OURS]
-        git(top, "rm", "-r", "-q", "-f", "--cached", "--ignore-unmatch", "--", *ours, variables=apart)
+        unwanted = [*ours, COMPILED]
+        git(top, "rm", "-r", "-q", "-f", "--cached", "--ignore-unmatch", "--", *unwanted, variables=apart)
         tree = git(top, "write-tree", variables=apart).strip()
         lines = git(top, "ls-tree", "-z", tree, variables=apart).split("\0")
     parts = [line.partition("\t") for line in lines if line]

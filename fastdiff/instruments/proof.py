@@ -89,8 +89,9 @@ def _precision(recipe: Recipe, found: Structure) -> Iterator[str]:
         wanted = "float32" if recipe.upcast_vae and part == "vae" else recipe.dtype
         wrong = {dtype: count for dtype, count in dtypes.items() if dtype not in (wanted, KEPT_IN_FLOAT32)}
         if wrong:
-            listed = ", ".join(f"{count} in {dtype}" for dtype, count in wrong.items())
-            yield f"dtype: {wanted} was not applied to {part}, which has parameters {listed}."
+            listed = ", ".join(f"{count} of its parameters in {dtype}" for dtype, count in wrong.items())
+            mend = "; a function that takes `dtype` has to use it, and without that argument fastdiff casts"
+            yield f"dtype: {wanted} was not applied to {part} ({listed}){mend if found.own else ''}."
 
 
 def _attention(recipe: Recipe, found: Structure, seen: Effects | None) -> Iterator[str]:

@@ -60,18 +60,15 @@ def _made(model: Model, dtype: str, place: str) -> Any:
         pipeline = factory(**_taken(factory.make, offered))
     except OSError as error:  # a file that is missing; any other error is one of its code, and has a traceback
         raise UserError("weights", f"the function of {model.source} could not load it: {first_line(error)}") from error
+    if not callable(pipeline):
+        returned = "nothing; end it with: return pipe" if pipeline is None else f"the type {type(pipeline).__name__}"
+        raise UserError("file", f"the function of {model.source} must return what is called, and returned {returned}")
     left = [value for name, value in offered.items() if name not in inspect.signature(factory.make).parameters]
     for one in left:
         # A pipeline of diffusers moves all of its components; another one may not know how.
         for whole in [pipeline] if hasattr(pipeline, "to") else Anatomy(pipeline).components.values():
             whole.to(one)
-    if not factory.is_module:
-        return pipeline
-    if not callable(pipeline):
-        raise UserError(
-            "recipe", f"{model.name}: its function returned a {type(pipeline).__name__}, which cannot be called."
-        )
-    return modules.Alone(pipeline)
+    return modules.Alone(pipeline) if factory.is_module else pipeline
 
 
 def _taken(function: Any, offered: dict[str, Any]) -> dict[str, Any]:
@@ -203,9 +200,10 @@ def _clear_errors(model: Model) -> Iterator[None]:
         if model.folder is not None:
             mend = "; without them: --fastdiff-weights dummy" if model.placed else "."
             raise UserError("weights", f"the weights in {model.folder} could not be loaded ({reason}){mend}") from error
+        asked = "" if model.revision else "there is no such folder, so the hub was asked: "
         raise UserError(
             "weights",
-            f"the weights of {model.name!r} could not be loaded from {model.source} ({reason}); "
+            f"the weights of {model.name!r} could not be loaded from {model.source} ({asked}{reason}); "
             "check the connection and HF_TOKEN, or do without: --fastdiff-weights dummy, or --fastdiff-model shapes.",
         ) from error
 

@@ -191,7 +191,8 @@ class Judge:
             return f"against {' '.join(self.against)}, measured in pairs with this environment"
         side = self.pairs.side if self.pairs.found and not self.baseline else None
         elsewhere = f"{side.parent.name}/{side.name}" if side else ""
-        return verdicts.against(self.baseline, device_name(self.selection.device), elsewhere)
+        above = None if self.pairs.side else baselines.above(project_folder(self.selection.config))
+        return verdicts.against(self.baseline, device_name(self.selection.device), elsewhere, above)
 
     @property
     def shell(self) -> Shell:

@@ -5,6 +5,7 @@ Does not import torch, so that a session that only collects is fast.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,9 +58,12 @@ class Subject:
 
 
 def _placed(name: str, config: pytest.Config) -> list[Model]:
-    """A path is relative to the current folder, or to the project if it comes from the project's settings."""
+    """A path is relative to the current folder, or to the project if it comes from the project's settings. That the
+    hub does not answer is seen at once, because pytest's capture is off."""
+    capture = config.pluginmanager.get_plugin("capturemanager") if name.startswith(places.HUB) else None
     try:
-        return places.models(name, config.invocation_params.dir, config.rootpath)
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            return places.models(name, config.invocation_params.dir, config.rootpath)
     except UserError as error:
         raise pytest.UsageError(f"--fastdiff-model, or fastdiff_model: {error}") from error.__cause__
 

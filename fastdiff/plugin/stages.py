@@ -52,6 +52,10 @@ class StageManager:
     references: dict[str, Reference] = field(default_factory=dict)
     unreferenced: dict[str, str] = field(default_factory=dict)
     """By model, why it has no reference; drawing it is tried once."""
+    unloaded: dict[str, str] = field(default_factory=dict)
+    """By model, why its weights cannot be loaded; that is tried once."""
+    skipped: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    """By model and reason, the stages that this device or this pipeline cannot have."""
     seen: list[Seen] = field(default_factory=list)
     """The durations of the stages so far, to estimate the time left."""
     compiled: dict[tuple[str, str], tuple[str, list[Any]]] = field(default_factory=dict)
@@ -64,6 +68,8 @@ class StageManager:
             with self._reasons(subject):
                 opened.enter_context(compile_cache(self.cache_folder))
             with self._reasons(subject):  # a skipped stage needs no reference
+                if known := self.unloaded.get(subject.model.name):
+                    raise UserError("weights", known)
                 self.selection.work(subject)
             self._draw_reference(subject.model, before=subject)
             self.began(subject)
@@ -171,7 +177,10 @@ class StageManager:
         except UserError as error:
             if error.code in SKIPPING:
                 sentence = self._give_up(subject, SKIPPING[error.code], f"{subject.id}: {error}", SKIPPED)
+                self.skipped.setdefault((subject.model.name, str(error)), []).append(subject.stage.name)
                 raise pytest.skip.Exception(sentence) from None
+            if error.code == "weights" and subject.stage.recipe.autoencoder == "own":
+                self.unloaded[subject.model.name] = str(error)
             raise self._failure(subject, REMARKS.get(error.code, "not built"), f"{subject.id}: {error}") from None
         except Exception as error:
             from fastdiff.trial.live import graph_failed, out_of_memory

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from fastdiff.plugin.state import SessionState
     from fastdiff.record.run import Trial
 
+HALVED = (
+    "latency in pairs: both sides at once, each with half of the cores, so it is longer than in the ladder; "
+    "latency all cores: in turns"
+)
+
 
 def show(terminal: pytest.TerminalReporter, session: Session) -> None:
     for model in session.selection.models:
@@ -49,6 +54,9 @@ def show_ladder(terminal: pytest.TerminalReporter, session: Session, model: Mode
     for line in selection.report.text(rungs):
         terminal.write_line(line)
     terminal.write_line("")
+    for (name, why), stages in session.stages.skipped.items():
+        if name == model.name:
+            terminal.write_line(f"{', '.join(stages)}: {why}")
 
 
 def show_verdicts(terminal: pytest.TerminalReporter, session: Session) -> None:
@@ -60,6 +68,8 @@ def show_verdicts(terminal: pytest.TerminalReporter, session: Session) -> None:
     state = session.state
     terminal.section("fastdiff: verdicts", sep="=", bold=True)
     terminal.write_line(session.judge.headline)
+    if any(one.metric == "latency_all_cores" for found in session.pairs.found.values() for one in found):
+        terminal.write_line(HALVED)
     terminal.write_line("")
     for line in verdicts.text(session.judge.shown, session.judge.shell, without_verdict(state)):
         terminal.write_line(coloured(line) if terminal.hasmarkup else line)

@@ -43,6 +43,11 @@ def newest(folder: Path) -> Baseline | None:
     return read(paths[-1]) if paths else None
 
 
+def above(root: Path) -> Path | None:
+    """The nearest folder above the project that has accepted runs: pytest may have been started too far down."""
+    return next((folder for folder in root.resolve().parents if any((folder / FOLDER).glob("*/[0-9]*_*.json"))), None)
+
+
 def read(path: Path) -> Baseline:
     """One of those that `accepted` names. Baselines come with a pull request, and links in it stay in the project."""
     require_inside(path, path.parents[2])

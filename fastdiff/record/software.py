@@ -17,7 +17,7 @@ Version = Annotated[str, Meta(pattern=rf"{ONE_LINE}[A-Za-z0-9][A-Za-z0-9.!+_-]{{
 Source = Annotated[str, Meta(pattern=rf"{ONE_LINE}([a-z]+\+)?[a-z]+://[^\s;]{{1,500}}$|^$")]
 Inside = Annotated[str, Meta(pattern=rf"{ONE_LINE}(?!/)(?!.*\.\.)[^\\]{{0,200}}$")]
 """A folder in the project."""
-Commit = Annotated[str, Meta(pattern=rf"{ONE_LINE}[0-9a-f]{{40,64}}$")]
+Commit = Annotated[str, Meta(pattern=rf"{ONE_LINE}([0-9a-f]{{40,64}})?$")]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Project:
     """The code under test, as git knows it."""
 
     commit: Commit
+    """Empty where the repository had none."""
     dirty: bool
     """Whether files differed from the commit, or were not in it."""
     folder: Inside = ""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdiff.compare.verdicts import METRICS, UNSURE
+from fastdiff.compare.steps import Accept
+from fastdiff.compare.verdicts import METRICS, UNSURE, fails
 from fastdiff.report import sentences, steps, tables
 from fastdiff.report.clean import clean, in_markdown
 from fastdiff.report.columns import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from fastdiff.compare.gate import Judgement
     from fastdiff.compare.steps import Step
+    from fastdiff.compare.verdicts import Verdict
     from fastdiff.record.run import Baseline
     from fastdiff.report.steps import Shell
 
 NOT_JUDGED = "-"
+NEXT, INTENDED = "next", "next, if this is intended"
 MANY = 3
 """Up to this many UNSURE verdicts get a sentence each; with more of them the table is easier to read."""
 
@@ -27,8 +31,8 @@ def text(judgements: Sequence[Judgement], shell: Shell, failed: Sequence[str] = 
     if not judgements:
         return [_nothing(failed)]
     lines = aligned(_rows(judgements), ruled=True)
-    for found, command in _sentences(judgements, shell):
-        lines += ["", *found, *([f"next: {command}"] if command else [])]
+    for found, command, before in _sentences(judgements, shell):
+        lines += ["", *found, *([f"{before}: {command}"] if command else [])]
     return lines
 
 
@@ -38,19 +42,22 @@ def markdown(judgements: Sequence[Judgement], shell: Shell, failed: Sequence[str
         return [in_markdown(_nothing(failed))]
     headings, *rows = [tuple(map(in_markdown, row)) for row in _rows(judgements)]
     lines = tables.markdown(headings, rows, numbers=False)
-    for found, command in _sentences(judgements, shell):
+    for found, command, before in _sentences(judgements, shell):
         lines += ["", *(f"- {in_markdown(one)}" for one in found)]
-        lines += ["", "```console", command, "```"] if command else []
+        lines += ["", *([f"{before}:", ""] if before != NEXT else []), "```console", command, "```"] if command else []
     return lines
 
 
-def against(baseline: Baseline | None, device: str, elsewhere: str = "") -> str:
-    """What the run was compared with. `elsewhere`: another device's accepted run, whose software was measured here."""
+def against(baseline: Baseline | None, device: str, elsewhere: str = "", above: Path | None = None) -> str:
+    """What the run was compared with. `elsewhere`: another device's accepted run, whose software was measured here.
+    `above`: a folder above the project that has accepted runs."""
     if baseline is None and elsewhere:
         return f"no accepted run of {device} yet: compared in pairs with the software of {elsewhere}"
     if baseline is None:
+        there = f"; {above} has accepted runs, so perhaps start pytest there" if above else ""
         return (
             f"no accepted run of {device} yet: times are NEW, and only the pictures and the proof of each stage decide"
+            f"{there}"
         )
     noise = f"noise measured over {baseline.noise.trials} trials" if baseline.noise else "noise declared, not measured"
     accepted = baseline.acceptance
@@ -60,7 +67,11 @@ def against(baseline: Baseline | None, device: str, elsewhere: str = "") -> str:
 def announced(judgement: Judgement, shell: Shell) -> str:
     """A verdict in full: what, why, where it comes from, and what to type."""
     verdict = judgement.verdict
-    command = [f"next: {steps.command(verdict.next, shell)}"] if verdict.next else []
+    command = (
+        [f"{_before(verdict.next, failing=_failing(verdict))}: {steps.command(verdict.next, shell)}"]
+        if verdict.next
+        else []
+    )
     what = sentences.headline(judgement)
     details = [f"  {cause}" for cause in map(sentences.sentence, verdict.details) if cause not in what]
     return "\n".join(map(clean, [what, *details, *command]))
@@ -86,27 +97,38 @@ def _cell(judgement: Judgement) -> str:
     return judgement.verdict.word + (f" {sentences.interval(estimate)}" if estimate is not None else "")
 
 
-def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[tuple[list[str], str]]:
-    """Sentences grouped by the next command, which may be empty. Stages with the same sentence, as in a first run,
-    share one line."""
-    grouped: dict[tuple[str, str, Step | None], list[str]] = {}
+def _failing(verdict: Verdict) -> bool:
+    """In every mode."""
+    return fails(verdict, strict=False)
+
+
+def _before(step: Step | None, *, failing: bool) -> str:
+    """What stands before the command: to accept a regression is no advice."""
+    return INTENDED if failing and isinstance(step, Accept) else NEXT
+
+
+def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[tuple[list[str], str, str]]:
+    """Sentences grouped by the next command, which may be empty, and what stands before it. Stages with the same
+    sentence, as in a first run, share one line. What is accepted only if it is intended comes last."""
+    grouped: dict[tuple[str, str, Step | None, bool], list[str]] = {}
     for judgement in judgements:
         verdict = judgement.verdict
         if verdict.word != "SAME":
-            grouped.setdefault((verdict.word, sentences.reason_of(judgement), verdict.next), []).append(
-                f"{judgement.stage} {judgement.metric.replace('_', ' ')}"
-            )
-    by_step: dict[Step | None, list[tuple[str, str, Step | None]]] = {}
-    for (word, reason, step), places in grouped.items():
+            kind = (verdict.word, sentences.reason_of(judgement), verdict.next, _failing(verdict))
+            grouped.setdefault(kind, []).append(f"{judgement.stage} {judgement.metric.replace('_', ' ')}")
+    by_step: dict[Step | None, list[tuple[str, str, Step | None, bool]]] = {}
+    for (word, reason, step, failing), places in grouped.items():
         where = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
-        by_step.setdefault(steps.alike(step), []).append((word, f"{word}  {where}: {reason}", step))
+        by_step.setdefault(steps.alike(step), []).append((word, f"{word}  {where}: {reason}", step, failing))
     groups = []
     for found in by_step.values():
-        unsure = sum(word == UNSURE for word, _, _ in found)
-        lines = [line for word, line, _ in found if word != UNSURE or unsure <= MANY]
-        if unsure > MANY:
-            lines.append(f"{UNSURE}  {unsure} times (see the table); the reasons are in {shell.run_file}")
-        wanted = [step for _, _, step in found if step]
+        unsure = [line for word, line, *_ in found if word == UNSURE]
+        unshown = unsure[1:] if len(unsure) > MANY else []
+        lines = [line for _, line, *_ in found if line not in unshown]
+        if unshown:
+            lines.append(f"{UNSURE}  {len(unshown)} more (see the table); the reasons are in {shell.run_file}")
+        wanted = [step for _, _, step, _ in found if step]
         command = steps.command(steps.together(wanted), shell) if wanted else ""
-        groups.append(([clean(line) for line in lines], clean(command)))
-    return groups
+        before = _before(next(iter(wanted), None), failing=any(failing for *_, failing in found))
+        groups.append(([clean(line) for line in lines], clean(command), before))
+    return sorted(groups, key=lambda group: group[2] == INTENDED)

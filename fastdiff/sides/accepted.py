@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.facts import listed, package_differences
+from fastdiff.host.software import code as code_here
 from fastdiff.host.software import entries_of, git, top_of
 from fastdiff.record.distribution import OURS
 from fastdiff.record.errors import UserError
@@ -328,7 +329,7 @@ def same_code(project: Project, root: Path, baseline: Path | None) -> str:
             asked = ("log", "--diff-filter=A", "--format=%H", "-1", "--", str(baseline))
             candidates = git(root, *asked).split()
     different: list[str] = []
-    for commit in (*candidates, project.commit):
+    for commit in filter(None, (*candidates, project.commit)):
         try:
             entries = entries_of(top_of(root), project.folder, commit)
         except (subprocess.SubprocessError, OSError):
@@ -337,6 +338,12 @@ def same_code(project: Project, root: Path, baseline: Path | None) -> str:
             return commit
         names = entries.keys() | project.entries.keys()
         different = sorted(name for name in names if entries.get(name) != project.entries.get(name))
+    if _lies_here(project, root):
+        raise UserError(
+            "side-changed-files",
+            "no commit has the code that was measured; it still lies here, so commit it with its accepted run: "
+            "git add -A && git commit",
+        )
     if different:
         raise UserError(
             "side-changed-files",
@@ -344,11 +351,23 @@ def same_code(project: Project, root: Path, baseline: Path | None) -> str:
             "committed like that; commit before you measure what is to be accepted, and let .gitignore name what is no "
             "code.",
         )
+    if not project.commit:
+        raise UserError(
+            "side-no-commit", "the accepted run was made in a repository without a commit, and its code is gone."
+        )
     raise UserError(
         "side-no-commit",
         f"commit {project.commit[:10]} of the accepted run is not in this clone; fetch it: git fetch --unshallow, or "
         f"git fetch origin {project.commit}.",
     )
+
+
+def _lies_here(project: Project, root: Path) -> bool:
+    """Whether a commit of today's files would be the code that was measured."""
+    now = code_here(root)
+    # Large files and changed submodules stand there in a way that no commit has.
+    apart = any(" " in hash_ or name.endswith("/") for name, hash_ in project.entries.items())
+    return now is not None and now.entries == project.entries and not apart
 
 
 def _speaking(python: Path, source: Path, protocol: int) -> Path | None:
