@@ -47,7 +47,7 @@ def kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     wheel(wheels, "tinything", "1.0")
     wheel(wheels, "tinything", "2.0")
     monkeypatch.setenv("UV_FIND_LINKS", str(wheels))
-    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setattr("fastdiff.sides.uv._of_pip", lambda: {"no-index": "true"})
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache/environments"
 
@@ -337,6 +337,17 @@ def test_what_was_measured_with_changes_comes_back_once_it_was_committed_with_th
     assert again(measured, repository, kept_in, baseline=repository / BASELINE).environment.source is not None
 
 
+def test_what_was_committed_after_its_baseline_comes_back_while_it_lies_there(repository: Path, kept_in: Path) -> None:
+    (repository / "untracked.py").write_text("1\n")
+    measured = ran(THING, FASTDIFF, project=code(repository))
+    (repository / BASELINE).parent.mkdir(parents=True, exist_ok=True)
+    (repository / BASELINE).write_text("{}")
+    git(repository, "add", BASELINE)
+    git(repository, "commit", "-q", "-m", "the baseline alone")
+    commit(repository, "and its code")
+    assert again(measured, repository, kept_in, baseline=repository / BASELINE).environment.source is not None
+
+
 def test_a_large_file_outside_of_git_is_not_mended_by_a_commit(
     repository: Path, kept_in: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,7 +366,7 @@ def test_what_was_measured_before_the_first_commit_comes_back(repository: Path, 
     assert (project.commit, project.dirty) == ("", True)
     measured = ran(THING, FASTDIFF, project=project)
     (repository / "later.py").write_text("1\n")
-    with pytest.raises(UserError, match="made in a repository without a commit, and its code is gone") as caught:
+    with pytest.raises(UserError, match="made in a repository without a commit, and no commit has its code") as caught:
         again(measured, repository, kept_in)
     assert caught.value.code == "side-no-commit"
     (repository / "later.py").unlink()
@@ -370,7 +381,6 @@ def test_what_python_compiles_is_no_code(repository: Path) -> None:
     commit(repository, "with it")
     before = code(repository)
     (repository / "fastdiff" / "__pycache__" / "a.cpython-311.pyc").write_bytes(b"2")
-    (repository / "b.pyc").write_bytes(b"2")
     assert code(repository) == before
     assert before is not None
     assert not before.dirty

@@ -222,7 +222,7 @@ def test_attention_of_diffusers_is_written_out_as_on_the_ladder(name: str, stage
         ("block", {"text": "precomputed"}, "has no text encoders"),
         ("block", {"compile": Compile(regional=True, mode="default")}, "Block does not say which of its blocks repeat"),
         ("block", {"batch": 4}, "so it draws no batch of 4"),
-        ("nothing", {}, "::nothing must return what is called, and returned the type int"),
+        ("nothing", {}, "::nothing must return a pipeline, and it returned the type int"),
     ],
 )
 def test_what_has_no_place_in_a_module_is_refused(name: str, changes: dict[str, Any], sentence: str) -> None:

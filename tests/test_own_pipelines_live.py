@@ -245,9 +245,9 @@ def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:
         (
             "    return Mine()",
             "    Mine()",
-            "::mine must return what is called, and returned nothing; end it with: return pipe",
+            "::mine must return a pipeline, and it returned nothing; end it with: return pipe",
         ),
-        ("    return Mine()", "    return 3  #", "::mine must return what is called, and returned the type int"),
+        ("    return Mine()", "    return 3  #", "::mine must return a pipeline, and it returned the type int"),
     ],
 )
 def test_a_slip_is_one_sentence(right: str, wrong: str, sentence: str, tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_slip_is_one_sentence(right: str, wrong: str, sentence: str, tmp_path:
     (tmp_path / "pipelines.py").write_text(before + mine + after.replace(right, wrong, 1))
     (model,) = factories.models("pipelines.py::mine", tmp_path)
     with pytest.raises(UserError, match=re.escape(sentence)) as caught:
-        LiveStage(model, HERE["sdpa"], "cpu", model.request)
+        LiveStage(model, HERE["sdpa"], "cpu", model.request).first_call()
     assert caught.value.code not in SKIPPING
 
 

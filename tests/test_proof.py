@@ -473,6 +473,19 @@ def test_a_stage_that_was_compiled_unasked(tiny: Model, traced_only: None) -> No
     assert sentence.endswith("and the recipe asks for none.")
 
 
+def test_the_counts_are_those_of_the_whole_call(tiny: Model) -> None:
+    """Though two steps are enough to count them."""
+    counted = []
+    for steps in (2, 6):
+        live = LiveStage(tiny, HERE["sdpa"], "cpu", tiny.request.changed(steps=steps), rounds=1)
+        live.count()
+        counted.append(live.facts)
+        live.close()
+    few, many = counted
+    assert many["flops"] == few["flops"] + 4 * few["flops_in_a_step"]
+    assert many["operators"] == few["operators"] + 4 * few["operators_in_a_step"]
+
+
 def test_a_call_that_cannot_be_counted_is_not_proven(tiny: Model) -> None:
     from torch.utils._python_dispatch import _get_current_dispatch_mode
 

@@ -319,6 +319,8 @@ def test_accepting_a_regression_is_no_advice() -> None:
     for fine in (judgement("fp32", "NEW", accept), judgement("fp32", "CHANGED", accept, excused=True)):
         assert any(line.startswith("next: fastdiff accept") for line in verdicts.text([fine], Shell()))
         assert "next: fastdiff accept" in verdicts.announced(fine, Shell())
+    whole = verdicts.text([judgement("int8", "NEW", Accept()), judgement("sdpa", "SLOW", measure)], Shell())
+    assert whole[-1].startswith("next, if this is intended: fastdiff accept"), "which accepts what is slow, too"
     page = verdicts.markdown([judgement("fp32", "CHANGED", accept)], Shell())
     assert page[-5:-3] == ["next, if this is intended:", ""]
 
@@ -353,10 +355,10 @@ def test_what_mends_several_stages_is_typed_once() -> None:
         "SLOW  m-fused latency: why",
         f"{again} bf16,sdpa,compile,fused --fastdiff-confirm all",
         "",
-        "NEW  m-sdpa latency and 1 more: why",
-        'next: fastdiff accept runs/x.json --reason "..."',
-        "",
         "VOID  m-odd latency: why",
+        "",
+        "NEW  m-sdpa latency and 1 more: why",
+        'next, if this is intended: fastdiff accept runs/x.json --reason "..."',
     ]
 
 

@@ -655,7 +655,17 @@ def test_uv_looks_where_pip_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "UV_INSECURE_HOST": "uv's own",
     }
     assert {name: found.get(name) for name in expected} == expected
-    assert "UV_NO_INDEX" not in found
+
+
+@pytest.mark.parametrize(("said", "options", "count"), [("yes", [], 1), ("no", [], 0), ("yes", ["--no-index"], 1)])
+def test_no_index_of_pip_holds_for_uv(
+    said: str, options: list[str], count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(uv, "_of_pip", lambda: {"no-index": said})
+    monkeypatch.setattr(uv, "_run", lambda words, *_: ran.append(words))
+    uv.install(tmp_path, ["tinything"], "x", print, options=options)
+    assert ran[0].count("--no-index") == count
 
 
 def test_without_uv_it_is_said_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ class Sides:
         self.wheels.mkdir()
         self.lines: list[str] = []
         monkeypatch.setenv("UV_FIND_LINKS", str(self.wheels))
-        monkeypatch.setenv("UV_NO_INDEX", "1")
+        monkeypatch.setattr("fastdiff.sides.uv._of_pip", lambda: {"no-index": "true"})
         monkeypatch.setenv(VARIABLE, str(folder / "cache"))
 
     def wheel(self, name: str, *versions: str, needs: Sequence[str] = ()) -> None:

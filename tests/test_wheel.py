@@ -122,13 +122,19 @@ def test_four_commands_lead_from_nothing_to_an_accepted_baseline(
     folder.mkdir()
     run(["git", "init", "-q"], folder)
     said = run(["fastdiff", "init"], folder).stdout
-    measure, accept = (line.removeprefix("next: ") for line in said.splitlines() if line.startswith("next: "))
+    measure, accept, commit = (line.removeprefix("next: ") for line in said.splitlines() if line.startswith("next: "))
     assert "5 passed" in run(["bash", "-c", measure], folder).stdout
     run(["bash", "-c", accept], folder)
     (baseline,) = (folder / "baselines").glob("*/*.json")
     assert baseline.name == "0001_shapes.json"
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "me")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "me@example.org")
+    run(["bash", "-c", commit], folder)
+    assert run(["git", "status", "--porcelain"], folder).stdout == ""
     again = run(["bash", "-c", measure], folder).stdout
     assert "against 0001_shapes" in again
+    assert "MACHINE" in again or "SAME" in again, "the code is the same, so nothing is measured in pairs"
 
 
 def test_another_project_of_the_name_is_named_and_the_command_mends_it(

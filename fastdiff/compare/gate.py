@@ -166,8 +166,8 @@ def _judgement(comparison: Comparison, metric: str, verdict: Verdict) -> Judgeme
 
 
 def _after_latency(comparison: Comparison, verdict: Verdict) -> Step:
-    """Pairs distinguish a slower stage from a slower hour of the machine. They use the accepted run's software, or, if
-    the run does not list it, the library versions that it does list."""
+    """Pairs distinguish a slower stage from a slower hour of the machine. They use the accepted run's software and
+    code, or, if the run does not list both, the library versions that it does list."""
     trial, baseline = comparison.trial, comparison.baseline
     if baseline and baseline.run.software and baseline.run.software.project:
         return Measure(trial.model, (trial.stage,), pairs=True)

@@ -31,8 +31,9 @@ GIT_PATIENCE_S = 30
 """Files that are not in git are hashed once; a repository on a slow disk must not hold up a session for much longer."""
 LARGE_BYTES = 20 * 1024**2
 OURS = ("baselines", "runs", ".fastdiff")
-COMPILED = ":(glob)**/*.pyc"
 """In a project's folder, what fastdiff itself writes: no part of the code under test."""
+COMPILED = ":(glob)**/__pycache__/**"
+"""What Python compiles beside the sources, as git names it."""
 
 
 def software(project: Path) -> Software:

@@ -90,8 +90,8 @@ def _precision(recipe: Recipe, found: Structure) -> Iterator[str]:
         wrong = {dtype: count for dtype, count in dtypes.items() if dtype not in (wanted, KEPT_IN_FLOAT32)}
         if wrong:
             listed = ", ".join(f"{count} of its parameters in {dtype}" for dtype, count in wrong.items())
-            mend = "; a function that takes `dtype` has to use it, and without that argument fastdiff casts"
-            yield f"dtype: {wanted} was not applied to {part} ({listed}){mend if found.own else ''}."
+            mend = " Use `dtype` in its function, or take that argument away: then fastdiff casts." if found.own else ""
+            yield f"dtype: {wanted} was not applied to {part} ({listed}).{mend}"
 
 
 def _attention(recipe: Recipe, found: Structure, seen: Effects | None) -> Iterator[str]:

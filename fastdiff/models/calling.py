@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdiff.models.factories import BATCHES, GUIDANCE, HEIGHT, OUTPUT_TYPE, STEPS, WIDTH, is_plain, request_of
 from fastdiff.models.libraries import torch
-from fastdiff.record.errors import UserError, unknown
+from fastdiff.record.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,8 +107,4 @@ def _text(value: Any) -> str:
 
 def of(pipeline: Any, given: Mapping[str, Any], made: dict[str, Any]) -> Calling:
     called = pipeline.forward if isinstance(pipeline, torch.nn.Module) else pipeline
-    takes = inspect.signature(called).parameters
-    if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values()):
-        for name in given.keys() - takes.keys():
-            raise UserError("file", unknown("argument of the call", name, list(takes)))
-    return Calling(takes, given, made)
+    return Calling(inspect.signature(called).parameters, given, made)

@@ -78,5 +78,5 @@ def _asked(name: str, failed: str, mending: str) -> Iterator[None]:
 
 def _waiting(name: str) -> None:
     sys.stderr.write(
-        f"fastdiff: waiting for the model hub, which was asked about {name}; HF_HUB_OFFLINE=1 uses its cache alone\n"
+        f"fastdiff: waiting for the model hub, which was asked about {name}; HF_HUB_OFFLINE=1 uses the cache alone\n"
     )

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastdiff.models import checkpoints, configs, factories, modules, places, usual
@@ -62,7 +63,7 @@ def _made(model: Model, dtype: str, place: str) -> Any:
         raise UserError("weights", f"the function of {model.source} could not load it: {first_line(error)}") from error
     if not callable(pipeline):
         returned = "nothing; end it with: return pipe" if pipeline is None else f"the type {type(pipeline).__name__}"
-        raise UserError("file", f"the function of {model.source} must return what is called, and returned {returned}")
+        raise UserError("file", f"the function of {model.source} must return a pipeline, and it returned {returned}")
     left = [value for name, value in offered.items() if name not in inspect.signature(factory.make).parameters]
     for one in left:
         # A pipeline of diffusers moves all of its components; another one may not know how.
@@ -200,7 +201,8 @@ def _clear_errors(model: Model) -> Iterator[None]:
         if model.folder is not None:
             mend = "; without them: --fastdiff-weights dummy" if model.placed else "."
             raise UserError("weights", f"the weights in {model.folder} could not be loaded ({reason}){mend}") from error
-        asked = "" if model.revision else "there is no such folder, so the hub was asked: "
+        nowhere = not (model.revision or model.weights == "hub" or Path(model.source).exists())
+        asked = "there is no such folder, so the hub was asked: " if nowhere else ""
         raise UserError(
             "weights",
             f"the weights of {model.name!r} could not be loaded from {model.source} ({asked}{reason}); "
@@ -218,19 +220,22 @@ def _nothing_made_up(model: Model) -> Iterator[None]:
             if MADE_UP in record.getMessage():
                 said.append(record.name.partition(".")[0])
 
-    listener, loggers = Listener(), [logging.getLogger(name) for name in ("transformers", "diffusers")]
-    for logger in loggers:
+    listener = Listener()
+    before = {logger: logger.level for logger in map(logging.getLogger, ("transformers", "diffusers"))}
+    for logger, level in before.items():
         logger.addHandler(listener)
+        logger.setLevel(min(level, logging.WARNING))
     try:
         yield
     finally:
-        for logger in loggers:
+        for logger, level in before.items():
             logger.removeHandler(listener)
+            logger.setLevel(level)
     if said:
         raise UserError(
             "weights",
-            f"{model.source} lacks weights that {said[0]} {version(said[0])} looks for, and it drew them at random; "
-            f"install the {said[0]} that saved them, or a newer one: pip install -U {said[0]}",
+            f"{said[0]} {version(said[0])} found no numbers for some weights of {model.source}, and drew them at "
+            f"random: its checkpoint is not whole, or a newer {said[0]} has saved it: pip install -U {said[0]}",
         )
 
 

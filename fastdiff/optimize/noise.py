@@ -52,7 +52,8 @@ def _in_float32(method: Callable[..., Any]) -> Callable[..., Any]:
     def drawing(*args: Any, **kwargs: Any) -> Any:
         before = [names[DRAWS] for names in places]
         for names, draw in zip(places, before, strict=True):
-            names[DRAWS] = functools.partial(_rounded, draw)
+            if getattr(draw, "func", None) is not _rounded:  # one of these methods calls another one
+                names[DRAWS] = functools.partial(_rounded, draw)
         try:
             return method(*args, **kwargs)
         finally:

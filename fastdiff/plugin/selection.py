@@ -59,7 +59,7 @@ class Subject:
 
 def _placed(name: str, config: pytest.Config) -> list[Model]:
     """A path is relative to the current folder, or to the project if it comes from the project's settings. That the
-    hub does not answer is seen at once, because pytest's capture is off."""
+    hub does not answer is seen after a few seconds, because pytest's capture is off."""
     capture = config.pluginmanager.get_plugin("capturemanager") if name.startswith(places.HUB) else None
     try:
         with capture.global_and_fixture_disabled() if capture else nullcontext():

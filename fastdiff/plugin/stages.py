@@ -52,8 +52,8 @@ class StageManager:
     references: dict[str, Reference] = field(default_factory=dict)
     unreferenced: dict[str, str] = field(default_factory=dict)
     """By model, why it has no reference; drawing it is tried once."""
-    unloaded: dict[str, str] = field(default_factory=dict)
-    """By model, why its weights cannot be loaded; that is tried once."""
+    unloaded: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """By what is loaded, why it cannot be; that is tried once, because a hub that does not answer takes minutes."""
     skipped: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     """By model and reason, the stages that this device or this pipeline cannot have."""
     seen: list[Seen] = field(default_factory=list)
@@ -68,8 +68,6 @@ class StageManager:
             with self._reasons(subject):
                 opened.enter_context(compile_cache(self.cache_folder))
             with self._reasons(subject):  # a skipped stage needs no reference
-                if known := self.unloaded.get(subject.model.name):
-                    raise UserError("weights", known)
                 self.selection.work(subject)
             self._draw_reference(subject.model, before=subject)
             self.began(subject)
@@ -113,6 +111,8 @@ class StageManager:
     def _built(self, subject: Subject) -> Iterator[LiveStage]:
         from fastdiff.report.layers import left_out
 
+        if known := self.unloaded.get(_loading(subject)):
+            raise UserError("weights", known)
         with self._runner(self.selection.work(subject), self.progress) as stage:
             stage.rounds = self.selection.settings.rounds
             with self.progress.doing(f"{subject.id}: drawing"):
@@ -179,8 +179,8 @@ class StageManager:
                 sentence = self._give_up(subject, SKIPPING[error.code], f"{subject.id}: {error}", SKIPPED)
                 self.skipped.setdefault((subject.model.name, str(error)), []).append(subject.stage.name)
                 raise pytest.skip.Exception(sentence) from None
-            if error.code == "weights" and subject.stage.recipe.autoencoder == "own":
-                self.unloaded[subject.model.name] = str(error)
+            if error.code == "weights":
+                self.unloaded[_loading(subject)] = str(error)
             raise self._failure(subject, REMARKS.get(error.code, "not built"), f"{subject.id}: {error}") from None
         except Exception as error:
             from fastdiff.trial.live import graph_failed, out_of_memory
@@ -214,3 +214,9 @@ class StageManager:
     @property
     def cache_folder(self) -> Path:
         return cache_folder(project_folder(self.selection.config), self.selection.settings.cache)
+
+
+def _loading(subject: Subject) -> tuple[str, ...]:
+    """What decides whether the weights can be loaded; a user's function may have them in some dtypes only."""
+    recipe = subject.stage.recipe
+    return (subject.model.name, recipe.autoencoder, recipe.dtype if subject.model.factory else "")

@@ -10,6 +10,7 @@ from fastdiff.host.environment import device_slug
 from fastdiff.plugin.options import project_folder
 from fastdiff.record.eligibility import VOID_SHARE
 from fastdiff.record.writing import write_text
+from fastdiff.report.clean import clean
 from fastdiff.report.ladder import Rung
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def show_ladder(terminal: pytest.TerminalReporter, session: Session, model: Mode
     terminal.write_line("")
     for (name, why), stages in session.stages.skipped.items():
         if name == model.name:
-            terminal.write_line(f"{', '.join(stages)}: {why}")
+            terminal.write_line(clean(f"{', '.join(dict.fromkeys(stages))}: {why}"))
 
 
 def show_verdicts(terminal: pytest.TerminalReporter, session: Session) -> None:

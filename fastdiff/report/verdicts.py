@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from fastdiff.compare.gate import Judgement
     from fastdiff.compare.steps import Step
-    from fastdiff.compare.verdicts import Verdict
     from fastdiff.record.run import Baseline
     from fastdiff.report.steps import Shell
 
@@ -68,7 +67,7 @@ def announced(judgement: Judgement, shell: Shell) -> str:
     """A verdict in full: what, why, where it comes from, and what to type."""
     verdict = judgement.verdict
     command = (
-        [f"{_before(verdict.next, failing=_failing(verdict))}: {steps.command(verdict.next, shell)}"]
+        [f"{_before(verdict.next, failing=_fails(judgement))}: {steps.command(verdict.next, shell)}"]
         if verdict.next
         else []
     )
@@ -97,9 +96,9 @@ def _cell(judgement: Judgement) -> str:
     return judgement.verdict.word + (f" {sentences.interval(estimate)}" if estimate is not None else "")
 
 
-def _failing(verdict: Verdict) -> bool:
+def _fails(judgement: Judgement) -> bool:
     """In every mode."""
-    return fails(verdict, strict=False)
+    return fails(judgement.verdict, strict=False)
 
 
 def _before(step: Step | None, *, failing: bool) -> str:
@@ -114,7 +113,7 @@ def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[tuple[list
     for judgement in judgements:
         verdict = judgement.verdict
         if verdict.word != "SAME":
-            kind = (verdict.word, sentences.reason_of(judgement), verdict.next, _failing(verdict))
+            kind = (verdict.word, sentences.reason_of(judgement), verdict.next, _fails(judgement))
             grouped.setdefault(kind, []).append(f"{judgement.stage} {judgement.metric.replace('_', ' ')}")
     by_step: dict[Step | None, list[tuple[str, str, Step | None, bool]]] = {}
     for (word, reason, step, failing), places in grouped.items():
@@ -129,6 +128,9 @@ def _sentences(judgements: Sequence[Judgement], shell: Shell) -> list[tuple[list
             lines.append(f"{UNSURE}  {len(unshown)} more (see the table); the reasons are in {shell.run_file}")
         wanted = [step for _, _, step, _ in found if step]
         command = steps.command(steps.together(wanted), shell) if wanted else ""
-        before = _before(next(iter(wanted), None), failing=any(failing for *_, failing in found))
+        step = next(iter(wanted), None)
+        # To accept the whole run is to accept its regressions.
+        failing = any(failing for *_, failing in found) or (step == Accept() and any(map(_fails, judgements)))
+        before = _before(step, failing=failing)
         groups.append(([clean(line) for line in lines], clean(command), before))
     return sorted(groups, key=lambda group: group[2] == INTENDED)

@@ -338,6 +338,9 @@ def same_code(project: Project, root: Path, baseline: Path | None) -> str:
             return commit
         names = entries.keys() | project.entries.keys()
         different = sorted(name for name in names if entries.get(name) != project.entries.get(name))
+    with suppress(subprocess.SubprocessError, OSError):  # committed after the baseline, or brought by a rebase
+        if entries_of(top_of(root), project.folder, "HEAD") == project.entries:
+            return git(root, "rev-parse", "HEAD").strip()
     if _lies_here(project, root):
         raise UserError(
             "side-changed-files",
@@ -353,7 +356,9 @@ def same_code(project: Project, root: Path, baseline: Path | None) -> str:
         )
     if not project.commit:
         raise UserError(
-            "side-no-commit", "the accepted run was made in a repository without a commit, and its code is gone."
+            "side-no-commit",
+            "the accepted run was made in a repository without a commit, and no commit has its code; commit it, let "
+            ".gitignore name what is no code, and accept a run of that.",
         )
     raise UserError(
         "side-no-commit",

@@ -58,8 +58,10 @@ def install(
 ) -> None:
     """Installs into the environment of `python`. `compiled`: all of its modules to bytecode, which saves every start of
     a process some seconds and takes 20 once."""
-    compiling = ["--compile-bytecode"] if compiled else []
-    _run(["pip", "install", "--python", str(python), *compiling, *translated(options), *what], trouble, say, cwd)
+    how = ["--compile-bytecode"] if compiled else []
+    if _says("no-index") and "--no-index" not in options:  # for which uv has no variable
+        how.append("--no-index")
+    _run(["pip", "install", "--python", str(python), *how, *translated(options), *what], trouble, say, cwd)
 
 
 def conflicts(python: Path) -> list[str]:
@@ -92,10 +94,14 @@ def variables() -> dict[str, str]:
         values = _of_pip().get(name, "").split()
         if values:
             found[variable] = between.join(values)
-    for name, variable in (("no-index", "UV_NO_INDEX"), ("pre", "UV_PRERELEASE")):
-        if _of_pip().get(name, "").lower() in ("1", "true", "yes", "on"):
-            found[variable] = "allow" if name == "pre" else "1"
+    if _says("pre"):
+        found["UV_PRERELEASE"] = "allow"
     return found | apart()
+
+
+def _says(switch: str) -> bool:
+    """Whether it is on in pip's settings."""
+    return _of_pip().get(switch, "").lower() in ("1", "true", "yes", "on")
 
 
 def _binary() -> str:

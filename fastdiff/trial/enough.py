@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fastdiff.models.libraries import diffusers
-from fastdiff.record.errors import UserError, first_line, named_line
+from fastdiff.record.errors import UserError, first_line, named_line, unknown
 
 if TYPE_CHECKING:
     from fastdiff.trial.live import LiveStage
@@ -15,6 +16,7 @@ USUAL = (
     ZeroDivisionError,
 )
 """What arguments that do not fit raise, and packages that are missing."""
+UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 ENOUGH_STEPS = 4
 """Enough steps for every scheduler: a call that fails with this many fails for another reason."""
 
@@ -40,6 +42,13 @@ def require_enough_steps(live: LiveStage, error: Exception) -> None:
             f"{type(pipeline).__name__} cannot draw in {asked.steps} step{'s' * (asked.steps > 1)}{drawn_with} "
             f"({first_line(error)}); give --fastdiff-steps {steps} or more.",
         ) from error
+
+
+def require_known_arguments(live: LiveStage, error: Exception) -> None:
+    """A user's function may name an argument that the call does not take."""
+    takes, asked = live.built.calling.takes, UNEXPECTED.search(str(error))
+    if isinstance(error, TypeError) and asked and asked[1] in live.built.calling.given.keys() - takes.keys():
+        raise UserError("file", unknown("argument of the call", asked[1], list(takes))) from error
 
 
 def require_callable(live: LiveStage, error: Exception) -> None:

@@ -22,7 +22,7 @@ from fastdiff.record.errors import UserError, named_line
 from fastdiff.record.outputs import write_whole
 from fastdiff.record.run import OWN, Sample, Trial
 from fastdiff.trial import drawing
-from fastdiff.trial.enough import USUAL, require_callable, require_enough_steps
+from fastdiff.trial.enough import USUAL, require_callable, require_enough_steps, require_known_arguments
 from fastdiff.trial.faults import parse, put_in
 from fastdiff.trial.runner import SILENT
 
@@ -232,10 +232,11 @@ class LiveStage:
         """FLOPs, operators and attention kernels of one call without compiled code."""
         if self._counted is not None:
             return
+        steps = self.request.steps or 0
         # With a cache no step stands for the others.
         with self._few_steps() if self.recipe.cache == "none" else nullcontext():
             try:
-                found = counts.count(self.built, self.generate, self.request.steps or 0)
+                found = counts.count(self.built, self.generate, steps)
             except Exception as error:
                 if out_of_memory(error) or not self.structure.own:
                     raise
@@ -304,6 +305,7 @@ class LiveStage:
                 require_callable(self, error)  # shapes that do not fit
             raise
         except USUAL as error:
+            require_known_arguments(self, error)
             require_enough_steps(self, error)
             require_callable(self, error)
             raise
