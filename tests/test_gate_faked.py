@@ -103,8 +103,9 @@ def test_why_a_stage_is_not_possible_stands_below_the_ladder(faked: Faked) -> No
 def test_a_session_that_began_too_far_down_is_told_where_the_accepted_runs_are(accepted: Faked) -> None:
     below = accepted.root / "perf_tests"
     (below / "pytest.ini").write_text("[pytest]\nfastdiff_stage = fp32\n")
+    (below / "fake.json").write_text((accepted.root / "fake.json").read_text())
     result = accepted.session(
-        "--benchmark-compare", suite=(str(below), f"--rootdir={below}", "-c", "perf_tests/pytest.ini")
+        "--benchmark-compare", suite=(str(below), "-c", "perf_tests/pytest.ini", f"--confcutdir={accepted.root}")
     )
     assert result.ret == 0
     result.stdout.fnmatch_lines(

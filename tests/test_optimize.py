@@ -368,11 +368,9 @@ def test_a_picture_is_encoded_in_the_dtype_of_the_stage(tiny: Model, monkeypatch
         monkeypatch.setattr(torch, "randn", lambda *a, **k: (asked.append(k["dtype"]), original(*a, **k))[1])
         picture, start = torch.zeros(1, 3, 64, 64), pipeline.scheduler.timesteps[:1]
         latents = pipeline.prepare_latents(picture, start, 1, 1, torch.bfloat16, "cpu", torch.Generator())
-        inpainting = diffusers.StableDiffusionXLInpaintPipeline(**built.pipeline.components)
-        noise.draw_in_float32(inpainting)
-        nested = noise._in_float32(inpainting._encode_vae_image)  # as in a method that calls this one
-        encoded = nested(picture.bfloat16(), torch.Generator())
-    assert latents.dtype == encoded.dtype == torch.bfloat16
+        nested = noise._in_float32(noise._in_float32(built.pipeline.prepare_latents))  # one such method calls another
+        drawn = nested(1, 4, 64, 64, torch.bfloat16, torch.device("cpu"), torch.Generator())
+    assert latents.dtype == drawn.dtype == torch.bfloat16
     assert asked == [torch.float32] * 3
     assert diffusers.utils.torch_utils.randn_tensor is sys.modules[noise.ENCODER].randn_tensor, "put back"
 
