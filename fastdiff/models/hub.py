@@ -1,7 +1,7 @@
-"""What is asked of the model hub without its weights: an index, names of files, configurations.
+"""Everything but weights from the model hub: an index, names of files, configurations.
 
-Every error is one sentence. A hub that does not answer is waited for, with retries that its library keeps to itself, so
-a line says after a few seconds what the silence is.
+Every error is one sentence. The hub's library tries again for minutes if the hub does not answer, so a line on standard
+error explains the wait after a few seconds.
 """
 
 from __future__ import annotations

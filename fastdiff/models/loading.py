@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastdiff.models import checkpoints, configs, factories, modules, places, usual
+from fastdiff.models import checkpoints, configs, factories, hub, modules, places, usual
 from fastdiff.models.anatomy import Anatomy
 from fastdiff.models.libraries import diffusers, torch
 from fastdiff.record.errors import UserError, first_line
@@ -167,8 +167,8 @@ def _class(model: Model) -> Any:
 def _loaded(model: Model, dtype: str, autoencoder: str) -> Any:
     cls = _class(model)
     folder = model.folder
-    if folder is not None and not (folder / "model_index.json").is_file():
-        raise UserError("weights", f"{folder} is not a pipeline in diffusers' layout: it has no model_index.json.")
+    if folder is not None and not (folder / hub.INDEX).is_file():
+        raise UserError("weights", f"{folder} is not a pipeline in diffusers' layout: it has no {hub.INDEX}.")
     # Weights and nothing else: neither pickles, which are programs, nor code from the hub.
     safely = {"dtype": getattr(torch, dtype), "use_safetensors": True}
     parts: dict[str, Any] = dict.fromkeys(model.without)

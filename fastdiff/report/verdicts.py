@@ -66,11 +66,8 @@ def against(baseline: Baseline | None, device: str, elsewhere: str = "", above: 
 def announced(judgement: Judgement, shell: Shell) -> str:
     """A verdict in full: what, why, where it comes from, and what to type."""
     verdict = judgement.verdict
-    command = (
-        [f"{_before(verdict.next, failing=_fails(judgement))}: {steps.command(verdict.next, shell)}"]
-        if verdict.next
-        else []
-    )
+    before = _before(verdict.next, failing=_fails(judgement))
+    command = [f"{before}: {steps.command(verdict.next, shell)}"] if verdict.next else []
     what = sentences.headline(judgement)
     details = [f"  {cause}" for cause in map(sentences.sentence, verdict.details) if cause not in what]
     return "\n".join(map(clean, [what, *details, *command]))
