@@ -473,6 +473,17 @@ def test_a_stage_that_was_compiled_unasked(tiny: Model, traced_only: None) -> No
     assert sentence.endswith("and the recipe asks for none.")
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_function_that_ignores_its_dtype_gets_the_remedy(tiny: Model, own: bool) -> None:
+    live = LiveStage(tiny, LADDER["fp32"], "cpu", tiny.request, rounds=1)
+    part = next(iter(live.structure.dtypes))
+    found = replace(live.structure, dtypes={part: {"bfloat16": 6}}, own=own)
+    (said,) = unapplied(live.recipe, Fingerprint(found))
+    remedy = " Use `dtype` in its function, or take that argument away: then fastdiff casts."
+    assert said == f"dtype: float32 was not applied to {part} (6 of its parameters in bfloat16)." + remedy * own
+    live.close()
+
+
 def test_the_counts_are_those_of_the_whole_call(tiny: Model) -> None:
     """Though two steps are enough to count them."""
     counted = []
