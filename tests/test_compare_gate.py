@@ -106,7 +106,7 @@ def words(verdicts: dict[str, Verdict]) -> dict[str, str]:
 
 
 def test_every_metric_has_its_place_in_the_table() -> None:
-    assert {*JUDGES, "picture", "latency_all_cores"} == set(METRICS)
+    assert {*JUDGES, "picture", "latency_slow_calls", "latency_all_cores"} == set(METRICS)
 
 
 def test_a_clean_run_is_the_same_in_everything() -> None:

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdiff.compare import pairs as judge
 from fastdiff.compare import plan
 from fastdiff.compare.effect import Effect, Errors, estimate, from_scatter, of_pairs
 from fastdiff.compare.facts import across_stacks
+from fastdiff.compare.one_pair import log_ratio, of_slow_calls, order_effect, void_blocks, void_share
 from fastdiff.compare.policy import FEWEST_PAIRS, default
 from fastdiff.compare.verdicts import FAST, SAME, SLOW, UNSURE, decide
 from fastdiff.record.errors import UserError
-from fastdiff.record.pairs import Pair
+from fastdiff.record.pairs import BLOCK, Pair
 from fastdiff.record.run import Sample, Trial
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def test_a_steady_drift_favours_neither_side() -> None:
     clock = [1.01**place for place in range(8)]
     # old new new old, new old old new
     drifting = pair([clock[0], clock[3], clock[5], clock[6]], [1.1 * clock[i] for i in (1, 2, 4, 7)], "on")
-    assert math.exp(judge.log_ratio(drifting)) == pytest.approx(1.1)
+    assert math.exp(log_ratio(drifting)) == pytest.approx(1.1)
 
 
 def test_a_slower_gpu_favours_neither_side() -> None:
@@ -86,30 +86,30 @@ def test_a_slower_gpu_favours_neither_side() -> None:
         samples = tuple(Sample(one, None, "steal" if place < disturbed else "") for place, one in enumerate(new))
         found = pair(old, new, "oooonnnn", "gpus")
         found = replace(found, new=replace(found.new, samples=samples))
-        assert judge.void_blocks(found) == void
-        assert math.exp(judge.log_ratio(found)) == pytest.approx(1.05)
+        assert void_blocks(found) == void
+        assert math.exp(log_ratio(found)) == pytest.approx(1.05)
 
 
 def test_a_few_disturbed_blocks_do_not_move_a_pair() -> None:
     old, new = [1.0] * 40, [1.05] * 40
     new[4] = new[21] = 9.0
     old[30] = 5.0
-    assert math.exp(judge.log_ratio(pair(old, new, "on" * 10))) == pytest.approx(1.05, abs=0.002)
+    assert math.exp(log_ratio(pair(old, new, "on" * 10))) == pytest.approx(1.05, abs=0.002)
 
 
 def test_blocks_that_the_machine_disturbed_on_one_side_are_void() -> None:
     """So many are left out that without this the ratio would be another one; one that both sides had counts."""
     voids = {"old": {2: "steal"}, "new": {2: "steal", 6: "steal", 9: "others", 11: "others"}}
     found = disturbed([1.0] * 12, [1.05, 1.05] * 3 + [3.0] * 6, voids)
-    assert judge.void_blocks(found) == {3, 4, 5}
-    assert math.exp(judge.log_ratio(found)) == pytest.approx(1.05)
-    assert judge.void_share([found, pair([1.0] * 12, [1.0] * 12, "o" * 6)]) == 0.25
+    assert void_blocks(found) == {3, 4, 5}
+    assert math.exp(log_ratio(found)) == pytest.approx(1.05)
+    assert void_share([found, pair([1.0] * 12, [1.0] * 12, "o" * 6)]) == 0.25
 
 
 def test_a_side_that_disturbs_itself_is_slow_and_not_void() -> None:
     found = disturbed([1.0] * 12, [3.0] * 12, {"old": {}, "new": dict.fromkeys(range(0, 8), "others")})
-    assert judge.void_blocks(found) == set(), "four of six blocks are no accident"
-    assert math.exp(judge.log_ratio(found)) == pytest.approx(3)
+    assert void_blocks(found) == set(), "four of six blocks are no accident"
+    assert math.exp(log_ratio(found)) == pytest.approx(3)
 
 
 def disturbed(old: list[float], new: list[float], voids: dict[str, dict[int, str]]) -> Pair:
@@ -121,15 +121,15 @@ def disturbed(old: list[float], new: list[float], voids: dict[str, dict[int, str
     return Pair(*trials, way="turns", starts="o" * (len(old) // 2), seconds=1.0)
 
 
-def test_processes_that_were_alone_are_compared_by_their_medians() -> None:
-    assert math.exp(judge.log_ratio(pair([1.0, 1.0, 9.0], [2.0, 2.0, 0.1], "", "apart"))) == pytest.approx(2)
+def test_processes_that_were_alone_are_compared_by_their_faster_halves() -> None:
+    assert math.exp(log_ratio(pair([1.0, 1.0, 9.0], [30.0, 2.0, 2.0], "", "apart"))) == pytest.approx(2)
 
 
 @given(st.lists(st.floats(0.1, 10), min_size=8, max_size=8), st.text("on", min_size=4, max_size=4))
 def test_swapping_the_sides_turns_the_ratio_round(times: list[float], starts: str) -> None:
     other = [one * 1.3 for one in reversed(times)]
     turned = starts.translate(str.maketrans("on", "no"))
-    there, back = judge.log_ratio(pair(times, other, starts)), judge.log_ratio(pair(other, times, turned))
+    there, back = log_ratio(pair(times, other, starts)), log_ratio(pair(other, times, turned))
     assert there == pytest.approx(-back, abs=1e-9)
 
 
@@ -140,15 +140,33 @@ def test_a_slower_half_and_a_common_disturbance_favour_neither_side() -> None:
     new = [1.05, 1.05, 1.155, 1.155, 1.155, 2.31, 1.05, 1.05] + [1.05, 1.05, 1.155, 1.155] * 3
     new[8] *= 3
     found = pair(old, new, "onooo", "halves")
-    assert math.exp(judge.log_ratio(found)) == pytest.approx(1.05)
-    assert judge.order_effect([found]) is None, "nothing took turns"
+    assert math.exp(log_ratio(found)) == pytest.approx(1.05)
+    assert order_effect([found]) is None, "nothing took turns"
 
 
-def test_in_halves_a_block_is_whole_only_after_the_swap() -> None:
-    """Of two blocks it is the mean of all eight, however the calls before and after a swap differ."""
-    new = [1.2, 1.2, 1.0, 1.0, 1.1, 1.1, 1.6, 1.7]
-    found = judge.log_ratio(pair([1.0] * 8, new, "on", "halves"))
-    assert found == pytest.approx(sum(map(math.log, new)) / 8)
+def test_each_half_of_the_cores_has_its_own_faster_calls() -> None:
+    """The first half of the cores is 30 % slower: taken together, the faster calls would all be of the second half."""
+    on_halves = [1.3, 1.3, 1.0, 1.0, 1.0, 1.0, 1.3, 1.3]
+    new = [1.0, 1.2, 1.5, 1.3, 1.6, 1.3, 1.0, 1.4]
+    faster_on_first, faster_on_second = [math.log(1.3)] * 2, [math.log(1.0)] * 2
+    found = log_ratio(pair(on_halves, new, "on", "halves"))
+    assert found == pytest.approx((sum(faster_on_first) + sum(faster_on_second)) / 4 - math.log(1.3) / 2)
+
+
+@pytest.mark.parametrize("way", ["turns", "halves", "gpus"])
+def test_calls_that_other_work_made_longer_do_not_count(way: Way) -> None:
+    """Half of them, and so long that no mean of blocks bears it."""
+    new = [1.05 * (3.0 if call % 4 in (1, 2) else 1.0) for call in range(16)]
+    starts = "on" * (16 // BLOCK[way] // 2)
+    assert math.exp(log_ratio(pair([1.0] * 16, new, starts, way))) == pytest.approx(1.05)
+
+
+def test_what_makes_every_fourth_call_longer_is_seen_among_the_slow_ones() -> None:
+    new = [2.0 if call % 4 == 3 else 1.0 for call in range(16)]
+    found = pair([1.0] * 16, new, "oooo", "halves")
+    assert log_ratio(found) == 0
+    assert math.exp(of_slow_calls(found)) == pytest.approx(2**0.5)
+    assert of_slow_calls(pair([1.0] * 16, [1.3] * 16, "oooo", "halves")) == pytest.approx(0), "all calls are latency"
 
 
 def test_the_order_effect_is_seen_and_tilts_nothing() -> None:
@@ -156,8 +174,8 @@ def test_the_order_effect_is_seen_and_tilts_nothing() -> None:
     old = [1.0, 1.1, 1.1, 1.0]  # old new new old: old's second follows new; then new old old new
     new = [1.1, 1.0, 1.0, 1.1]
     found = pair(old, new, "on")
-    assert math.expm1(judge.order_effect([found]) or 0) == pytest.approx(0.1)
-    assert judge.log_ratio(found) == pytest.approx(0, abs=1e-9)
+    assert math.expm1(order_effect([found]) or 0) == pytest.approx(0.1)
+    assert log_ratio(found) == pytest.approx(0, abs=1e-9)
 
 
 # -- the centre of many pairs -----------------------------------------------------------------------------------------

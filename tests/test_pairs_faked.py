@@ -255,6 +255,49 @@ def test_a_slower_side_is_found_side_by_side(world: World) -> None:
     assert record.read(answer.path) == answer.experiment
 
 
+# -- how many calls, and which of them are slow -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call_s", "in_halves", "in_turns"), [(0.5, 40, 20), (0.02, 96, 96), (30.0, 12, 12)], ids=["usual", "short", "long"]
+)
+def test_without_a_number_the_calls_of_a_pair_take_twenty_seconds(
+    world: World, call_s: float, in_halves: int, in_turns: int
+) -> None:
+    """Within limits. A disturbed call before them changes nothing."""
+    world.seconds = {name: (9 * call_s, *[call_s] * 500) for name in (OLD, NEW)}
+    answer = world.ask(calls=None)
+    assert {len(pair.old.samples) for pair in answer.experiment.pairs} == {in_halves}
+    assert {len(pair.new.samples) for pair in answer.experiment.all_cores} == {12}
+    assert f"{in_halves} calls a side in a pair" in "\n".join(report.text([answer], None, ["file"], Shell()))
+    world.halves = None
+    assert len(world.ask(calls=None, code="in turns").experiment.pairs[0].old.samples) == in_turns
+
+
+def test_what_was_stopped_goes_on_with_as_many_calls_as_it_began_with(world: World) -> None:
+    world.seconds = dict.fromkeys((OLD, NEW), (0.5,))
+    whole = world.ask(calls=None)
+    record.write(whole.path, replace(whole.experiment, pairs=whole.experiment.pairs[:2], all_cores=(), complete=False))
+    world.seconds = dict.fromkeys((OLD, NEW), (1.0,))
+    answer = world.ask(calls=None)
+    assert answer.path == whole.path
+    assert [len(pair.old.samples) for pair in answer.experiment.pairs] == [40] * 5
+
+
+def test_a_side_that_makes_some_of_its_calls_longer_is_slow_although_its_faster_calls_are_the_same(
+    world: World,
+) -> None:
+    world.seconds[NEW] = (1.0, 1.0, 1.0, 2.0)
+    answer = world.ask(calls=16)
+    found = {one.metric: one.verdict for one in answer.judgements}
+    assert (found["latency"].word, found["latency_slow_calls"].word) == (SAME, SLOW)
+    assert failing([answer], strict=False)
+    lines = "\n".join(report.text([answer], None, ["file"], Shell()))
+    assert "shapes-sdpa: latency slow calls is SLOW: only some calls changed; the slower half of them" in lines
+    world.seconds[NEW] = (1.3,)
+    assert "latency_slow_calls" not in {one.metric for one in world.ask(calls=16, code="all").judgements}
+
+
 # -- beside it: all cores ---------------------------------------------------------------------------------------------
 
 

@@ -25,9 +25,10 @@ from scipy.stats import mannwhitneyu
 from fastdiff.compare import pairs as judge
 from fastdiff.compare import plan
 from fastdiff.compare.effect import estimate, of_pairs
+from fastdiff.compare.one_pair import log_ratio
 from fastdiff.compare.policy import FEWEST_PAIRS, Policy, default
 from fastdiff.compare.verdicts import FAST, SAME, SLOW, UNSURE, decide
-from fastdiff.experiments.ab import CALLS, MOST_FAILURES, MOST_PAIRS, Question, halves_for
+from fastdiff.experiments.ab import MOST_FAILURES, MOST_PAIRS, Question, halves_for
 from fastdiff.experiments.pairs import NEW, OLD, PairRunner, blank, processes
 from fastdiff.experiments.questions import AbOptions, questions
 from fastdiff.host.environment import device_kind, device_name
@@ -168,7 +169,7 @@ def table(measured: list[Measured], most: int, stages: int) -> list[str]:
     columns = ["clean: SLOW or FAST", *(f"+{amount} %: SLOW" for amount in AMOUNTS)]
 
     def ours(amount: int) -> str:
-        ratios = [judge.log_ratio(one.amounts[amount]) for one in chance.sample(measured, most)]
+        ratios = [log_ratio(one.amounts[amount]) for one in chance.sample(measured, most)]
         # Without a change, old and new are names only, and which is which is thrown anew.
         signs = (1, -1) if amount == CLEAN else (1,)
         return word([chance.choice(signs) * one for one in ratios], looks, comparisons, policy)
@@ -209,7 +210,7 @@ def read(measured: list[Measured]) -> list[str]:
     """What the pairs read for each amount."""
     lines = ["| put in | mean of the pairs | scatter of the pairs |", "| --- | ---: | ---: |"]
     for amount in (CLEAN, *AMOUNTS):
-        ratios = [judge.log_ratio(one.amounts[amount]) for one in measured]
+        ratios = [log_ratio(one.amounts[amount]) for one in measured]
         mean = 100 * math.expm1(sum(ratios) / len(ratios))
         lines.append(f"| {f'+{amount} %' if amount else 'nothing'} | {mean:+.2f} % | {100 * stdev(ratios):.2f} % |")
     return lines
@@ -219,7 +220,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.paired_power", description=__doc__)
     parser.add_argument("--stage", default="sdpa")
     parser.add_argument("--steps", type=int, help="denoising steps of a call (default: the model's own)")
-    parser.add_argument("--calls", type=int, default=CALLS, help="of each side, for each amount")
+    parser.add_argument("--calls", type=int, default=24, help="of each side, for each amount")
     parser.add_argument("--pairs", type=int, default=2 * MOST_PAIRS, help="pairs of processes that are measured")
     parser.add_argument("--most", type=int, default=MOST_PAIRS, help="pairs of an experiment that is drawn from them")
     parser.add_argument("--stages", type=int, default=1, help="of the suite that shares the error")

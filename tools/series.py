@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fastdiff.record.pairs import Pair
 
 KEPT = Path("runs/series.jsonl")
-SUITE = 4
+SUITE = 3
 """Stages that share the error: 12 comparisons."""
 MEAN_FAIL = 1.05
 ERROR = 0.05

@@ -56,7 +56,7 @@ def ab(
     steps: int | None = STEPS,
     size: int | None = SIZE,
     batch: int | None = A_BATCH,
-    calls: int = CALLS,
+    calls: int | None = CALLS,
     pairs: int = PAIRS,
     max_time: float = MOST_TIME,
     band: str | None = BAND,

@@ -33,7 +33,7 @@ def bisect(
     steps: int | None = STEPS,
     size: int | None = SIZE,
     batch: int | None = A_BATCH,
-    calls: int = CALLS,
+    calls: int | None = CALLS,
     pairs: int = PAIRS,
     band: str | None = BAND,
     emulate: bool = EMULATE,

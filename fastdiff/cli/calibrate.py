@@ -21,7 +21,7 @@ def calibrate(
     steps: int | None = STEPS,
     size: int | None = SIZE,
     batch: int | None = A_BATCH,
-    calls: int = CALLS,
+    calls: int | None = CALLS,
     pairs: int = typer.Option(12, min=FEWEST_PAIRS, metavar="N", help="Pairs of processes to measure."),
     planned_pairs: int = typer.Option(
         12, metavar="N", help="The --pairs of `fastdiff ab` for which the smallest slowdown is computed."

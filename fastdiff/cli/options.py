@@ -29,7 +29,12 @@ SIZE = typer.Option(
     None, min=1, metavar="PIXELS", help="Width and height of the picture, a multiple of 64 (default: the model's own)."
 )
 DEVICE = typer.Option("auto", metavar="DEVICE", help="Device to measure on: auto, cpu, cuda, cuda:N or mps.")
-CALLS = typer.Option(24, min=4, metavar="N", help="Timed calls of each side in a pair, a multiple of 4.")
+CALLS = typer.Option(
+    None,
+    min=4,
+    metavar="N",
+    help="Timed calls of each side in a pair, a multiple of 4 (default: 20 s of calls, 12 to 96).",
+)
 A_BATCH = typer.Option(None, "--batch", min=1, metavar="N", help="Pictures per call (default: 1).")
 PAIRS = typer.Option(
     12, "--pairs", metavar="N", help=f"Maximum number of pairs of processes for a stage, {FEWEST_PAIRS} or more."

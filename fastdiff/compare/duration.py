@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastdiff.compare.comparison import undisturbed
 from fastdiff.compare.effect import centre
+from fastdiff.compare.plan import calls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +37,8 @@ class Expected:
 class Planned:
     """What is measured of each stage."""
 
-    calls: int
-    """Per side in a pair."""
+    calls: int | None
+    """Per side in a pair; None if the duration of a call decides."""
     looks: tuple[int, ...]
     """The numbers of pairs after which measuring may end."""
     beside: int = 0
@@ -49,7 +50,7 @@ def expected(trial: Trial, planned: Planned) -> Expected:
     call_s = math.exp(centre(trial.samples)) if undisturbed(trial) else 0.0
     warm_up_s = trial.warm_up.seconds if trial.warm_up else 0.0
     ready_s = STARTING_S + SIDES * ((trial.load_s or 0.0) + (trial.first_call_s or call_s) + warm_up_s)
-    pair_s = ready_s + SIDES * planned.calls * call_s
+    pair_s = ready_s + SIDES * (planned.calls or calls(SIDES * call_s)) * call_s
     once_s = SIDES * LOOKING * call_s + planned.beside * (ready_s + SIDES * planned.calls_beside * call_s)
     return Expected(trial.id, planned.looks[0] * pair_s + once_s, planned.looks[-1] * pair_s + once_s)
 

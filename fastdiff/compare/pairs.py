@@ -7,33 +7,32 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from itertools import combinations_with_replacement
-from statistics import fmean, median
+from statistics import median
 from typing import TYPE_CHECKING
 
 from fastdiff.compare import metrics
 from fastdiff.compare.comparison import Comparison
-from fastdiff.compare.effect import Effect, estimate, logarithm, of_pairs
+from fastdiff.compare.effect import Effect, estimate, of_pairs
 from fastdiff.compare.explanation import causes, where
 from fastdiff.compare.facts import across_stacks, breakages, differences, package_differences, releases_between
 from fastdiff.compare.gate import Judgement
 from fastdiff.compare.kernels import inside
+from fastdiff.compare.one_pair import log_ratio, of_slow_calls, void_share
 from fastdiff.compare.plan import MOST_PAIRS, errors, pairs_needed
 from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.compare.reasons import because
 from fastdiff.compare.steps import Bisect, MorePairs
 from fastdiff.compare.verdicts import CHANGED, FAST, SAME, SLOW, UNSURE, VOID, Verdict, decide
-from fastdiff.record.pairs import ACCEPTED, APART, BLOCK, GPUS, HALVES, TURNS
+from fastdiff.record.pairs import ACCEPTED, HALVES, TURNS
 from fastdiff.record.run import Acceptance, Baseline, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from fastdiff.compare.policy import Policy
     from fastdiff.compare.reasons import Reason
     from fastdiff.compare.steps import Step
-    from fastdiff.record.pairs import Experiment, Pair, Pictures
+    from fastdiff.record.pairs import Experiment, Pictures
     from fastdiff.record.run import Trial
 
 ALL_CORES = FEWEST_PAIRS
@@ -51,7 +50,7 @@ ENVIRONMENT = (
     "variables",
 )
 """Facts of an environment that affect speed; packages are compared separately."""
-INTERVAL_METRICS = ("latency", "latency_all_cores", "first_call")
+INTERVAL_METRICS = ("latency", "latency_slow_calls", "latency_all_cores", "first_call")
 """Metrics with noise. Each metric of each stage is one comparison of the suite."""
 EXPLAINED = ("latency", "latency_all_cores", "fingerprint", "picture")
 """The first of these metrics that differs gets the list of what the two sides ran; the list would be the same for
@@ -74,68 +73,6 @@ def comparisons_of(stages: int) -> int:
     return stages * len(INTERVAL_METRICS)
 
 
-# -- what was seen ----------------------------------------------------------------------------------------------------
-
-
-def log_ratio(pair: Pair) -> float:
-    """The logarithm of new to old for one pair.
-
-    Each block gives a mean of logarithms; side by side, a block has equally many calls on each half. The result is the
-    median of the means of all two blocks (Hodges and Lehmann): as precise as the mean without disturbances, and hardly
-    affected by a few disturbed blocks. On two GPUs it is the mean of both seatings, in which the difference of the GPUs
-    cancels.
-    """
-    old, new = ([logarithm(one.wall_s, "a call") for one in side.samples] for side in (pair.old, pair.new))
-    if pair.way == APART:
-        return median(new) - median(old)
-    size, void = BLOCK[pair.way], void_blocks(pair)
-    ratios: dict[str, list[float]] = {}
-    for block, start in enumerate(pair.starts):
-        if block not in void:
-            place = slice(block * size, (block + 1) * size)
-            seating = start if pair.way == GPUS else ""
-            ratios.setdefault(seating, []).append(fmean(new[place]) - fmean(old[place]))
-    return fmean(map(_centre, ratios.values()))
-
-
-def _centre(ratios: Sequence[float]) -> float:
-    return median([(one + other) / 2 for one, other in combinations_with_replacement(ratios, 2)])
-
-
-def void_blocks(pair: Pair) -> set[int]:
-    """The blocks in which the machine disturbed only one side. Empty if these are more than half of all blocks: then
-    the side itself may cause the disturbance."""
-    if pair.way == APART:
-        return set()
-    size = BLOCK[pair.way]
-    disturbed = [{place // size for place, one in enumerate(side.samples) if one.void} for side in (pair.old, pair.new)]
-    void = disturbed[0] ^ disturbed[1]
-    seatings = [{block for block, one in enumerate(pair.starts) if one == start} for start in set(pair.starts)]
-    if pair.way == GPUS and any(blocks <= void for blocks in seatings):
-        return set()  # one seating alone would show the difference of the GPUs
-    return void if 2 * len(void) <= len(pair.starts) else set()
-
-
-def void_share(pairs: Sequence[Pair]) -> float:
-    blocks = sum(len(pair.starts) for pair in pairs)
-    return sum(len(void_blocks(pair)) for pair in pairs) / blocks if blocks else 0.0
-
-
-def order_effect(pairs: Sequence[Pair]) -> float | None:
-    """How much longer a call takes after a call of the other side than after one of its own side; as a logarithm. None
-    if the sides did not take turns.
-
-    In old, new, new, old the two calls in the middle show it. Both sides have equally many of each kind, so it biases
-    no ratio. A large value means that the two processes disturb each other.
-    """
-    found = []
-    for pair in pairs:
-        for block, start in enumerate(pair.starts if pair.way == TURNS else ""):
-            middle = (pair.new if start == "o" else pair.old).samples[block * BLOCK[TURNS] :][: BLOCK[TURNS]]
-            found.append(math.log(middle[0].wall_s) - math.log(middle[1].wall_s))
-    return median(found) if found else None
-
-
 # -- what is decided --------------------------------------------------------------------------------------------------
 
 
@@ -147,6 +84,7 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
     if experiment.pairs:
         old, new = experiment.pairs[0].old, experiment.pairs[0].new
         comparison = _comparison(experiment, old, new, policy, comparisons)
+        found["latency_slow_calls"] = slow_calls(experiment, policy, comparisons)
         found["first_call"] = first_call(experiment, policy, comparisons)
         found["memory"] = metrics.memory(comparison)
         found["fingerprint"] = found.get("fingerprint") or fingerprint(comparison)
@@ -166,15 +104,19 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
     ]
 
 
+def looked_at(experiment: Experiment) -> int:
+    """The number of pairs that count: those up to the last planned look. 0 before the first look."""
+    return max((one for one in experiment.looks if one <= len(experiment.pairs)), default=0)
+
+
 def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict:
-    looked = max((one for one in experiment.looks if one <= len(experiment.pairs)), default=0)
+    looked = looked_at(experiment)
     count = len(experiment.pairs)
     if experiment.unapplied:
         return Verdict(VOID, because("pair-not-applied", pairs=count, why=experiment.unapplied))
     if not looked:
         why = experiment.failures[-1] if experiment.failures else ""
         return Verdict(VOID, because("before-the-first-look", pairs=count, first=experiment.looks[0], why=why))
-    # Only the pairs up to the last planned look count.
     effect = of_pairs([log_ratio(pair) for pair in experiment.pairs[:looked]])
     verdict = _decided(effect, experiment, policy, comparisons, band_of(experiment, policy))
     details = tuple(differing(experiment)) if verdict.word == SLOW else ()
@@ -183,6 +125,20 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
     void = void_share(experiment.pairs[:looked])
     note = because("pairs", count=looked, sd=effect.scatter, **({"void": void} if void else {}))
     return replace(verdict, notes=(note,), details=details)
+
+
+def slow_calls(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
+    """The verdict on what the latency does not show, because only some calls take longer. None if they do not differ
+    beyond their band: few pairs can say more of them."""
+    looked = looked_at(experiment)
+    if experiment.unapplied or not looked:
+        return None
+    effect = of_pairs([of_slow_calls(pair) for pair in experiment.pairs[:looked]])
+    verdict = _decided(effect, experiment, policy, comparisons, policy.paired_slow_calls)
+    if verdict.word not in (SLOW, FAST):
+        return None
+    details = tuple(unlike(experiment)) if verdict.word == SLOW else ()
+    return replace(verdict, about=(because("slower-half"),), details=details)
 
 
 def all_cores(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
@@ -238,7 +194,7 @@ def fingerprint(comparison: Comparison) -> Verdict | None:
 
 def first_call(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
     """From the pairs whose two compile caches were in the same state, at the same looks as the latency."""
-    looked = max((one for one in experiment.looks if one <= len(experiment.pairs)), default=0)
+    looked = looked_at(experiment)
     alike = [pair for pair in experiment.pairs[:looked] if pair.old.cache == pair.new.cache]
     states = [pair.old.cache for pair in alike]
     state = max(sorted(set(states)), key=states.count, default="")

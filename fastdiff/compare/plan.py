@@ -1,4 +1,5 @@
-"""After how many pairs a verdict is tried (a look), each look's share of the allowed error, and the pairs needed.
+"""After how many pairs a verdict is tried (a look), each look's share of the allowed error, the pairs needed, and the
+calls of a pair.
 
 The looks are planned beforehand and share the error, so stopping early causes no additional false alarms.
 """
@@ -13,6 +14,7 @@ from scipy.special import chdtri, nctdtrinc, stdtrit
 from fastdiff.compare.effect import Errors, estimate, from_scatter
 from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.record.errors import UserError
+from fastdiff.record.pairs import WHOLE_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 MOST_PAIRS = 100
 """A comparison that needs more pairs is not possible on this machine."""
+PAIR_S = 20.0
+"""The seconds that the calls of a pair take if their number is not given. To start the pair takes about half of it,
+so with shorter pairs most of the time would be lost; longer ones would be fewer."""
+FEWEST_CALLS, MOST_CALLS = 12, 96
 POWER = 0.95
 """The probability that pairs detect the smallest slowdown of a calibration."""
 UPPER = 0.8
@@ -42,6 +48,12 @@ def looks(most: int) -> tuple[int, ...]:
         found.append(pairs)
         pairs = math.ceil(1.5 * pairs)
     return (*found, most)
+
+
+def calls(call_s: float) -> int:
+    """The calls of each side in a pair, if a call of both sides together takes `call_s` seconds."""
+    whole = round(PAIR_S / call_s / WHOLE_BLOCKS) if call_s > 0 else MOST_CALLS
+    return min(MOST_CALLS, max(FEWEST_CALLS, WHOLE_BLOCKS * whole))
 
 
 def share(planned: Sequence[int], pairs: int) -> float:

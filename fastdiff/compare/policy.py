@@ -13,7 +13,7 @@ FEWEST_PAIRS = 5
 """With four pairs or fewer, an outlier cannot be recognized, and the interval is too wide to be useful."""
 SHARES = {
     **dict.fromkeys(("latency", "paired", "paired_across_stacks", "paired_all_cores", "ladder", "memory"), (0, 1)),
-    **dict.fromkeys(("first_call", "paired_first_call"), (0, 4)),
+    **dict.fromkeys(("first_call", "paired_first_call", "paired_slow_calls"), (0, 4)),
     **dict.fromkeys(("confidence", "paired_confidence", "same_confidence"), (0.5, 0.9999)),
     "void_share": (0, 1),
 }
@@ -41,6 +41,8 @@ class Policy:
     paired_all_cores: float = 0.05
     """The same for the additional pairs in turns with all cores. They scatter by a few per cent, but effects that
     appear only with all threads are mostly large."""
+    paired_slow_calls: float = 0.1
+    """Band of the slower half of the calls in pairs, relative to the faster half."""
     confidence: float = 0.95
     """Probability that a suite without any change beyond its bands raises no alarm. With more than one false alarm in
     twenty nights, users stop reading them."""

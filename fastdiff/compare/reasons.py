@@ -28,6 +28,7 @@ Code = Literal[
     "speedup",
     "first-call",
     "first-calls",
+    "slower-half",
     "pairs",
     "memory",
     "memory-changed",

@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 SAME, SLOW, FAST, MORE, LESS = "SAME", "SLOW", "FAST", "MORE", "LESS"
 UNSURE, VOID, MACHINE, MISSING, NEW, CHANGED = "UNSURE", "VOID", "MACHINE", "MISSING", "NEW", "CHANGED"
 
-METRICS = ("latency", "latency_all_cores", "first_call", "ladder", "memory", "fingerprint", "picture")
+METRICS = (
+    "latency",
+    "latency_slow_calls",
+    "latency_all_cores",
+    "first_call",
+    "ladder",
+    "memory",
+    "fingerprint",
+    "picture",
+)
 """The metrics of a stage, in the order of the tables."""
 
 FAILING = frozenset({SLOW, MORE, CHANGED})

@@ -17,6 +17,7 @@ from fastdiff import __version__
 from fastdiff.compare import pairs as judge
 from fastdiff.compare import plan
 from fastdiff.compare.facts import differences, listed
+from fastdiff.compare.one_pair import log_ratio
 from fastdiff.compare.pairs import Answer
 from fastdiff.experiments.pairs import NEW, OLD, PairRunner, Side, processes
 from fastdiff.host import cores
@@ -40,10 +41,8 @@ if TYPE_CHECKING:
     from fastdiff.record.pairs import Way
     from fastdiff.trial.runner import Progress
 
-CALLS = 24
-"""Calls of each side in a pair: with so many, the scatter within a pair is small compared with that between pairs."""
 CALLS_ALL_CORES = 12
-"""The same in pairs with all cores, whose band is wide and whose start takes long."""
+"""The most calls of each side in pairs with all cores, whose band is wide and whose start takes long."""
 MOST_PAIRS = 12
 """24 pairs detect +2 % in 98 instead of 85 of 100 experiments, but take a third more pairs on average (simulated for a
 suite of six: pairs scatter by 0.3 %, one in eight is an outlier). An UNSURE verdict gives the number that is needed."""
@@ -57,7 +56,8 @@ class Question:
 
     old: Side
     new: Side
-    calls: int = CALLS
+    calls: int | None = None
+    """Of each side in a pair. None: as many as take `plan.PAIR_S`."""
     most_pairs: int = MOST_PAIRS
     comparisons: int = 1
     """The number of stages of the whole suite, which share one allowed error."""
@@ -77,7 +77,7 @@ class Question:
     """The number of pairs in a row that may fail."""
 
     def __post_init__(self) -> None:
-        if self.calls < 1 or self.calls % record.WHOLE_BLOCKS:
+        if self.calls is not None and (self.calls < 1 or self.calls % record.WHOLE_BLOCKS):
             raise UserError(
                 "recipe",
                 f"{self.calls} calls a side do not make whole blocks; give a multiple of {record.WHOLE_BLOCKS}.",
@@ -121,9 +121,8 @@ def ask(
     with _held(question, way, root, fresh=fresh) as (path, experiment):
         sides = {OLD: question.old, NEW: question.new}
         folder = path.with_suffix("")
-        runner = PairRunner(
-            sides, question.calls, start or processes(source), halves, folder, progress, random.Random(), gpus
-        )
+        calls = question.calls or experiment.calls_made
+        runner = PairRunner(sides, calls, start or processes(source), halves, folder, progress, random.Random(), gpus)
         return _ask(question, experiment, path, policy, runner, say, until)
 
 
@@ -162,7 +161,7 @@ def _ask(
         # With another band it may be decided already.
         experiment = replace(experiment, complete=_is_over(experiment, policy, comparisons, question))
     # Its processes have other numbers of threads, so they are not compared with what was seen of the others.
-    in_turns = replace(runner, halves=None, calls=min(runner.calls, CALLS_ALL_CORES), seen={})
+    in_turns = replace(runner, halves=None, calls=min(question.calls or CALLS_ALL_CORES, CALLS_ALL_CORES), seen={})
 
     failed = 0
     while not experiment.complete and time.monotonic() < until and failed < question.attempts:
@@ -337,7 +336,7 @@ def _seen(experiment: Experiment, pair: record.Pair, *, beside: bool) -> str:
         which = f"pair {len(experiment.all_cores)} of {judge.ALL_CORES} in turns with all cores"
     elif not experiment.complete and next_look > count:
         what = f", next look after {next_look}"
-    change = 100 * math.expm1(judge.log_ratio(pair))
+    change = 100 * math.expm1(log_ratio(pair))
     return f"{experiment.stage}: {which}: new is {change:+.2f} % ({pair.seconds:.0f} s{what})"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fastdiff.compare import pairs as judge
 from fastdiff.compare import plan
 from fastdiff.compare.effect import of_pairs
+from fastdiff.compare.one_pair import log_ratio
 from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.record.calibration import Calibration
 from fastdiff.record.errors import UserError
@@ -41,7 +42,7 @@ def calibration(
         request=experiment.request,
         when=experiment.started,
         pairs=len(pairs),
-        calls=experiment.calls,
+        calls=experiment.calls_made or 0,
         way=experiment.way,
         paired_sd=seen.scatter,
         process_sd=process_sd(experiment),
@@ -73,7 +74,7 @@ def _seen(experiment: Experiment) -> Effect:
         why = experiment.unapplied or next(reversed(experiment.failures), "nothing says why")
         needed = max(FEWEST_PAIRS, experiment.looks[-1])
         raise UserError("experiment", f"{counted(len(pairs))} measured, and this calibration needs {needed}: {why}")
-    return of_pairs([judge.log_ratio(pair) for pair in pairs])
+    return of_pairs([log_ratio(pair) for pair in pairs])
 
 
 def process_sd(experiment: Experiment) -> float:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from fastdiff.compare import plan
 from fastdiff.host import pagecache
 from fastdiff.record.errors import UserError
 from fastdiff.record.pairs import APART, BLOCK, GPUS, HALVES, TURNS, Pair, Profile, SideFacts
@@ -111,7 +112,8 @@ class PairRunner:
     """Measures pairs of the two sides of one experiment."""
 
     sides: Mapping[str, Side]
-    calls: int
+    calls: int | None
+    """Of each side. None: as many as take the usual time of a pair; known after the first warm-up."""
     start: Start
     halves: Halves | None
     """None if the sides do not share a processor."""
@@ -159,7 +161,7 @@ class PairRunner:
         sides = {name: self.sides[name].on(gpu) for name, gpu in zip(seating, self.gpus, strict=True)}
         with self.together(number, GPUS, sides) as opened:
             with self.progress.doing(f"{self._id}: pair {number}, side by side on two GPUs"):
-                samples = at_one_instant(opened, self.calls // 2)
+                samples = at_one_instant(opened, self._calls(opened, GPUS) // 2)
             yield opened, samples
 
     def _ended(
@@ -197,8 +199,8 @@ class PairRunner:
     def measured(self, opened: Mapping[str, SideTrial], way: Way) -> tuple[str, dict[str, list[Sample]]]:
         """Each side's samples, and the side that started each block (random)."""
         if way == HALVES and self.halves:
-            return side_by_side(opened, self.calls, self.halves, self.random)
-        return take_turns(opened, self.calls, self.random)
+            return side_by_side(opened, self._calls(opened, way), self.halves, self.random)
+        return take_turns(opened, self._calls(opened, way), self.random)
 
     def _apart(self, number: int, whole: bool) -> Measured:
         """One process at a time. The order is random, so that a drift favours neither side."""
@@ -213,11 +215,17 @@ class PairRunner:
                 self.seen[name] = self.sides[name].facts(opened.facts)
                 with self.progress.doing(f"{self._id}: pair {number}, {name} alone"):
                     opened.settle()()
-                    samples = [opened.sample()() for _ in range(self.calls)]
+                    samples = [opened.sample()() for _ in range(self._calls({name: opened}, APART))]
                 trials[name] = self._end(name, opened, samples, whole)
                 if whole:
                     profiles[name] = self._profile(name, opened)
         return "", trials, profiles
+
+    def _calls(self, opened: Mapping[str, SideTrial], way: Way) -> int:
+        if self.calls is None:
+            call_s = max(min(one.sample()().wall_s for _ in range(2)) for one in opened.values())
+            self.calls = plan.calls(call_s if way in (HALVES, GPUS) else 2 * call_s)
+        return self.calls
 
     @property
     def _id(self) -> str:

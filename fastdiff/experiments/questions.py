@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.policy import default
-from fastdiff.experiments.ab import CALLS, MOST_PAIRS, Question
+from fastdiff.experiments.ab import MOST_PAIRS, Question
 from fastdiff.experiments.pairs import Side
 from fastdiff.host.environment import DEVICE, DEVICES, device_kind
 from fastdiff.host.processor import emulated
@@ -48,7 +48,8 @@ class AbOptions:
     steps: int | None = None
     size: int | None = None
     batch: int | None = None
-    calls: int = CALLS
+    calls: int | None = None
+    """None: as many as fit into the usual time of a pair."""
     most_pairs: int = MOST_PAIRS
     faults: tuple[Fault, ...] = ()
     """Faults to inject into the new side."""
@@ -69,7 +70,7 @@ class AbOptions:
             ("--steps", self.steps, None),
             ("--size", self.size, None),
             ("--batch", self.batch, None),
-            ("--calls", self.calls, usual.calls),
+            ("--calls", self.calls, None),
             ("--inject", ",".join(map(str, self.faults)), ""),
             ("--band", None if self.band is None else f"{100 * self.band:g}%", None),
         ):

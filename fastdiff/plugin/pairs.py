@@ -20,7 +20,7 @@ from fastdiff.record.files import read
 from fastdiff.record.run import FAILED
 
 NOT_ASKED = "on a GPU pairs are measured only for the last stage and for stages whose stored latency exceeds the band"
-OF_TIME = ("latency", "latency_all_cores", "first_call")
+OF_TIME = ("latency", "latency_slow_calls", "latency_all_cores", "first_call")
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -265,7 +265,7 @@ class Pairs:
 
     def _options(self, model: Model) -> AbOptions:
         """The options of this session that concern pairs."""
-        from fastdiff.experiments.ab import CALLS, MOST_PAIRS
+        from fastdiff.experiments.ab import MOST_PAIRS
         from fastdiff.experiments.questions import AbOptions
 
         given, on_cpu = self.selection.settings, self.selection.kind == "cpu"
@@ -276,7 +276,7 @@ class Pairs:
             steps=given.steps,
             size=given.size,
             batch=given.batch,
-            calls=given.calls or CALLS,
+            calls=given.calls,
             most_pairs=given.pairs or (MOST_PAIRS if on_cpu or given.against else FEWEST_PAIRS),
             faults=given.inject,
             emulate=given.emulate,
@@ -292,4 +292,4 @@ def planned_pairs(asked: AbOptions, kind: str) -> Planned:
     from fastdiff.host import cores
 
     beside = ALL_CORES if kind == "cpu" and cores.halves() else 0
-    return Planned(asked.calls, looks(asked.most_pairs), beside, min(asked.calls, CALLS_ALL_CORES))
+    return Planned(asked.calls, looks(asked.most_pairs), beside, min(asked.calls or CALLS_ALL_CORES, CALLS_ALL_CORES))

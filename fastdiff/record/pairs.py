@@ -126,8 +126,8 @@ class Experiment:
     """Id of the stage, of the new side where they differ."""
     old_stage: Name
     request: dict[str, Fact]
-    calls: Count
-    """Of each side in a pair."""
+    calls: Count | None
+    """Of each side in a pair; None if the duration of a call decides."""
     way: Way
     """Of all of its pairs: what is measured differs."""
     looks: tuple[Count, ...]
@@ -161,6 +161,11 @@ class Experiment:
         """What makes two experiments one, so that the second goes on with the first."""
         sides, asked = (self.old.key, self.new.key), (self.request, self.calls, self.looks, self.injected)
         return (*sides, self.work, *asked, self.way)
+
+    @property
+    def calls_made(self) -> int | None:
+        """Of each side in a pair; None as long as nobody named a number and no pair was measured."""
+        return len(self.pairs[0].old.samples) if self.pairs else self.calls
 
     @property
     def unproven(self) -> tuple[str, ...]:

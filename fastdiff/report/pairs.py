@@ -7,7 +7,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.facts import package_differences
-from fastdiff.compare.pairs import order_effect, unlike
+from fastdiff.compare.one_pair import order_effect
+from fastdiff.compare.pairs import unlike
 from fastdiff.compare.verdicts import SLOW
 from fastdiff.record.pairs import TURNS
 from fastdiff.report import sentences, steps, tables
@@ -63,7 +64,8 @@ def _conditions(experiment: Experiment) -> list[str]:
         f"old: {one.old.name}" + (f", stage {one.old_stage}" if one.old_stage != one.stage else ""),
         f"new: {one.new.name}" + (f", with the injected fault {one.injected}" if one.injected else ""),
         f"{one.device.name}: {_drawn(one.request)}, "
-        f"{one.calls} calls a side in a pair, {WAYS[one.way]}; started {one.started[:16].replace('T', ' ')} UTC",
+        f"{one.calls_made or 'no'} calls a side in a pair, {WAYS[one.way]}; "
+        f"started {one.started[:16].replace('T', ' ')} UTC",
     ]
 
 

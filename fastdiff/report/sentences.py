@@ -176,6 +176,7 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "speedup": _said("speedup of {stage} over {previous}: {before:.2f}x -> {after:.2f}x"),
     "first-call": _first_calls,
     "first-calls": _first_calls,
+    "slower-half": _said("only some calls changed; the slower half of them, relative to the faster half"),
     "pairs": _pairs,
     "memory": lambda of: f"{_megabytes(of['before'], of['after'])}, peak in {of['where']}",
     "memory-changed": _memory_changed,
