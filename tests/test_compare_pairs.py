@@ -51,7 +51,7 @@ def test_the_suite_shares_its_error_and_same_is_an_error_of_its_own() -> None:
 
 
 def test_the_looks_of_usual_experiments() -> None:
-    assert [plan.looks(most) for most in (5, 7, 8, 12, 24)] == [(5,), (7,), (5, 8), (5, 8, 12), (5, 8, 12, 24)]
+    assert [plan.looks(most) for most in (5, 7, 8, 12, 24)] == [(5,), (7,), (5, 8), (5, 8, 12), (5, 8, 12, 16, 24)]
 
 
 @given(st.integers(FEWEST_PAIRS, 100), st.data())
