@@ -392,8 +392,13 @@ def test_turns_are_old_new_new_old_or_the_other_way_round(world: World) -> None:
     assert calls == "".join({"o": "onno", "n": "noon"}[letter] for letter in pair.starts)
 
 
-def test_on_a_gpu_one_side_is_built_after_the_other(world: World) -> None:
-    """Kernels are chosen by their times. Only steps that the sides wait for one by one tell."""
+@pytest.mark.parametrize(
+    ("way", "order"), [(record.TURNS, ["begun", "over"] * 2), (record.HALVES, ["begun"] * 2 + ["over"] * 2)]
+)
+@pytest.mark.parametrize("step", ["build", "settle"])
+def test_in_turns_one_side_is_built_and_warmed_up_after_the_other(
+    world: World, way: record.Way, order: list[str], step: str
+) -> None:
     waited: list[str] = []
 
     def start(name: str, side: Side, seat: Seat | None) -> AbstractContextManager[FakeSide]:
@@ -402,24 +407,22 @@ def test_on_a_gpu_one_side_is_built_after_the_other(world: World) -> None:
         @contextmanager
         def opened() -> Iterator[FakeSide]:
             with opening as one:
-                begin = one.build
+                begin = getattr(one, step)
 
-                def build() -> Wait[None]:
+                def begun() -> Wait[None]:
                     waited.append("begun")
                     begin()
                     return lambda: waited.append("over")
 
-                one.build = build  # type: ignore[method-assign]
+                setattr(one, step, begun)
                 yield one
 
         return opened()
 
-    for device, order in (("cuda", ["begun", "over"] * 2), ("cpu", ["begun"] * 2 + ["over"] * 2)):
-        waited.clear()
-        runner = world.runner(halves=None)
-        runner.start, runner.sides = start, {name: side(name, device=device) for name in (OLD, NEW)}
-        runner.pair(1, record.TURNS, whole=False)
-        assert waited == order
+    runner = world.runner()
+    runner.start = start
+    runner.pair(1, way, whole=False)
+    assert waited == order
 
 
 def test_what_does_not_fit_twice_runs_one_after_the_other(world: World) -> None:

@@ -174,8 +174,9 @@ class PairRunner:
     def together(
         self, number: int, way: Way, sides: Mapping[str, Side] | None = None
     ) -> Iterator[dict[str, SideTrial]]:
-        """Both sides, built and warm. They do each step at the same time: when they did not, the side that was built
-        and warm first was slower by a tenth in every pair. `sides`: the same, each on its device."""
+        """Both sides, built and warm. They start at the same time: a side that was warm before the other one had
+        started was slower by a tenth in every pair. If each has its own cores or GPU, they do the other steps at the
+        same time, too. `sides`: the same, each on its device."""
         sides, order = sides or self.sides, shuffled(self.random)
         with ExitStack() as stack:
             opened = {
@@ -185,16 +186,21 @@ class PairRunner:
             self._forget_libraries(opened)
             at_once(one.load() for one in opened.values())
             with self.progress.doing(f"{self._id}: pair {number}: building and first calls{self._compiles(*order)}"):
-                if self._on_cpu or way == GPUS:
-                    at_once(one.build() for one in opened.values())
-                else:  # tuning kernels on a GPU that computes for the other side would choose others
-                    for one in opened.values():
-                        one.build()()
+                self._in_step(way, (one.build for one in opened.values()))
             for name, one in opened.items():
                 self.seen[name] = self.sides[name].facts(one.facts)
             with self.progress.doing(f"{self._id}: pair {number}: warming up"):
-                at_once(one.settle() for one in opened.values())
+                self._in_step(way, (one.settle for one in opened.values()))
             yield opened
+
+    def _in_step(self, way: Way, steps: Iterable[Callable[[], Wait[None]]]) -> None:
+        """In turns one after the other. On a CPU the threads of both sides would wait for each other's cores, up to
+        half a minute instead of six seconds; on a GPU kernels would be tuned while it computes for the other side."""
+        if way in (HALVES, GPUS):
+            at_once(step() for step in steps)
+        else:
+            for step in steps:
+                step()()
 
     def measured(self, opened: Mapping[str, SideTrial], way: Way) -> tuple[str, dict[str, list[Sample]]]:
         """Each side's samples, and the side that started each block (random)."""
@@ -230,10 +236,6 @@ class PairRunner:
     @property
     def _id(self) -> str:
         return self.sides[NEW].work.id
-
-    @property
-    def _on_cpu(self) -> bool:
-        return self.sides[NEW].work.device == "cpu"
 
     def _compiles(self, *names: str) -> str:
         return " (compiling)" if any(self.sides[name].work.stage.recipe.compile for name in names) else ""
