@@ -65,6 +65,7 @@ def test_a_stage_takes_its_calls_of_both_sides() -> None:
     found = expected(known, Planned(24, (5, 8, 12)))
     assert found == Expected("m-a", pytest.approx(5 * one + looking), pytest.approx(12 * one + looking))
     beside = 5 * (one - 2 * 12 * 2.0)
+    assert expected(known, Planned(None, (5, 8, 12))) == expected(known, Planned(12, (5, 8, 12))), "the fewest"
     with_all_cores = expected(known, Planned(24, (5, 8, 12), beside=5, calls_beside=12))
     assert with_all_cores.most_s - found.most_s == pytest.approx(beside)
     assert with_all_cores.least_s - found.least_s == pytest.approx(beside)

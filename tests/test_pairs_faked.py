@@ -294,8 +294,25 @@ def test_a_side_that_makes_some_of_its_calls_longer_is_slow_although_its_faster_
     assert failing([answer], strict=False)
     lines = "\n".join(report.text([answer], None, ["file"], Shell()))
     assert "shapes-sdpa: latency slow calls is SLOW: only some calls changed; the slower half of them" in lines
+    assert found["latency_slow_calls"].next is None, "a bisection would decide by the latency"
+    wide = {one.metric for one in judge(answer.experiment, default("cpu").with_band(0.5), comparisons_of(1))}
     world.seconds[NEW] = (1.3,)
-    assert "latency_slow_calls" not in {one.metric for one in world.ask(calls=16, code="all").judgements}
+    every = {one.metric for one in world.ask(calls=16, code="every").judgements}
+    assert "latency_slow_calls" not in wide | every
+
+
+def test_longer_calls_that_the_pairs_cannot_judge_are_unsure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pair reads another amount, and their middle is beyond the band."""
+    slower = iter([1.0, 1.1, 1.5, 1.2, 1.9] * 2)
+    start = world.start
+
+    def started(name: str, side: Side, seat: Seat | None) -> AbstractContextManager[FakeSide]:
+        world.seconds[NEW] = (1.0, 1.0, 1.0, next(slower)) if name == NEW else world.seconds[NEW]
+        return start(name, side, seat)
+
+    monkeypatch.setattr(world, "start", started)
+    found = {one.metric: one.verdict for one in world.ask(calls=16, all_cores=False).judgements}
+    assert (found["latency"].word, found["latency_slow_calls"].word) == (SAME, UNSURE)
 
 
 # -- beside it: all cores ---------------------------------------------------------------------------------------------
@@ -393,7 +410,12 @@ def test_turns_are_old_new_new_old_or_the_other_way_round(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "order"), [(record.TURNS, ["begun", "over"] * 2), (record.HALVES, ["begun"] * 2 + ["over"] * 2)]
+    ("way", "order"),
+    [
+        (record.TURNS, ["begun", "over"] * 2),
+        (record.HALVES, ["begun"] * 2 + ["over"] * 2),
+        (record.GPUS, (["begun"] * 2 + ["over"] * 2) * 2),
+    ],
 )
 @pytest.mark.parametrize("step", ["build", "settle"])
 def test_in_turns_one_side_is_built_and_warmed_up_after_the_other(
@@ -419,7 +441,7 @@ def test_in_turns_one_side_is_built_and_warmed_up_after_the_other(
 
         return opened()
 
-    runner = world.runner()
+    runner = world.runner(gpus=("cuda:0", "cuda:1"))
     runner.start = start
     runner.pair(1, way, whole=False)
     assert waited == order
@@ -439,6 +461,22 @@ def test_what_does_not_fit_twice_runs_one_after_the_other(world: World) -> None:
     assert any("two copies do not fit on the device" in line for line in world.said)
     assert {(pair.way, pair.starts) for pair in answer.experiment.pairs} == {("apart", "")}
     assert answer.latency.verdict.word == SAME
+
+
+def test_what_does_not_fit_in_a_later_call_gets_the_calls_of_its_new_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Side by side 20 seconds are 20 calls of each side, one after the other 12."""
+    keep = FakeStage._keep
+
+    def full(self: FakeStage) -> Sample:
+        if len(self.samples) == 9 and all(world.seats.values()):
+            raise UserError("memory", "new: it is full")
+        return keep(self)
+
+    monkeypatch.setattr(FakeStage, "_keep", full)
+    answer = world.ask(calls=None)
+    assert {(pair.way, len(pair.old.samples)) for pair in answer.experiment.pairs} == {("apart", 12)}
 
 
 # -- which of them ----------------------------------------------------------------------------------------------------

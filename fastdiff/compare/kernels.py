@@ -56,7 +56,7 @@ class Difference:
 
 
 def inside(first: Pair, ratio: float) -> list[Reason]:
-    """How a call differs between the two sides of an experiment's first pair. `ratio`: new to old, over all calls."""
+    """How a call differs between the two sides of an experiment's first pair. `ratio`: new to old, over all pairs."""
     old, new = first.old_profile, first.new_profile
     components = _components(first, ratio)
     if not (old and new and old.operators and new.operators):

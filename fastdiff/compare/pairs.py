@@ -1,6 +1,6 @@
 """Judges two sides that were measured in pairs: how much slower the new one is, what else differs, and the next step.
 
-Within a pair of processes each sample has a counterpart; the pair is the unit of replication.
+The pair of processes is the unit of replication.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def judge(experiment: Experiment, policy: Policy, comparisons: int) -> list[Judg
         details = (*verdict.details, *inside(pairs[0], ratio))
         found[explained] = replace(verdict, details=details)
     return [
-        Judgement(experiment.stage, metric, replace(verdict, next=verdict.next or _next(experiment, verdict)))
+        Judgement(experiment.stage, metric, replace(verdict, next=verdict.next or _next(experiment, metric, verdict)))
         for metric, verdict in found.items()
         if verdict
     ]
@@ -128,15 +128,16 @@ def latency(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict
 
 
 def slow_calls(experiment: Experiment, policy: Policy, comparisons: int) -> Verdict | None:
-    """The verdict on what the latency does not show, because only some calls take longer. None if they do not differ
-    beyond their band: few pairs can say more of them."""
+    """The verdict on what the latency does not show, because only some calls take longer. None if they do not, as far
+    as the pairs show: their middle lies inside the band."""
     looked = looked_at(experiment)
     if experiment.unapplied or not looked:
         return None
     effect = of_pairs([of_slow_calls(pair) for pair in experiment.pairs[:looked]])
-    verdict = _decided(effect, experiment, policy, comparisons, policy.paired_slow_calls)
-    if verdict.word not in (SLOW, FAST):
+    band = max(band_of(experiment, policy), policy.paired_slow_calls)
+    if abs(effect.mean) <= math.log1p(band):
         return None
+    verdict = _decided(effect, experiment, policy, comparisons, band)
     details = tuple(unlike(experiment)) if verdict.word == SLOW else ()
     return replace(verdict, about=(because("slower-half"),), details=details)
 
@@ -248,12 +249,12 @@ def unlike(experiment: Experiment) -> list[Reason]:
     return found + ([because("fault-injected", faults=experiment.injected)] if experiment.injected else [])
 
 
-def _next(experiment: Experiment, verdict: Verdict) -> Step | None:
-    """The next step; None if there is none."""
+def _next(experiment: Experiment, metric: str, verdict: Verdict) -> Step | None:
+    """The next step; None if there is none. A bisection decides by the latency alone."""
     if verdict.word == VOID and not experiment.unapplied:
         return _ask(experiment, experiment.looks[-1])
     plain = not experiment.injected and experiment.old_stage == experiment.stage
-    if verdict.word == SLOW and plain and _searchable(experiment):
+    if metric == "latency" and verdict.word == SLOW and plain and _searchable(experiment):
         return Bisect(experiment.old.words, experiment.new.words, experiment.options, experiment.looks[-1])
     return None
 

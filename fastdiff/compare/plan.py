@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 MOST_PAIRS = 100
 """A comparison that needs more pairs is not possible on this machine."""
 PAIR_S = 20.0
-"""The seconds that the calls of a pair take if their number is not given. To start the pair takes about half of it,
-so with shorter pairs most of the time would be lost; longer ones would be fewer."""
+"""The seconds that the calls of both sides of a pair take if their number is not given. Starting a pair takes 7 to 15
+seconds, which shorter pairs would spend more often."""
 FEWEST_CALLS, MOST_CALLS = 12, 96
 POWER = 0.95
 """The probability that pairs detect the smallest slowdown of a calibration."""
@@ -38,10 +38,10 @@ def looks(most: int) -> tuple[int, ...]:
     """The numbers of pairs at which a verdict is tried: 5, 8, 12 for at most 12, and 5, 8, 12, 16, 24 for at most
     24.
 
-    Each look has 1.5 times as many pairs as the one before. No look is so late that the last one would keep less than
-    half of the error; if a wide gap is left before the last one, a look lies where it would just keep that half. In
-    simulations, looks at 5, 8 and 12 pairs detected the same changes as a single look at 12, and clear cases ended
-    after 7 to 8 pairs; a fourth look did not end sooner. The look at 16 of 24 pairs saves a tenth of the pairs.
+    Looks grow by a factor of 1.5, and no look is so late that the last one would keep less than half of the error. If
+    a wide gap is left before the last one, another look lies at 0.7 of it. In simulations, looks at 5, 8 and 12 pairs
+    detected the same changes as a single look at 12, and clear cases ended after 7 to 8 pairs; a fourth look among
+    these 12 did not end sooner. The look at 16 of 24 pairs saves a tenth of the pairs.
     """
     if most < FEWEST_PAIRS:
         raise UserError("recipe", f"--pairs is {most}; give {FEWEST_PAIRS} or more: fewer pairs decide nothing.")

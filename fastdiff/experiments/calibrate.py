@@ -4,13 +4,13 @@ that they can detect."""
 from __future__ import annotations
 
 import math
-from statistics import fmean, median, variance
+from statistics import fmean, variance
 from typing import TYPE_CHECKING
 
 from fastdiff.compare import pairs as judge
 from fastdiff.compare import plan
 from fastdiff.compare.effect import of_pairs
-from fastdiff.compare.one_pair import log_ratio
+from fastdiff.compare.one_pair import log_ratio, typical
 from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.record.calibration import Calibration
 from fastdiff.record.errors import UserError
@@ -42,7 +42,7 @@ def calibration(
         request=experiment.request,
         when=experiment.started,
         pairs=len(pairs),
-        calls=experiment.calls_made or 0,
+        calls=len(pairs[0].old.samples),
         way=experiment.way,
         paired_sd=seen.scatter,
         process_sd=process_sd(experiment),
@@ -80,5 +80,5 @@ def _seen(experiment: Experiment) -> Effect:
 def process_sd(experiment: Experiment) -> float:
     """The scatter of single processes, pooled over both sides: each process is a trial of the same code."""
     sides = [[getattr(pair, side) for pair in experiment.pairs] for side in ("old", "new")]
-    centres = [[median(math.log(one.wall_s) for one in trial.samples) for trial in side] for side in sides]
+    centres = [[math.log(typical(trial)) for trial in side] for side in sides]
     return math.sqrt(fmean(variance(side) for side in centres))

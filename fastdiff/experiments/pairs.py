@@ -113,7 +113,8 @@ class PairRunner:
 
     sides: Mapping[str, Side]
     calls: int | None
-    """Of each side. None: as many as take the usual time of a pair; known after the first warm-up."""
+    """Of each side. None: as many as take `plan.PAIR_S`; known after two more calls of the first warm process or
+    processes."""
     start: Start
     halves: Halves | None
     """None if the sides do not share a processor."""
@@ -186,16 +187,17 @@ class PairRunner:
             self._forget_libraries(opened)
             at_once(one.load() for one in opened.values())
             with self.progress.doing(f"{self._id}: pair {number}: building and first calls{self._compiles(*order)}"):
-                self._in_step(way, (one.build for one in opened.values()))
+                self._each(way, (one.build for one in opened.values()))
             for name, one in opened.items():
                 self.seen[name] = self.sides[name].facts(one.facts)
             with self.progress.doing(f"{self._id}: pair {number}: warming up"):
-                self._in_step(way, (one.settle for one in opened.values()))
+                self._each(way, (one.settle for one in opened.values()))
             yield opened
 
-    def _in_step(self, way: Way, steps: Iterable[Callable[[], Wait[None]]]) -> None:
-        """In turns one after the other. On a CPU the threads of both sides would wait for each other's cores, up to
-        half a minute instead of six seconds; on a GPU kernels would be tuned while it computes for the other side."""
+    def _each(self, way: Way, steps: Iterable[Callable[[], Wait[None]]]) -> None:
+        """At the same time if each side has its own cores or GPU, otherwise one after the other: on a CPU the threads
+        of both sides would wait for each other's cores, up to half a minute instead of six seconds; on a GPU kernels
+        would be tuned while it computes for the other side."""
         if way in (HALVES, GPUS):
             at_once(step() for step in steps)
         else:

@@ -1,7 +1,7 @@
 """Two halves of the processor for two processes that are measured at once, and the way to move a process to one.
 
-What disturbs one half (a neighbour of the virtual machine, a lower clock) mostly disturbs the other one at the same
-time, so the ratio of two calls that began together scatters far less than each of them.
+What disturbs one half (a neighbour of the virtual machine, a lower clock) often disturbs the other one at the same
+time, so the ratio of the two sides scatters less than the times of each of them.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ class Experiment:
 
     @property
     def calls_made(self) -> int | None:
-        """Of each side in a pair; None as long as nobody named a number and no pair was measured."""
+        """Of each side in a pair; None if no number was given and no pair was measured yet."""
         return len(self.pairs[0].old.samples) if self.pairs else self.calls
 
     @property

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.facts import package_differences
-from fastdiff.compare.one_pair import order_effect
+from fastdiff.compare.one_pair import order_effect, typical
 from fastdiff.compare.pairs import unlike
 from fastdiff.compare.verdicts import SLOW
 from fastdiff.record.pairs import TURNS
@@ -30,6 +30,8 @@ WAYS = {
     "apart": "one process after the other",
 }
 FIRST_CALLS = 3
+WITH_DIFFERENCES = ("latency", "latency_slow_calls", "latency_all_cores")
+"""Metrics whose SLOW verdict lists what differs between the sides."""
 """Are shown: the first is cold on both sides, and the others are alike."""
 HEADINGS = ("stage", "latency", "old", "new", "change", "pairs", "memory", "fingerprint", "picture")
 
@@ -64,7 +66,7 @@ def _conditions(experiment: Experiment) -> list[str]:
         f"old: {one.old.name}" + (f", stage {one.old_stage}" if one.old_stage != one.stage else ""),
         f"new: {one.new.name}" + (f", with the injected fault {one.injected}" if one.injected else ""),
         f"{one.device.name}: {_drawn(one.request)}, "
-        f"{one.calls_made or 'no'} calls a side in a pair, {WAYS[one.way]}; "
+        f"{f'{one.calls_made} calls a side in a pair, ' if one.calls_made else ''}{WAYS[one.way]}; "
         f"started {one.started[:16].replace('T', ' ')} UTC",
     ]
 
@@ -104,7 +106,7 @@ def _row(answer: Answer) -> tuple[str, ...]:
     experiment = answer.experiment
     latency = words["latency"]
     old, new = (
-        _seconds(median([one.wall_s for pair in experiment.pairs for one in getattr(pair, side).samples] or [math.nan]))
+        _seconds(median([typical(getattr(pair, side)) for pair in experiment.pairs] or [math.nan]))
         for side in ("old", "new")
     )
     return (
@@ -150,7 +152,7 @@ def _environments(experiments: Sequence[Experiment]) -> list[str]:
 def _facts(experiment: Experiment) -> list[str]:
     """Further facts, in addition to the verdicts."""
     lines = []
-    if not any(one["word"] == SLOW for one in experiment.judgements if one["metric"] == "latency"):
+    if not any(one["word"] == SLOW for one in experiment.judgements if one["metric"] in WITH_DIFFERENCES):
         lines += [f"{experiment.stage}: {sentences.sentence(one)}" for one in unlike(experiment)]
     lines += [f"{experiment.stage}: not proven: {sentence}" for sentence in experiment.unproven]
     lines += [f"{experiment.stage}: {line}" for line in first_calls(experiment)]
