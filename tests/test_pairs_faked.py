@@ -294,11 +294,45 @@ def test_a_side_that_makes_some_of_its_calls_longer_is_slow_although_its_faster_
     assert failing([answer], strict=False)
     lines = "\n".join(report.text([answer], None, ["file"], Shell()))
     assert "shapes-sdpa: latency slow calls is SLOW: only some calls changed; the slower half of them" in lines
-    assert found["latency_slow_calls"].next is None, "a bisection would decide by the latency"
     wide = {one.metric for one in judge(answer.experiment, default("cpu").with_band(0.5), comparisons_of(1))}
     world.seconds[NEW] = (1.3,)
     every = {one.metric for one in world.ask(calls=16, code="every").judgements}
     assert "latency_slow_calls" not in wide | every
+
+
+@pytest.mark.parametrize(("seconds", "metric"), [((1.0, 2.0), "latency_slow_calls"), ((2.0,), "latency")])
+def test_a_bisection_is_offered_for_the_latency_alone_and_causes_are_listed_once(
+    world: World, seconds: tuple[float, ...], metric: str
+) -> None:
+    world.seconds[NEW] = seconds
+    measured = world.ask(calls=16, all_cores=False).experiment
+    old, new = ({"torch": one, "numpy": one} for one in ("1", "2"))
+    environments = ({"threads": 1}, {"threads": 2})
+    sides = {
+        "old": replace(measured.old, packages=old, environment=environments[0]),
+        "new": replace(measured.new, packages=new, environment=environments[1]),
+    }
+    found = replace(measured, **sides)
+    judgements = judge(found, default("cpu"), comparisons_of(1))
+    slow = {one.metric: one.verdict for one in judgements if one.verdict.word == SLOW}
+    assert slow.keys() == {metric}
+    assert (slow[metric].next is not None) is (metric == "latency")
+    found = replace(found, judgements=tuple(one.as_dict() for one in judgements))
+    lines = report.text(
+        [replace(world.ask(calls=16, all_cores=False), experiment=found, judgements=judgements)],
+        None,
+        ["file"],
+        Shell(),
+    )
+    assert sum("threads: 1 -> 2" in line for line in lines) == 1
+
+
+def test_the_table_has_the_seconds_that_were_judged(world: World) -> None:
+    """Every second call is twice as long, of which the median of all would show half."""
+    world.seconds[NEW] = (1.0, 2.0)
+    lines = report.text([world.ask(calls=16)], None, ["file"], Shell())
+    row = next(line for line in lines if line.startswith("shapes-sdpa "))
+    assert row.split()[:7] == ["shapes-sdpa", "SAME", "1", "s", "1", "s", "+0.0"]
 
 
 def test_longer_calls_that_the_pairs_cannot_judge_are_unsure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,9 @@ WAYS = {
     "gpus": "side by side on two GPUs, exchanged in the middle",
     "apart": "one process after the other",
 }
-FIRST_CALLS = 3
 WITH_DIFFERENCES = ("latency", "latency_slow_calls", "latency_all_cores")
 """Metrics whose SLOW verdict lists what differs between the sides."""
+FIRST_CALLS = 3
 """Are shown: the first is cold on both sides, and the others are alike."""
 HEADINGS = ("stage", "latency", "old", "new", "change", "pairs", "memory", "fingerprint", "picture")
 
