@@ -111,6 +111,7 @@ def test_wheel_works_in_a_clean_environment(environment: Path, empty: Path) -> N
     assert "fused-qkv" in command
 
 
+@pytest.mark.alone  # a run whose samples other tests disturb is not accepted
 def test_four_commands_lead_from_nothing_to_an_accepted_baseline(
     environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
