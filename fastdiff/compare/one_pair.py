@@ -5,7 +5,6 @@ Everything is computed on logarithms of seconds.
 
 from __future__ import annotations
 
-import math
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -48,19 +47,23 @@ def slower(times: Sequence[float]) -> float:
     return fmean(sorted(times)[len(times) // 2 :])
 
 
-def typical(trial: Trial) -> float:
-    """The seconds of a call, by the faster half of them."""
-    return math.exp(faster([logarithm(one.wall_s, "a call") for one in trial.samples]))
+def log_seconds(trial: Trial) -> float:
+    """The logarithm of a call's seconds, by the faster half of the calls."""
+    return faster(_logarithms(trial))
 
 
 def _between(pair: Pair, of: Callable[[Sequence[float]], float]) -> float:
-    old, new = ([logarithm(one.wall_s, "a call") for one in side.samples] for side in (pair.old, pair.new))
+    old, new = _logarithms(pair.old), _logarithms(pair.new)
     return fmean(of([new[call] for call in calls]) - of([old[call] for call in calls]) for calls in _alike(pair))
 
 
+def _logarithms(trial: Trial) -> list[float]:
+    return [logarithm(one.wall_s, "a call") for one in trial.samples]
+
+
 def _alike(pair: Pair) -> Iterable[list[int]]:
-    """The places of calls that one side made on one half of the cores, or on one GPU, and the other side on the other.
-    Without void blocks."""
+    """The numbers of the calls in which both sides had the same halves of the cores, or the same GPUs; void blocks are
+    left out."""
     if pair.way == APART:
         return [list(range(len(pair.old.samples)))]
     size, void = BLOCK[pair.way], void_blocks(pair)

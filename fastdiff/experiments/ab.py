@@ -127,6 +127,11 @@ def ask(
         return _ask(question, experiment, path, policy, runner, say, until)
 
 
+def calls_all_cores(calls: int | None) -> int:
+    """The calls of each side in a pair with all cores, if `calls` were asked for, or none were named."""
+    return min(calls or CALLS_ALL_CORES, CALLS_ALL_CORES)
+
+
 def halves_for(question: Question, root: Path) -> Halves | None:
     """The halves of the cores; None on a GPU, if the processor has no halves or they hide work, or if the user sets
     a variable about threads."""
@@ -162,7 +167,7 @@ def _ask(
         # With another band it may be decided already.
         experiment = replace(experiment, complete=_is_over(experiment, policy, comparisons, question))
     # Its processes have other numbers of threads, so they are not compared with what was seen of the others.
-    in_turns = replace(runner, halves=None, calls=min(question.calls or CALLS_ALL_CORES, CALLS_ALL_CORES), seen={})
+    in_turns = replace(runner, halves=None, calls=calls_all_cores(question.calls), seen={})
 
     failed = 0
     while not experiment.complete and time.monotonic() < until and failed < question.attempts:

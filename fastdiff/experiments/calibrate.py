@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fastdiff.compare import pairs as judge
 from fastdiff.compare import plan
 from fastdiff.compare.effect import of_pairs
-from fastdiff.compare.one_pair import log_ratio, typical
+from fastdiff.compare.one_pair import log_ratio, log_seconds
 from fastdiff.compare.policy import FEWEST_PAIRS
 from fastdiff.record.calibration import Calibration
 from fastdiff.record.errors import UserError
@@ -80,5 +80,5 @@ def _seen(experiment: Experiment) -> Effect:
 def process_sd(experiment: Experiment) -> float:
     """The scatter of single processes, pooled over both sides: each process is a trial of the same code."""
     sides = [[getattr(pair, side) for pair in experiment.pairs] for side in ("old", "new")]
-    centres = [[math.log(typical(trial)) for trial in side] for side in sides]
+    centres = [[log_seconds(trial) for trial in side] for side in sides]
     return math.sqrt(fmean(variance(side) for side in centres))

@@ -288,8 +288,8 @@ def planned_pairs(asked: AbOptions, kind: str) -> Planned:
     from fastdiff.compare.duration import Planned
     from fastdiff.compare.pairs import ALL_CORES
     from fastdiff.compare.plan import looks
-    from fastdiff.experiments.ab import CALLS_ALL_CORES
+    from fastdiff.experiments.ab import calls_all_cores
     from fastdiff.host import cores
 
     beside = ALL_CORES if kind == "cpu" and cores.halves() else 0
-    return Planned(asked.calls, looks(asked.most_pairs), beside, min(asked.calls or CALLS_ALL_CORES, CALLS_ALL_CORES))
+    return Planned(asked.calls, looks(asked.most_pairs), beside, calls_all_cores(asked.calls))

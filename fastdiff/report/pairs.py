@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from fastdiff.compare.facts import package_differences
-from fastdiff.compare.one_pair import order_effect, typical
+from fastdiff.compare.one_pair import log_seconds, order_effect
 from fastdiff.compare.pairs import unlike
 from fastdiff.compare.verdicts import SLOW
 from fastdiff.record.pairs import TURNS
@@ -106,7 +106,7 @@ def _row(answer: Answer) -> tuple[str, ...]:
     experiment = answer.experiment
     latency = words["latency"]
     old, new = (
-        _seconds(median([typical(getattr(pair, side)) for pair in experiment.pairs] or [math.nan]))
+        _seconds(math.exp(median([log_seconds(getattr(pair, side)) for pair in experiment.pairs] or [math.nan])))
         for side in ("old", "new")
     )
     return (
