@@ -35,14 +35,19 @@ def pair(old: list[float], new: list[float], starts: str, way: Way = "turns") ->
 # -- the plan ---------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(FEWEST_PAIRS, 500))
-def test_all_looks_together_spend_the_error_once(most: int) -> None:
+@given(st.integers(FEWEST_PAIRS, 500), st.sampled_from([plan.OF_ALARMS, plan.OF_SAME]))
+def test_all_looks_together_spend_the_error_once(most: int, power: int) -> None:
     looks = plan.looks(most)
     assert looks[-1] == most
     assert looks[0] >= FEWEST_PAIRS
-    assert sum(plan.share(looks, one) for one in looks) == pytest.approx(1)
-    assert all(plan.share(looks, one) > 0 for one in looks)
-    assert plan.share(looks, most) > 0.5, "the last look knows most"
+    assert sum(plan.share(looks, one, power) for one in looks) == pytest.approx(1)
+    assert all(plan.share(looks, one, power) > 0 for one in looks)
+    assert plan.share(looks, most, plan.OF_ALARMS) > 0.5, "the last look knows most"
+
+
+def test_an_early_look_may_err_more_with_same_than_with_an_alarm() -> None:
+    first = plan.errors(replace(POLICY, paired_confidence=0.9, same_confidence=0.9), 1, (6, 12), 6)
+    assert first == Errors(pytest.approx(0.1 / 2), pytest.approx(0.1 / 4))
 
 
 def test_the_suite_shares_its_error_and_same_is_an_error_of_its_own() -> None:
@@ -55,12 +60,14 @@ def test_the_looks_of_usual_experiments() -> None:
     assert [plan.looks(most) for most in (10, 24)] == [(5, 7, 10), (5, 8, 12, 16, 24)]
 
 
-@given(st.integers(FEWEST_PAIRS, 100), st.data())
-def test_a_stop_between_two_looks_spends_no_more_than_the_next_one_would(most: int, data: st.DataObject) -> None:
+@given(st.integers(FEWEST_PAIRS, 100), st.sampled_from([plan.OF_ALARMS, plan.OF_SAME]), st.data())
+def test_a_stop_between_two_looks_spends_no_more_than_the_next_one_would(
+    most: int, power: int, data: st.DataObject
+) -> None:
     looks = plan.looks(most)
     at = data.draw(st.integers(looks[0], most))
     planned = next(one for one in looks if one >= at)
-    assert 0 < plan.share(looks, at) <= plan.share(looks, planned) + 1e-12
+    assert 0 < plan.share(looks, at, power) <= plan.share(looks, planned, power) + 1e-12
 
 
 def test_four_pairs_are_refused() -> None:

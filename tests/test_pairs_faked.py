@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fastdiff.compare import plan
 from fastdiff.compare.pairs import comparisons_of, judge
 from fastdiff.compare.policy import default
 from fastdiff.compare.verdicts import SAME, SLOW, UNSURE
@@ -259,9 +260,9 @@ def test_a_slower_side_is_found_side_by_side(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call_s", "in_halves", "in_turns"), [(0.5, 40, 20), (0.02, 96, 96), (30.0, 12, 12)], ids=["usual", "short", "long"]
+    ("call_s", "in_halves", "in_turns"), [(0.25, 40, 20), (0.02, 96, 96), (30.0, 12, 12)], ids=["usual", "short", "long"]
 )
-def test_without_a_number_the_calls_of_a_pair_take_twenty_seconds(
+def test_without_a_number_the_calls_of_a_pair_take_ten_seconds(
     world: World, call_s: float, in_halves: int, in_turns: int
 ) -> None:
     """Within limits. A disturbed call before them changes nothing."""
@@ -281,7 +282,7 @@ def test_what_was_stopped_goes_on_with_as_many_calls_as_it_began_with(world: Wor
     world.seconds = dict.fromkeys((OLD, NEW), (1.0,))
     answer = world.ask(calls=None)
     assert answer.path == whole.path
-    assert [len(pair.old.samples) for pair in answer.experiment.pairs] == [40] * 5
+    assert [len(pair.old.samples) for pair in answer.experiment.pairs] == [20] * 5
 
 
 def test_a_side_that_makes_some_of_its_calls_longer_is_slow_although_its_faster_calls_are_the_same(
@@ -500,7 +501,8 @@ def test_what_does_not_fit_twice_runs_one_after_the_other(world: World) -> None:
 def test_what_does_not_fit_in_a_later_call_gets_the_calls_of_its_new_way(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Side by side 20 seconds are 20 calls of each side, one after the other 12."""
+    """Of one second each: side by side 20 of each side, one after the other 12."""
+    monkeypatch.setattr(plan, "PAIR_S", 20.0)
     keep = FakeStage._keep
 
     def full(self: FakeStage) -> Sample:

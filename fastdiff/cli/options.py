@@ -33,7 +33,7 @@ CALLS = typer.Option(
     None,
     min=4,
     metavar="N",
-    help="Timed calls of each side in a pair, a multiple of 4 (default: what both sides make in 20 s, 12 to 96).",
+    help="Timed calls of each side in a pair, a multiple of 4 (default: what both sides make in 10 s, 12 to 96).",
 )
 A_BATCH = typer.Option(None, "--batch", min=1, metavar="N", help="Pictures per call (default: 1).")
 PAIRS = typer.Option(

@@ -92,7 +92,7 @@ OPTIONS = (
         "N",
         "Maximum number of pairs of processes for a stage (default: 12; on a GPU 5, without --fastdiff-against).",
     ),
-    Option("calls", "N", "Timed calls of each process of a pair, a multiple of 4 (default: 12 to 96, for 20 s)."),
+    Option("calls", "N", "Timed calls of each process of a pair, a multiple of 4 (default: 12 to 96, for 10 s)."),
     Option(
         "cache",
         "FOLDER",
