@@ -260,7 +260,9 @@ def test_a_slower_side_is_found_side_by_side(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call_s", "in_halves", "in_turns"), [(0.25, 40, 20), (0.02, 96, 96), (30.0, 12, 12)], ids=["usual", "short", "long"]
+    ("call_s", "in_halves", "in_turns"),
+    [(0.25, 40, 20), (0.02, 96, 96), (30.0, 12, 12)],
+    ids=["usual", "short", "long"],
 )
 def test_without_a_number_the_calls_of_a_pair_take_ten_seconds(
     world: World, call_s: float, in_halves: int, in_turns: int
