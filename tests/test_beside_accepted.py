@@ -39,9 +39,13 @@ class Machine:
         self.environment: dict[str, Any] = {}
         self.trouble: UserError | None = None
         self.made = 0
-        self.new_s, self.started = 1.0, 0
-        self.order: list[str] = []
-        """Of the stages that were measured in pairs."""
+        self.new_s = 1.0
+        self.started: list[str] = []
+        """The stages of all processes that pairs started, in their order."""
+        self.pairs: dict[str, list[tuple[float, float]]] = {}
+        """By stage, the seconds of each pair's two sides; the last ones are repeated. Other stages: 1.0 and `new_s`."""
+        self.seated: list[str] = []
+        """Those of the processes that ran side by side, on halves."""
         self.own: Path | None = None
         self.differs: tuple[str, ...] = ()
 
@@ -54,11 +58,24 @@ class Machine:
 
     def start(self, _: Any) -> Any:
         def started(name: str, side: Any, seat: Any) -> Any:
-            self.started += 1
-            self.order += [side.work.id] if side.work.id not in self.order else []
-            return Fake({side.work.id: [self.new_s if name == NEW else 1.0]}).side(side.work)
+            id_ = side.work.id
+            given = self.pairs.get(id_, [(1.0, self.new_s)])
+            pair = given[min(self.seated.count(id_) // 2, len(given) - 1)]
+            self.started.append(id_)
+            self.seated += [id_] if seat else []
+            return Fake({id_: [pair[name == NEW]]}).side(side.work)
 
         return started
+
+    @property
+    def turns(self) -> list[str]:
+        """The stages of the pairs side by side, in their order."""
+        return self.seated[::2]
+
+    @property
+    def order(self) -> list[str]:
+        """Of the stages that were measured in pairs."""
+        return list(dict.fromkeys(self.started))
 
 
 @pytest.fixture
@@ -158,7 +175,7 @@ def test_after_an_upgrade_pairs_decide_and_not_the_stored_seconds(accepted: Fake
     assert machine.made == 1, "once for all stages"
     result.stdout.fnmatch_lines(["what differs from the accepted run: torch: 2.12.1 -> 2.13.0; *at most 15 minutes*"])
     result.stdout.fnmatch_lines(["latency in pairs: both sides at once, each with half of the cores*"])
-    assert machine.started > 0
+    assert machine.started
 
 
 def test_a_loss_that_stored_seconds_do_not_see_is_found(accepted: Faked, machine: Machine) -> None:
@@ -266,6 +283,52 @@ def test_the_stage_that_seems_to_have_changed_most_is_measured_first(
     )
 
 
+UNDECIDED = [(1.0, new_s) for new_s in (1.03, 0.97, 1.03, 0.97, 1.03, 0.97, 1.03, 0.97)]
+
+
+def test_stages_take_turns_until_each_is_decided(accepted: Faked, machine: Machine) -> None:
+    """A stage whose pairs scatter does not take the time in which another one could have shown a loss."""
+    machine.software = UPGRADED
+    machine.pairs = {"shapes-other": UNDECIDED, "shapes-fp32": [(1.0, 1.05)]}
+    accepted.takes(fp32=1.1, other=1.3)
+    result = accepted.session("--benchmark-compare")
+    assert (result.ret, latency(accepted)) == (1, "SLOW")
+    assert words(accepted)["shapes-other", "latency"] == "UNSURE"
+    assert machine.turns == ["shapes-other"] * 5 + ["shapes-fp32"] * 5 + ["shapes-other"] * 7
+    assert len(list((accepted.root / "runs" / "ab").glob("*.json"))) == 2, "each goes on with its own"
+
+
+def test_of_stages_with_one_look_the_one_goes_on_first_whose_pairs_differ_most(
+    accepted: Faked, machine: Machine
+) -> None:
+    machine.software = UPGRADED
+    worse = [(1.0, 0.03 + each) for _, each in UNDECIDED]
+    machine.pairs = {"shapes-other": UNDECIDED, "shapes-fp32": worse}
+    accepted.takes(fp32=1.1, other=1.3)
+    accepted.session("--benchmark-compare")
+    fp32, other = "shapes-fp32", "shapes-other"
+    assert machine.turns[:16] == [*[other] * 5, *[fp32] * 8, *[other] * 3]
+
+
+def test_when_the_time_is_over_what_a_look_has_shown_is_kept(
+    accepted: Faked, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastdiff.plugin import pairs
+
+    machine.software = UPGRADED
+    machine.pairs = {"shapes-other": UNDECIDED, "shapes-fp32": UNDECIDED}
+    accepted.takes(fp32=1.1, other=1.3)
+    monkeypatch.setattr(pairs.time, "monotonic", lambda: 1e6 if len(machine.turns) >= 7 else 0.0)
+    result = accepted.session("--benchmark-compare")
+    assert (result.ret, machine.turns) == (0, [*["shapes-other"] * 5, *["shapes-fp32"] * 2])
+    result.stdout.fnmatch_lines(
+        [
+            "UNSURE *shapes-fp32 latency and 1 more: *--fastdiff-max-time were over after 2 pairs",
+            "UNSURE *shapes-other latency: +0.6 % *(5 pairs of processes*",
+        ]
+    )
+
+
 def test_each_stage_s_outcome_is_its_own_test_s(accepted: Faked, machine: Machine) -> None:
     """Also of one that was measured in another one's test, and whose own test is not in the session."""
     machine.software, machine.new_s = UPGRADED, 1.05
@@ -277,7 +340,7 @@ def test_each_stage_s_outcome_is_its_own_test_s(accepted: Faked, machine: Machin
             "FAILED *test_not_slower?shapes-other? - *other: latency is SLOW*",
         ]
     )
-    machine.order.clear()
+    machine.started.clear()
     only = accepted.session("--benchmark-compare", "--deselect=perf_tests/test_suite.py::test_not_slower[shapes-other]")
     assert only.ret == 1
     assert machine.order == ["shapes-other", "shapes-fp32"]
@@ -312,7 +375,9 @@ def test_what_the_time_may_not_reach_is_said_before(accepted: Faked, machine: Ma
     machine.software = UPGRADED
     accepted.takes(fp32=20.0, other=30.0)
     result = accepted.session("--benchmark-compare")
-    result.stdout.fnmatch_lines(["may not be reached: shapes-fp32; --fastdiff-max-time=[0-9]* is enough for all"])
+    result.stdout.fnmatch_lines(
+        ["may not be reached: shapes-other, shapes-fp32; --fastdiff-max-time=[0-9]* is enough for all"]
+    )
 
 
 @pytest.fixture
@@ -333,9 +398,9 @@ def test_on_a_gpu_only_what_changed_and_the_last_stage_are_measured(on_a_gpu: Fa
     result.stdout.fnmatch_lines(
         ["*shapes-fp32*on a GPU pairs are measured only for the last stage*", "*--fastdiff-confirm all*"]
     )
-    assert machine.started == 2 * 5, "at most 5 pairs of a stage"
+    assert len(machine.started) == 2 * 5, "at most 5 pairs of a stage"
     on_a_gpu.takes(fp32=1.6, other=1.0)
-    machine.order.clear()
+    machine.started.clear()
     on_a_gpu.session("--benchmark-compare")
     assert machine.order == ["shapes-fp32", "shapes-other"], "beyond the band"
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from fastdiff.compare.duration import LOOKING, STARTING_S, Expected, Planned, expected, out_of_reach
-from fastdiff.compare.screen import Screened, in_order, moved, worth_it
+from fastdiff.compare.screen import Screened, in_order, moved, next_of, worth_it
 from fastdiff.record.run import Acceptance, Baseline, Device, Run, Sample, Trial, WarmUp
 from fastdiff.report.remaining import of_pairs
 
@@ -48,6 +49,14 @@ def test_the_most_changed_comes_first_and_equals_stay_as_they_are() -> None:
     assert [one.id for one in in_order(screened(a=0.1, b=0.3, c=None, d=0.1, e=0.0))] == ["b", "a", "d", "c", "e"]
 
 
+def test_no_stage_has_its_next_look_before_all_had_theirs() -> None:
+    a, b, c = screened(a=0.1, b=0.3, c=0.2)
+    assert next_of([a, b, c]) == "b"
+    assert next_of([a, replace(b, looks=1), c]) == "c"
+    assert next_of([a, replace(b, looks=1), replace(c, looks=2)]) == "a"
+    assert next_of([replace(a, looks=1), replace(b, looks=1, moved=0.0), replace(c, looks=2)]) == "a"
+
+
 def test_flagged_stages_and_the_last_one_are_worth_it() -> None:
     assert worth_it(screened(a=0.05, b=0.2, c=None, d=0.0, e=0.0)) == {"b", "c", "e"}
     other = [Screened("x", "n", 0.0, 0.1)]
@@ -76,11 +85,11 @@ def test_a_stage_of_which_little_is_known_takes_its_calls_alone() -> None:
     assert expected(trial(1.0, void="stolen"), Planned(2, (5,))).most_s == 5 * STARTING_S
 
 
-def test_a_stage_is_out_of_reach_where_those_before_it_may_take_all_of_the_time() -> None:
+def test_a_stage_is_out_of_reach_where_the_first_looks_up_to_its_own_take_too_long() -> None:
     three = [Expected(name, 100.0, 400.0) for name in "abc"]
-    assert out_of_reach(three, 900.0) == []
-    assert out_of_reach(three, 800.0) == ["c"]
-    assert out_of_reach(three, 1.0) == ["b", "c"]
+    assert out_of_reach(three, 300.0) == []
+    assert out_of_reach(three, 299.0) == ["c"]
+    assert out_of_reach(three, 1.0) == ["a", "b", "c"]
 
 
 def test_the_time_is_said_before_it_is_spent() -> None:
@@ -90,5 +99,6 @@ def test_the_time_is_said_before_it_is_spent() -> None:
         "no new pair starts after 30 min"
     ]
     assert of_pairs(three[:1], 30) == ["pairs take about: a 3 to 7 min; no new pair starts after 30 min"]
-    assert of_pairs(three, 10)[1:] == ["may not be reached: c; --fastdiff-max-time=20 is enough for all"]
+    assert of_pairs(three, 10)[1:] == ["some may stay undecided; --fastdiff-max-time=20 is enough for all"]
+    assert of_pairs(three, 5)[1:] == ["may not be reached: c; --fastdiff-max-time=20 is enough for all"]
     assert of_pairs([Expected("a", 10.0, 50.0)], 15) == ["pairs take about: a 1 min; no new pair starts after 15 min"]

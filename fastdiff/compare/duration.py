@@ -56,9 +56,9 @@ def expected(trial: Trial, planned: Planned) -> Expected:
 
 
 def out_of_reach(stages: Sequence[Expected], most_s: float) -> list[str]:
-    """Stages that start later than `most_s` if no earlier stage ends early. `stages` are in the order of measuring."""
-    found, before_s = [], 0.0
+    """Stages whose first look may come later than `most_s`. `stages` are in the order of measuring, a look each."""
+    found, passed_s = [], 0.0
     for one in stages:
-        found += [one.id] if before_s >= most_s else []
-        before_s += one.most_s
+        passed_s += one.least_s
+        found += [one.id] if passed_s > most_s else []
     return found

@@ -1,6 +1,6 @@
-"""Stored seconds when software differs: they choose which stages are measured in pairs, and in which order.
+"""When software differs: which stages are measured in pairs, and whose turn it is.
 
-They do not decide verdicts; pairs do.
+Stored seconds choose, until pairs know better. They do not decide verdicts; pairs do.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class Screened:
     """How far its seconds lie from the accepted ones: the absolute logarithm of the ratio. None: not comparable."""
     band: float
     """If `moved` is beyond this band, the stored seconds show a change."""
+    looks: int = 0
+    """How many planned looks its pairs have had; from the first one on, `moved` is what they show."""
 
     @property
     def flagged(self) -> bool:
@@ -45,6 +47,12 @@ def moved(trial: Trial, baseline: Baseline | None, device: Device) -> float | No
 def in_order(stages: Sequence[Screened]) -> list[Screened]:
     """The largest change first; equal or incomparable stages in the order of the ladder."""
     return sorted(stages, key=lambda one: -(one.moved or 0.0))
+
+
+def next_of(stages: Sequence[Screened]) -> str:
+    """The stage that is measured up to its next look: the one with the fewest looks; of several, the one that changed
+    most. So no stage takes the time in which all could have shown a large change."""
+    return min(in_order(stages), key=lambda one: one.looks).id
 
 
 def worth_it(stages: Sequence[Screened]) -> set[str]:

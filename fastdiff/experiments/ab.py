@@ -112,11 +112,13 @@ def ask(
     progress: Progress,
     say: Callable[[str], None],
     until: float = float("inf"),
+    one_look: bool = False,
     fresh: bool = False,
     start: Start | None = None,
 ) -> Answer:
     """Continues a stopped experiment of the same question, unless `fresh`. After `until`, a reading of
-    `time.monotonic`, no new pair starts. `start` replaces the usual way to start the sides' processes."""
+    `time.monotonic`, no new pair starts. With `one_look` it pauses after the next look if that decides nothing.
+    `start` replaces the usual way to start the sides' processes."""
     halves, gpus = halves_for(question, root), gpus_for(question)
     way: Way = HALVES if halves else GPUS if gpus else TURNS
     with _held(question, way, root, fresh=fresh) as (path, experiment):
@@ -124,7 +126,7 @@ def ask(
         folder = path.with_suffix("")
         calls = question.calls or experiment.calls_made
         runner = PairRunner(sides, calls, start or processes(source), halves, folder, progress, random.Random(), gpus)
-        return _ask(question, experiment, path, policy, runner, say, until)
+        return _ask(question, experiment, path, policy, runner, say, until, one_look=one_look)
 
 
 def calls_all_cores(calls: int | None) -> int:
@@ -160,6 +162,8 @@ def _ask(
     runner: PairRunner,
     say: Callable[[str], None],
     until: float,
+    *,
+    one_look: bool,
 ) -> Answer:
     comparisons = judge.comparisons_of(experiment.comparisons)
     if experiment.pairs:
@@ -169,9 +173,13 @@ def _ask(
     # Its processes have other numbers of threads, so they are not compared with what was seen of the others.
     in_turns = replace(runner, halves=None, calls=calls_all_cores(question.calls), seen={})
 
+    most = experiment.looks[-1]
+    pause = next((one for one in experiment.looks if one > len(experiment.pairs)), most) if one_look else most
     failed = 0
     while not experiment.complete and time.monotonic() < until and failed < question.attempts:
         beside = judge.is_decided(experiment, policy, comparisons)
+        if not beside and len(experiment.pairs) >= pause:
+            break
         number = len(experiment.all_cores if beside else experiment.pairs) + 1
         try:
             if beside:

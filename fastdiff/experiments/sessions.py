@@ -307,7 +307,13 @@ class PairSession:
         return calibrations.of_device(self.root, first.device.slug, first.stage)
 
     def answer(
-        self, question: Question, policy: Policy | None = None, *, until: float = float("inf"), fresh: bool = False
+        self,
+        question: Question,
+        policy: Policy | None = None,
+        *,
+        until: float = float("inf"),
+        one_look: bool = False,
+        fresh: bool = False,
     ) -> Answer:
         return ab.ask(
             question,
@@ -317,6 +323,7 @@ class PairSession:
             progress=self.progress,
             say=self.say,
             until=until,
+            one_look=one_look,
             fresh=fresh,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import time
 from contextlib import suppress
@@ -49,10 +50,12 @@ class Pairs:
     found: dict[str, list[Judgement]] = field(default_factory=dict)
     """The judgements from pairs, by stage."""
     undecided: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Stages for which software differs but pairs gave no verdict: a code and the reason."""
+    """Stages for which software differs but pairs gave no verdict: a code and the reason. Ignored if any is found."""
     _accepted: Environment | UserError | None = None
     _screened: list[Screened] = field(default_factory=list)
     """The stages that waited for pairs with the accepted side before the first pair, in the order of the ladder."""
+    _turns: dict[str, Screened] = field(default_factory=dict)
+    """The same stages, with what pairs have shown of them since."""
     _until: float = 0.0
     """The `time.monotonic` after which no new pair with the accepted side starts; 0 before the first pair."""
 
@@ -68,9 +71,9 @@ class Pairs:
             raise UserError(error.code, f"--fastdiff-against: {error}") from None
         self._keep(subject, answer)
 
-    def beside_accepted(self, subject: Subject) -> None:
-        """Measures pairs against the accepted run's software. If it cannot be recreated, or if time is over, the stage
-        is undecided."""
+    def beside_accepted(self, subject: Subject) -> bool:
+        """Measures pairs against the accepted run's software, up to the next look. Returns whether the stage needs no
+        other turn. If the software cannot be recreated, or if time is over before the first look, it is undecided."""
         from fastdiff.compare.duration import expected
         from fastdiff.compare.facts import listed
         from fastdiff.compare.screen import in_order
@@ -79,7 +82,7 @@ class Pairs:
         minutes = self.selection.settings.max_time
         if not self._is_asked(subject.id):
             self.undecided[subject.id] = ("not-asked", NOT_ASKED)
-            return
+            return True
         if self._accepted is None:
             changed = listed(self.changes(subject.id) or []) or "nothing, but --fastdiff-confirm=all asks for it"
             self.progress.say(
@@ -95,35 +98,49 @@ class Pairs:
             old = self._accepted_side()
         except UserError as error:  # this is no failure of the stage
             self.undecided[subject.id] = (error.code, str(error))
-            return
+            return True
         late = f"the {minutes} minutes of --fastdiff-max-time were over"
         if time.monotonic() > self._until:
             self.undecided[subject.id] = ("not-reached", late)
-            return
-        answer = self._answer(subject, old, until=self._until)
-        if answer.latency.verdict.word == VOID and not answer.experiment.complete and time.monotonic() > self._until:
-            self.undecided[subject.id] = ("not-reached", f"{late} after {len(answer.experiment.pairs)} pairs")
+            return True
+        answer = self._answer(subject, old, until=self._until, one_look=True)
+        experiment = answer.experiment
+        if answer.latency.verdict.word == VOID and not experiment.complete and time.monotonic() > self._until:
+            self.undecided[subject.id] = ("not-reached", f"{late} after {len(experiment.pairs)} pairs")
             self.state.experiments.append(answer.path)
-            return
+            return True
         self._keep(subject, answer)
+        return experiment.complete or not self._has_looked(subject.id, answer)
 
     # -- in which order -----------------------------------------------------------------------------------------------
 
-    def before(self, subject: Subject, waiting: list[Subject]) -> list[Subject]:
-        """Those of the waiting stages whose pairs with the accepted side come before this one's."""
-        from fastdiff.compare.screen import Screened, in_order, moved
+    def next_of(self, subject: Subject, waiting: list[Subject]) -> Subject:
+        """The stage that is measured next so that this one is decided: one of the waiting ones, if they take turns."""
+        from fastdiff.compare.screen import next_of
 
-        if not self.wanted(subject.id):
-            return []
-        device, known = self.state.run().device, {one.id: one for one in waiting if self.wanted(one.id)}
-        screened = []
-        for id_ in known:
-            trial = self.state.trials[id_]
-            band = self.selection.policy_of(trial.model, trial.stage).latency
-            screened.append(Screened(id_, trial.model, moved(trial, self.baseline, device), band))
-        self._screened = self._screened or screened
-        order = [one.id for one in in_order(screened)]
-        return [known[id_] for id_ in order[: order.index(subject.id)]] if subject.id in order else []
+        if self.selection.settings.against or not self.wanted(subject.id):
+            return subject
+        known = {one.id: one for one in waiting if self.wanted(one.id)}
+        self._turns |= {id_: self._screen(id_) for id_ in known if id_ not in self._turns}
+        self._screened = self._screened or list(self._turns.values())
+        return known[next_of([self._turns[id_] for id_ in known])]
+
+    def _screen(self, id_: str) -> Screened:
+        from fastdiff.compare.screen import Screened, moved
+
+        trial = self.state.trials[id_]
+        band = self.selection.policy_of(trial.model, trial.stage).latency
+        return Screened(id_, trial.model, moved(trial, self.baseline, self.state.run().device), band)
+
+    def _has_looked(self, id_: str, answer: Answer) -> bool:
+        """Keeps what the pairs of a turn have shown; whether they reached another look."""
+        from fastdiff.compare.pairs import looked_at
+
+        experiment, shown = answer.experiment, answer.latency.verdict.estimate
+        looks = 1 + experiment.looks.index(looked_at(experiment)) if shown else 0
+        before = self._turns[id_]
+        self._turns[id_] = replace(before, looks=looks, moved=abs(math.log(shown.ratio)) if shown else before.moved)
+        return looks > before.looks
 
     def _is_asked(self, id_: str) -> bool:
         """Whether pairs are wanted for a stage. On a GPU, whose time is expensive, only for some; in strict mode for
@@ -241,7 +258,9 @@ class Pairs:
             raise self._accepted
         return self._accepted
 
-    def _answer(self, subject: Subject, old: Environment, until: float = float("inf")) -> Answer:
+    def _answer(
+        self, subject: Subject, old: Environment, until: float = float("inf"), *, one_look: bool = False
+    ) -> Answer:
         """The result of pairs of `old` and this environment for a stage."""
         from fastdiff.experiments import ab, questions
 
@@ -257,11 +276,12 @@ class Pairs:
             code=questions.code_of(session.root),
         )
         policy = self.selection.policy_of(subject.model.name, subject.stage.name)
-        return session.answer(question, policy, until=until)
+        return session.answer(question, policy, until=until, one_look=one_look)
 
     def _keep(self, subject: Subject, answer: Answer) -> None:
         self.found[subject.id] = answer.judgements
-        self.state.experiments.append(answer.path)
+        if answer.path not in self.state.experiments:
+            self.state.experiments.append(answer.path)
 
     def _options(self, model: Model) -> AbOptions:
         """The options of this session that concern pairs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -116,16 +115,15 @@ class Session:
         self._fail_on(subject, self.judge.timing(subject.id, test))
 
     def compare(self, subject: Subject) -> None:
-        """Measures what the comparison needs, once: pairs with another side. Of the stages that wait for pairs with the
-        accepted side, those whose times changed more come first.
+        """Measures what the comparison needs, once: pairs with another side. The stages that wait for pairs with the
+        accepted side take turns, a look each, until this one is decided.
 
         If that is impossible it raises, also when it is called again, so that a test that runs again does not pass.
         """
-        if self.comparing and not self.selection.settings.against:
-            for earlier in self.pairs.before(subject, self._waiting()):
-                with suppress(UserError):  # it fails that stage's own test
-                    self._compare(earlier)
-        self._compare(subject)
+        while subject.id not in self.compared:
+            if subject.id in self.state.uncompared:
+                raise UserError("process", self.state.uncompared[subject.id])
+            self._take_turn(self.pairs.next_of(subject, self._waiting()) if self.comparing else subject)
 
     def _waiting(self) -> list[Subject]:
         """Stages that were timed and are not compared yet."""
@@ -136,21 +134,19 @@ class Session:
         trials = self.state.trials
         return [one for one in self.selection.subjects if one.id in trials and trials[one.id].samples]
 
-    def _compare(self, subject: Subject) -> None:
-        if subject.id in self.state.uncompared:
-            raise UserError("process", self.state.uncompared[subject.id])
-        if subject.id in self.compared:
-            return
+    def _take_turn(self, subject: Subject) -> None:
+        over = True
         try:
             with compile_cache(self.stages.cache_folder):
                 if against := self.selection.settings.against:
                     self.pairs.against(subject, against)
                 elif self.comparing and self.pairs.wanted(subject.id):
-                    self.pairs.beside_accepted(subject)
-        except (UserError, OSError) as error:
+                    over = self.pairs.beside_accepted(subject)
+        except (UserError, OSError) as error:  # it fails the stage's own test
             self.state.uncompared[subject.id] = str(error)
-            raise UserError("process", str(error)) from None
-        self.compared.add(subject.id)
+            return
+        if over:
+            self.compared.add(subject.id)
 
     @property
     def unfinished(self) -> bool:

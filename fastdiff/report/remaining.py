@@ -44,17 +44,18 @@ def shown(seconds: float) -> str:
 
 
 def of_pairs(stages: Sequence[Expected], minutes: int) -> list[str]:
-    """Before the first pair: how long each stage takes, in the order of measuring, and which stages may not be reached
-    in time."""
+    """Before the first pair: how long each stage takes, in the order of measuring, and which stages may not have their
+    first look in time."""
     from fastdiff.compare.duration import out_of_reach
 
     least, most = (sum(getattr(one, name) for one in stages) for name in ("least_s", "most_s"))
     each = ", ".join(f"{one.id} {_between(one.least_s, one.most_s)}" for one in stages)
     many = f", together {_between(least, most)}" if len(stages) > 1 else ""
     lines = [f"pairs take about: {each}{many}; no new pair starts after {minutes} min"]
-    if late := out_of_reach(stages, 60 * minutes):
-        enough = math.ceil(most / 60)
-        lines.append(f"may not be reached: {', '.join(late)}; --fastdiff-max-time={enough} is enough for all")
+    if most > 60 * minutes:
+        late = out_of_reach(stages, 60 * minutes)
+        some = f"may not be reached: {', '.join(late)}" if late else "some may stay undecided"
+        lines.append(f"{some}; --fastdiff-max-time={math.ceil(most / 60)} is enough for all")
     return lines
 
 
