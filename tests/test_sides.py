@@ -420,7 +420,7 @@ def test_a_home_that_cannot_be_is_a_sentence(wheels: Path, tmp_path: Path, said:
 
 
 @pytest.mark.alone
-def test_ctrl_c_leaves_nothing(wheels: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_unfinished(wheels: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
         "from fastdiff.sides.environment import ready\nfrom fastdiff.sides.spec import parse\n"
@@ -432,11 +432,12 @@ def test_ctrl_c_leaves_nothing(wheels: Path, tmp_path: Path) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             if line.endswith(": installing\n"):
-                time.sleep(0.2)  # until pip has begun
+                time.sleep(0.1)  # until uv has begun; it takes a third of a second
                 process.send_signal(signal.SIGINT)
                 break
         assert process.wait(timeout=30) != 0
-    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    left = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert all(homes.finished(path) for path in left), "a fast machine may have finished it before"
 
 
 @pytest.mark.nightly
